@@ -1,0 +1,149 @@
+"""The mathematics of circulant matrices, and the one place where the convention is defined.
+
+A circulant matrix is given by its first row ``w``; each next row is the one above rotated right
+by one::
+
+    C[r, c] = w[(c - r) mod b]          # equal to scipy.linalg.circulant(w).T
+
+A block-circulant matrix is cut into b x b blocks, each of them circulant. It stores b numbers a
+block instead of b * b, so the block size is the compression factor.
+
+Source: R. M. Gray, "Toeplitz and Circulant Matrices: A Review" (2006), chapter 3.
+"""
+
+import torch
+from torch import Tensor
+
+
+def check_block_size(block_size: int, largest: int | None = None) -> int:
+    """Return ``block_size`` if it is an integer of at least 1 (and at most ``largest``)."""
+    if isinstance(block_size, bool) or not isinstance(block_size, int):
+        raise TypeError(
+            f"block_size must be an int, got {block_size!r} of type {type(block_size).__name__}; "
+            "use 1 for an unstructured matrix, n for a fully circulant one"
+        )
+    if block_size < 1:
+        raise ValueError(f"block_size must be 1 or more, got {block_size}")
+    if largest is not None and block_size > largest:
+        raise ValueError(
+            f"block_size {block_size} is larger than the matrix: it would only store padding; "
+            f"use at most {largest}"
+        )
+    return block_size
+
+
+def _rows(rows: Tensor, dims: int, name: str) -> Tensor:
+    if not isinstance(rows, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(rows).__name__}")
+    if rows.dim() < dims or rows.shape[-1] == 0:
+        raise ValueError(
+            f"{name} must have {dims} or more dimensions and a last one of at least 1, "
+            f"got shape {tuple(rows.shape)}"
+        )
+    return rows
+
+
+def circulant(row: Tensor) -> Tensor:
+    """Build the dense circulant matrix of a first row.
+
+    Args:
+        row: first rows, shape ``(..., b)``.
+
+    Returns:
+        Dense matrices, shape ``(..., b, b)``, with ``C[..., r, c] = row[..., (c - r) mod b]``.
+
+    Raises:
+        TypeError: if ``row`` is not a tensor.
+        ValueError: if ``row`` is empty or has no dimension.
+    """
+    _rows(row, 1, "row")
+    b = row.shape[-1]
+    # Row r is the window of the doubled row (w, w) that starts at b - r. Windows are views, and
+    # their backward is a plain sum, several times faster than that of an index.
+    windows = torch.cat([row, row], dim=-1).unfold(-1, b, 1)  # (..., b + 1, b)
+    return windows[..., 1:, :].flip(-2)  # (..., b, b)
+
+
+def block_circulant(rows: Tensor) -> Tensor:
+    """Build the dense block-circulant matrix of the first rows of its blocks.
+
+    Args:
+        rows: first rows, shape ``(..., out_blocks, in_blocks, b)``.
+
+    Returns:
+        Dense matrices, shape ``(..., out_blocks * b, in_blocks * b)``; block (i, j) is
+        ``circulant(rows[..., i, j, :])``.
+
+    Raises:
+        TypeError: if ``rows`` is not a tensor.
+        ValueError: if ``rows`` has fewer than three dimensions or an empty last one.
+    """
+    _rows(rows, 3, "rows")
+    blocks = circulant(rows)  # (..., out_blocks, in_blocks, b, b)
+    return blocks.transpose(-3, -2).flatten(-4, -3).flatten(-2, -1)  # (..., out, in)
+
+
+def nearest_circulant(matrix: Tensor, block_size: int) -> Tensor:
+    """Project a matrix onto the block-circulant ones, in the Frobenius norm.
+
+    The nearest circulant block carries, on each of its wrapped diagonals, the mean of the entries
+    there. Sizes that the block does not divide are padded, and the mean is taken over the entries
+    that exist.
+
+    Args:
+        matrix: shape ``(out_features, in_features)``.
+        block_size: b.
+
+    Returns:
+        First rows, shape ``(out_blocks, in_blocks, b)``, with ``out_blocks = ceil(out / b)``.
+
+    Raises:
+        TypeError: if ``matrix`` is not a tensor or ``block_size`` not an int.
+        ValueError: if ``matrix`` is not two-dimensional or ``block_size`` is not positive.
+
+    Source: T. F. Chan, "An Optimal Circulant Preconditioner for Toeplitz Systems", SIAM J. Sci.
+    Stat. Comput. 9 (1988), section 2, block by block.
+    """
+    check_block_size(block_size)
+    if not isinstance(matrix, Tensor):
+        raise TypeError(f"matrix must be a torch.Tensor, got {type(matrix).__name__}")
+    if matrix.dim() != 2:
+        raise ValueError(f"matrix must have two dimensions, got shape {tuple(matrix.shape)}")
+    total = _diagonal_sums(matrix, block_size)
+    count = _diagonal_sums(torch.ones_like(matrix), block_size)
+    return total / count.clamp(min=1)  # a diagonal that lies wholly in the padding stays zero
+
+
+def _diagonal_sums(matrix: Tensor, b: int) -> Tensor:
+    """Sum each block's wrapped diagonals: (out, in) -> (out_blocks, in_blocks, b)."""
+    pad_out, pad_in = -matrix.shape[0] % b, -matrix.shape[1] % b
+    padded = torch.nn.functional.pad(matrix, (0, pad_in, 0, pad_out))
+    p, q = padded.shape[0] // b, padded.shape[1] // b
+    blocks = padded.view(p, b, q, b).transpose(1, 2)  # (out_blocks, in_blocks, b, b)
+    # Rotating row r left by r puts diagonal d into column d.
+    r, d = torch.arange(b, device=matrix.device).view(-1, 1), torch.arange(b, device=matrix.device)
+    return blocks.gather(-1, ((r + d) % b).expand_as(blocks)).sum(-2)  # (out_blocks, in_blocks, b)
+
+
+def spectrum(rows: Tensor) -> Tensor:
+    """Return the eigenvalues of the circulant matrices with these first rows.
+
+    Eigenvalue k belongs to the eigenvector ``exp(2 pi i k c / b)``, c = 0 ... b - 1, which is the
+    same for every circulant matrix of this size; with this module's convention the eigenvalues
+    are the complex conjugate of the discrete Fourier transform of the first row.
+
+    Args:
+        rows: real or complex first rows, shape ``(..., b)``.
+
+    Returns:
+        Complex eigenvalues in the order of the frequencies, shape ``(..., b)``.
+
+    Raises:
+        TypeError, ValueError: as :func:`circulant`.
+
+    Source: Gray (2006), theorem 3.1.
+    """
+    _rows(rows, 1, "rows")
+    # Not fft(rows).conj(): that would conjugate complex rows too.
+    return torch.fft.ifft(rows, norm="forward")  # (..., b)
+

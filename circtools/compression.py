@@ -1,0 +1,218 @@
+"""The two ways to compress, as operations on any model, and the counts to compare them by.
+
+Block-circulant: :func:`compress` swaps a model's ``nn.Linear`` layers for circulant ones.
+Pruning: :func:`prune` zeroes the smallest weights that remain; call it, fine-tune, repeat.
+:func:`compression_ratio` counts either.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune as torch_prune
+
+from circtools.circulant import check_block_size
+from circtools.layers import BlockCirculantLinear
+
+AMOUNT = 0.21  # the poster's share of the remaining weights that a round of pruning takes
+
+
+def compress(
+    model: nn.Module,
+    block_size: int,
+    skip: Sequence[str] = (),
+    *,
+    init: Literal["project", "random"] = "project",
+    algorithm: str = "auto",
+) -> nn.Module:
+    """Swap the ``nn.Linear`` layers of a model for block-circulant ones.
+
+    Args:
+        model: any module; its submodules are replaced in place.
+        block_size: b, the compression factor of every swapped layer.
+        skip: names of layers to leave alone, as ``named_modules`` has them; ``*`` matches any
+            part of a name (``"decoder.*"``).
+        init: ``"project"`` keeps as much of the present weights as fits (for a trained model),
+            ``"random"`` draws fresh weights of the right variance (to train from scratch: a
+            projected random matrix would be too small by a factor of sqrt(b)).
+        algorithm: as for :class:`~circtools.layers.BlockCirculantLinear`.
+
+    Returns:
+        The model; if it is itself an ``nn.Linear``, the layer that replaces it.
+
+    Raises:
+        TypeError, ValueError: for a bad block size, a ``skip`` that matches nothing, an unknown
+            ``init``, a pruned layer, or a weight that the layer shares with another module (tied
+            output weights): nothing is swapped then.
+
+    Layers that read ``.weight`` past the module (``nn.MultiheadAttention``) cannot be swapped and
+    are left dense, with a warning.
+    """
+    check_block_size(block_size)
+    if init not in ("project", "random"):
+        raise ValueError(f"init must be 'project' or 'random', got {init!r}")
+    if isinstance(skip, str):
+        raise TypeError(f"skip must be a sequence of names, got the string {skip!r}; "
+                        f"write [{skip!r}]")
+    names = [name for name, _ in model.named_modules()]
+    for pattern in skip:
+        if not any(fnmatch(name, pattern) for name in names):
+            raise ValueError(f"skip={pattern!r} matches no module; the model has {names[1:]}")
+
+    swaps: dict[str, BlockCirculantLinear] = {}
+    replaced: dict[nn.Linear, BlockCirculantLinear] = {}  # a module used twice is swapped once
+    for name, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, nn.MultiheadAttention):
+            warnings.warn(f"{name or 'the model'}: nn.MultiheadAttention reads its weights past "
+                          "its submodules and is left dense", stacklevel=2)
+        if type(module) is not nn.Linear or any(fnmatch(name, pattern) for pattern in skip):
+            continue
+        if module not in replaced:
+            _check_swappable(model, name, module)
+            replaced[module] = BlockCirculantLinear.from_linear(
+                module, block_size, algorithm=algorithm
+            )
+            if init == "random":
+                replaced[module].reset_parameters()
+        swaps[name] = replaced[module]
+    for name, layer in swaps.items():
+        if name == "":
+            return layer
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, layer)
+    return model
+
+
+def _check_swappable(model: nn.Module, name: str, layer: nn.Linear) -> None:
+    if torch_prune.is_pruned(layer):
+        raise ValueError(f"{name!r} is pruned; make the pruning permanent first "
+                         "(torch.nn.utils.prune.remove) or skip it")
+    for other_name, other in model.named_modules():
+        if other is not layer and any(p is layer.weight for p in other._parameters.values()):
+            raise ValueError(f"{name!r} shares its weight with {other_name!r}, and swapping it "
+                             f"would untie them; pass skip=[{name!r}]")
+
+
+def weight_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the layers with a weight matrix, dense or block-circulant, by name, without
+    embeddings."""
+    kinds = (nn.Linear, BlockCirculantLinear)
+    return {name: m for name, m in model.named_modules() if isinstance(m, kinds)}
+
+
+def prune(
+    layers: Sequence[nn.Module],
+    amount: float = AMOUNT,
+    method: Literal["magnitude", "random"] = "magnitude",
+) -> None:
+    """Zero a share of the weights that remain, over all the layers together.
+
+    The masks of earlier calls stay (a pruned weight never returns), biases are left alone. The
+    layers hold ``weight_orig`` and ``weight_mask`` from then on, as ``torch.nn.utils.prune``
+    leaves them; after fine-tuning call it again for the next round.
+
+    Args:
+        layers: the layers whose ``weight`` is pruned; magnitudes are compared across all of them.
+        amount: share of the *remaining* weights to remove, 0 <= amount < 1; 0 only puts the masks
+            on.
+        method: the smallest magnitudes, or at random (a control).
+
+    Raises:
+        TypeError: if ``layers`` is a model instead of a sequence of layers with a weight.
+        ValueError: if there is no layer, or ``amount`` or ``method`` is out of range.
+
+    Source: S. Han et al., "Learning both Weights and Connections for Efficient Neural Networks",
+    NeurIPS 2015, section 3; the rounds of a fixed share of the remaining weights are those of
+    J. Frankle and M. Carbin, "The Lottery Ticket Hypothesis", ICLR 2019.
+    """
+    if isinstance(layers, nn.Module) or any(not hasattr(m, "weight") for m in layers):
+        raise TypeError("layers must be a sequence of layers with a weight, such as "
+                        f"weight_layers(model).values(), got {type(layers).__name__}")
+    if not layers:
+        raise ValueError("there is no layer to prune")
+    if not 0 <= amount < 1:
+        raise ValueError(f"amount must be at least 0 and less than 1, got {amount}")
+    kinds = {"magnitude": torch_prune.L1Unstructured, "random": torch_prune.RandomUnstructured}
+    if method not in kinds:
+        raise ValueError(f"method must be one of {', '.join(kinds)}, got {method!r}")
+    parameters = [(layer, "weight") for layer in layers]
+    for layer in layers:  # a share of a population of which some is gone needs the masks first
+        if not torch_prune.is_pruned(layer):
+            torch_prune.identity(layer, "weight")
+    if amount > 0:
+        torch_prune.global_unstructured(parameters, kinds[method], amount=amount)
+        for layer in layers:
+            _keep_last_mask(layer)
+
+
+def _keep_last_mask(layer: nn.Module) -> None:
+    """Forget the masks of earlier rounds, which torch would keep: the last one contains them."""
+    mask = layer.weight_mask
+    torch_prune.remove(layer, "weight")
+    torch_prune.custom_from_mask(layer, "weight", mask)
+
+
+def masks(model: nn.Module) -> dict[str, Tensor]:
+    """Return the mask of every pruned layer by name: boolean, True where a weight remains."""
+    return {
+        name: m.weight_mask.bool()
+        for name, m in model.named_modules()
+        if hasattr(m, "weight_mask")
+    }
+
+
+def empty_layers(model: nn.Module) -> list[str]:
+    """Return the names of the pruned layers that have no weight left."""
+    return [name for name, mask in masks(model).items() if not mask.any()]
+
+
+def compression_ratio(
+    model: nn.Module, over: Literal["compressed", "weights", "model"] = "compressed"
+) -> float:
+    """Return dense weights / stored weights.
+
+    Args:
+        model: with block-circulant or pruned layers, or neither (the ratio is then 1).
+        over: the set that is counted. ``"compressed"``: the weight matrices of the circulant and
+            pruned layers; ``"weights"``: all weight matrices, without embeddings, norms and
+            biases; ``"model"``: every parameter.
+
+    Returns:
+        The ratio; infinite if nothing is stored. For pruning, stored weights are those not
+        pruned: their positions are not counted. Padding of circulant layers counts as stored.
+
+    Raises:
+        ValueError: if ``over`` is none of these.
+    """
+    if over not in ("compressed", "weights", "model"):
+        raise ValueError(f"over must be 'compressed', 'weights' or 'model', got {over!r}")
+    dense = stored = 0
+    counted: set[int] = set()  # a tied weight is stored once
+    for _, layer, is_compressed, n_dense, n_stored in _weight_counts(model):
+        counted.add(id(_stored_parameter(layer)))
+        if is_compressed or over != "compressed":
+            dense, stored = dense + n_dense, stored + n_stored
+    if over == "model":
+        rest = sum(p.numel() for p in model.parameters() if id(p) not in counted)
+        dense, stored = dense + rest, stored + rest
+    if dense == 0:
+        return 1.0
+    return dense / stored if stored else float("inf")
+
+
+def _stored_parameter(layer: nn.Module) -> nn.Parameter:
+    return layer.weight_orig if hasattr(layer, "weight_orig") else layer.weight
+
+
+def _weight_counts(model: nn.Module) -> Iterator[tuple[str, nn.Module, bool, int, int]]:
+    """Yield name, layer, compressed or not, dense weights, stored weights."""
+    for name, layer in weight_layers(model).items():
+        stored = _stored_parameter(layer).numel()
+        if hasattr(layer, "weight_mask"):
+            stored = int(torch.count_nonzero(layer.weight_mask))
+        circulant = isinstance(layer, BlockCirculantLinear)
+        dense = layer.in_features * layer.out_features
+        yield name, layer, circulant or hasattr(layer, "weight_mask"), dense, stored

@@ -1,0 +1,172 @@
+"""Results: one JSON file a run, and all of them as one tidy pandas table."""
+
+import json
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from circtools.data import ROOT
+
+FOLDER = ROOT / "data" / "results"
+COLUMNS = (
+    "task", "preset", "data", "method", "series", "layers", "pixels", "block_size", "round",
+    "compression", "compression_all", "compression_model", "tied", "lr", "start_lr", "seed",
+    "val_error", "test_error", "test_bleu", "test_chrf", "epochs", "seconds",
+    "device", "commit", "run",
+)
+
+
+def write(result: dict[str, Any], path: Path) -> None:
+    """Write a result to a temporary name and rename it, so that a file that exists is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    text = json.dumps(result, indent=1, allow_nan=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Write the arrays of a run (first rows, masks) as one compressed npz file, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    temporary.replace(path)
+
+
+@cache
+def provenance() -> dict[str, str]:
+    """Return what a result must say of its origin: commit, device, library versions."""
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True,
+                              check=False)
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "HEAD") or "unknown"
+    if git("status", "--porcelain", "--", "circtools"):
+        commit += "+changed"
+    return {
+        "commit": commit,
+        "device": f"cpu: {_processor()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _processor() -> str:
+    """Return the processor's name with its count of cores."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines
+                     if line.startswith("model name")), name)
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def read(folder: Path = FOLDER) -> list[dict[str, Any]]:
+    """Return every committed result as it was written, in the order of the file names.
+
+    Raises:
+        ValueError: if a file is no JSON, naming it.
+    """
+    results = []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            results.append(json.loads(path.read_text(encoding="utf-8")) | {"run": path.stem})
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is no valid result ({error}); delete it and run the "
+                             "experiment again") from error
+    return results
+
+
+def load(folder: Path = FOLDER, data: str | None = "real") -> pd.DataFrame:
+    """Return all finished runs as one table, a row a run (a round, for pruning) and series.
+
+    A run trained with the dense hyper-parameters belongs to the series ``same``; one trained with
+    the learning rate that was best on validation for its structure, to ``tuned``. One that is
+    both gives a row in each. The search runs themselves, which never read the test set, are the
+    series ``search``.
+
+    Args:
+        folder: where the JSON files are.
+        data: ``"real"`` or ``"sample"``, which never stand in one table; None for both.
+
+    Returns:
+        A table with the columns :data:`COLUMNS`. ``test_error`` is a fraction, ``compression`` is
+        over the compressed layers, ``compression_all`` over all weight matrices but embeddings,
+        ``compression_model`` over every parameter, ``epochs`` and ``seconds`` count from the
+        first weights on.
+    """
+    rows = [row for result in read(folder) for row in _rows(result)]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    if data is not None:
+        table = table[table["data"] == data]
+    return _with_series(table).reset_index(drop=True)
+
+
+def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a result's rows: one, or one a round (round 0 of a chain is the dense run's row)."""
+    config = result["config"]
+    common = {key: config[key] for key in COLUMNS if key in config}
+    common |= {"data": result["data"], "device": result["provenance"]["device"],
+               "commit": result["provenance"]["commit"], "run": result["run"]}
+    if config["stage"] == "search":
+        common["series"] = "search"
+    elif config["lr"] == config["base_lr"] and config["start_lr"] in (None, config["base_lr"]):
+        common["series"] = "same"
+    return [common | {key: final[key] for key in COLUMNS if key in final}
+            for final in result["final"] if final["round"] > 0 or config["rounds"] == 0]
+
+
+STRUCTURE = ["task", "preset", "data", "method", "layers", "pixels", "block_size", "round"]
+
+
+def choices(table: pd.DataFrame) -> pd.DataFrame:
+    """Return, for each structure, the learning rate with the lowest validation error.
+
+    Of pruned networks each round has a choice of its own, by the mean validation error of that
+    round and its two neighbours, because one round's alone is noisy.
+
+    Args:
+        table: rows of :func:`load`, those of the series ``search`` among them.
+
+    Returns:
+        The columns :data:`STRUCTURE`, ``lr`` and ``val_error``, a row a structure.
+    """
+    search = table[table["series"] == "search"].copy()
+    search["score"] = search["val_error"].fillna(1.0)  # a trial that diverged is never chosen
+    chain = [c for c in STRUCTURE if c != "round"] + ["lr", "seed"]
+    search = search.sort_values([*chain, "round"])
+    search["score"] = search.groupby(chain, dropna=False)["score"].transform(
+        lambda errors: errors.rolling(3, center=True, min_periods=1).mean())
+    scores = search.groupby([*STRUCTURE, "lr"], as_index=False)["score"].mean()
+    best = scores.loc[scores.groupby(STRUCTURE)["score"].idxmin()]
+    return best.rename(columns={"score": "val_error"}).reset_index(drop=True)
+
+
+def _with_series(table: pd.DataFrame) -> pd.DataFrame:
+    """Give every run that uses its structure's chosen learning rate a row in ``tuned``."""
+    chosen = choices(table)
+    # Runs that also compress the output layer, and the loop that prunes nothing, have no trials
+    # of their own: they borrow the choice of the structure they extend.
+    key = [c for c in STRUCTURE if c != "layers"]
+    final = table[table["series"] != "search"].copy()
+    method = final["method"]
+    final["method"] = method.replace({"unpruned": "pruned"})
+    final["method_of_run"] = method
+    tuned = final.merge(chosen[[*key, "lr"]], on=[*key, "lr"])
+    dense = chosen.loc[chosen["method"] == "dense", ["task", "preset", "data", "lr"]]
+    tuned = tuned.merge(dense.rename(columns={"lr": "dense_lr"}), on=["task", "preset", "data"])
+    tuned = tuned[tuned["start_lr"].isna() | (tuned["start_lr"] == tuned["dense_lr"])]
+    tuned = tuned.assign(series="tuned", method=tuned["method_of_run"])[table.columns]
+    parts = [table[table["series"].notna()], tuned]
+    return pd.concat([part for part in parts if len(part)] or [table], ignore_index=True)
