@@ -1,0 +1,69 @@
+"""The course's exercises: a check that says what is wrong, a hint, a solution.
+
+In a notebook::
+
+    from exercises import check, hint, solution
+
+    check("1.1", my_function)   # prints; it never raises
+    hint("1.1")
+    solution("1.1")
+
+Each notebook's exercises are in a module of their own, ``nb01.py`` for notebook 01, as a list
+``EXERCISES``. A ``verify`` function gets the reader's answer and returns None if it is right, or
+one sentence that says what is wrong.
+"""
+
+import importlib
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise: ``solution`` is an answer that ``verify`` accepts (a function, mostly)."""
+
+    name: str  # "1.2": the second exercise of notebook 01
+    verify: Callable[[Any], str | None]
+    solution: Any
+    hint: str
+    praise: str = ""  # what the reader has just shown, printed when the answer is right
+
+
+def find(name: str) -> Exercise:
+    """Return an exercise by its name; KeyError names those there are."""
+    module = importlib.import_module(f"exercises.nb{int(name.split('.')[0]):02d}")
+    exercises = {exercise.name: exercise for exercise in module.EXERCISES}
+    if name not in exercises:
+        raise KeyError(f"no exercise {name!r}; this notebook has {', '.join(exercises)}")
+    return exercises[name]
+
+
+def check(name: str, answer: Any) -> bool:
+    """Print whether the answer is right, and if not what is wrong; return whether it is."""
+    exercise = find(name)
+    if answer is None or answer is ...:
+        problem: str | None = "there is no answer yet: replace the dots with yours"
+    else:
+        try:
+            problem = exercise.verify(answer)
+        except Exception as error:  # the reader's code may do anything
+            problem = f"it stopped with {type(error).__name__}: {error}"
+    if problem:
+        print(f'Exercise {name}: not yet - {problem}.\nStuck? hint("{name}"), solution("{name}")')
+    else:
+        print(f"Exercise {name}: correct! {exercise.praise}".rstrip())
+    return problem is None
+
+
+def hint(name: str) -> None:
+    """Print the hint."""
+    print(textwrap.fill(find(name).hint, 96))
+
+
+def solution(name: str) -> None:
+    """Print the solution: a function's source, or the value."""
+    answer = find(name).solution
+    print(inspect.getsource(answer).rstrip() if callable(answer) else repr(answer))
