@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from circtools import data, experiments, results
+from circtools import claims, data, experiments, figures, results
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,6 +48,20 @@ def _parser() -> argparse.ArgumentParser:
                      help="auto uses the built-in sample if MNIST cannot be had")
     run.add_argument("--plan", action="store_true", help="only list the runs of the next stage")
     run.set_defaults(command=_run)
+
+    draw = commands.add_parser(
+        "figures", help="draw the poster's figures from the results",
+        description="Draw every figure from data/results into figures/, as SVG and PNG.")
+    draw.add_argument("--output", type=Path, default=figures.FOLDER, metavar="FOLDER",
+                      help="where to (default figures)")
+    draw.set_defaults(command=_figures)
+
+    report = commands.add_parser(
+        "report", help="print the claims table and write it into the README",
+        description="Test the poster's claims on the results and write the table into README.md.")
+    report.add_argument("--check", action="store_true",
+                        help="change nothing; fail if the README is stale")
+    report.set_defaults(command=_report)
     return parser
 
 
@@ -68,3 +82,16 @@ def _run(options: argparse.Namespace) -> None:
     experiments.run_all(options.preset, options.seeds, options.workers, options.results,
                         options.source)
     print("every run has its result")
+
+
+def _figures(options: argparse.Namespace) -> None:
+    for path in figures.make_all(results.load(), options.output):
+        print(path)
+
+
+def _report(options: argparse.Namespace) -> None:
+    table = results.load()
+    print(claims.markdown(claims.table_of_claims(table[table["preset"] == "course"])))
+    fresh = claims.write_report(table, check=options.check)
+    if options.check and not fresh:
+        raise ValueError("README.md is stale: run 'circtools report' and commit it")

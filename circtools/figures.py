@@ -1,0 +1,175 @@
+"""Results to plots, one function per figure of the poster. A figure never trains."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from circtools import claims, diagrams, style
+from circtools.data import ROOT
+
+FOLDER = ROOT / "figures"
+
+# Every curve has a colour, a marker and a line of its own.
+LOOK: dict[str, dict[str, str]] = {
+    "block_circulant": {"color": style.BLUE, "marker": "o", "label": "block-circulant"},
+    "pruned": {"color": style.VERMILION, "marker": "s", "label": "pruned"},
+    "unpruned": {"color": style.BLACK, "marker": "", "linestyle": ":",
+                 "label": "control: same loop, nothing pruned"},
+    "dense": {"color": style.BLACK, "marker": "D", "label": "dense"},
+}
+SERIES = {"same": "dense hyper-parameters kept", "tuned": "learning rate tuned for each"}
+
+
+def select(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """Return the rows whose columns have these values."""
+    for column, value in values.items():
+        table = table[table[column] == value]
+    return table
+
+
+def curve(axes: Axes, rows: pd.DataFrame, by: str = "compression", **look: object) -> None:
+    """Draw the mean test error (in %) over seeds against ``by``, with its 95 % band."""
+    grouped = rows.groupby(by)["test_error"].apply(lambda e: claims.interval(claims.PERCENT * e))
+    points = pd.DataFrame(grouped.tolist(), index=grouped.index).sort_index()
+    line, = axes.plot(points.index, points["mean"], **look)
+    axes.fill_between(points.index, points["low"], points["high"], color=line.get_color(),
+                      alpha=0.2, linewidth=0)
+
+
+def compression_axis(axes: Axes, label: str = "compression of the first layer") -> None:
+    """Scale the x axis by powers of two and write the factors as 2x, 4x, ..."""
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
+    axes.set_xticks([1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
+                    labels=["1x", "2x", "4x", "8x", "16x", "32x", "64x", "128x", "256x", "512x"],
+                    fontsize=11)
+    axes.set_xlabel(label)
+
+
+def error_axis(axes: Axes) -> None:
+    """Scale the y axis logarithmically, in percent."""
+    axes.set_yscale("log")
+    axes.set_yticks([1.5, 2, 3, 4, 6, 8, 12, 20, 40, 80])
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+    axes.set_ylabel("test error")
+
+
+def mnist_benchmark(table: pd.DataFrame) -> Figure:
+    """MNIST, the poster's benchmark: test error against compression, both series."""
+    with style.context():
+        figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharey=True)
+        for axes, series in zip(panels, SERIES, strict=True):
+            _benchmark_panel(axes, table, series)
+        low, high = panels[0].get_ylim()
+        panels[0].set_ylim(max(low, 1.4), high)
+        panels[1].set_ylabel("")
+        panels[0].legend(loc="upper left")
+        figure.suptitle("MNIST, 784-784-10, first layer compressed "
+                        f"(mean of {table['seed'][table['series'] == 'tuned'].nunique()} seeds, "
+                        "95 % bands)", fontsize=16)
+    return figure
+
+
+def _benchmark_panel(axes: Axes, table: pd.DataFrame, series: str) -> None:
+    rows = select(table, task="mnist", series=series, layers="first", pixels="natural")
+    dense = claims.interval(claims.PERCENT * select(rows, method="dense")["test_error"])
+    axes.axhspan(dense.low, dense.high, color=style.BLACK, alpha=0.15, linewidth=0)
+    axes.axhline(dense.mean, color=style.BLACK, linestyle="--", linewidth=1.5,
+                 label="dense, uncompressed")
+    for method in ("pruned", "block_circulant"):
+        if len(chosen := select(rows, method=method)):
+            curve(axes, chosen, **LOOK[method])
+    axes.set_title(SERIES[series])
+    compression_axis(axes)
+    error_axis(axes)
+
+
+def mnist_gap(table: pd.DataFrame) -> Figure:
+    """MNIST: what pruning loses to block-circulant at equal compression, level by level."""
+    with style.context():
+        figure, axes = plt.subplots(figsize=(10, 6))
+        looks = {"same": {"color": style.SKY, "marker": "^", "linestyle": ":"},
+                 "tuned": {"color": style.BLUE, "marker": "o", "linestyle": "-"}}
+        for series, look in looks.items():
+            gaps(axes, claims.pruned_minus_circulant(table, series), label=SERIES[series], **look)
+        axes.set_ylabel("error of pruned minus block-circulant\n(percentage points)")
+        axes.set_title("Above zero, block-circulant is better")
+        compression_axis(axes)
+        axes.legend(loc="best")
+    return figure
+
+
+def gaps(axes: Axes, differences: pd.DataFrame, label: str, **look: object) -> None:
+    """Draw the mean difference at each level with its 95 % interval; filled where decided."""
+    each = claims.levels(differences)
+    axes.axhline(0, color=style.BLACK, linewidth=1)
+    axes.errorbar(each["compression"], each["mean"],
+                  yerr=[each["mean"] - each["low"], each["high"] - each["mean"]],
+                  capsize=4, markerfacecolor="white", markeredgewidth=2, label=label, **look)
+    decided = each[each["decided"] != 0]
+    axes.plot(decided["compression"], decided["mean"], linestyle="", color=look["color"],
+              marker=look["marker"])
+
+
+def mnist_permuted(table: pd.DataFrame) -> Figure:
+    """MNIST, claim 4: block-circulant with natural and with permuted pixels."""
+    with style.context():
+        figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharey=True)
+        for axes, series in zip(panels, SERIES, strict=True):
+            rows = select(table, task="mnist", series=series, layers="first",
+                          method="block_circulant")
+            permuted = select(rows, pixels="permuted")
+            natural = select(rows, pixels="natural")
+            natural = natural[natural["block_size"].isin(permuted["block_size"])]
+            curve(axes, natural, **(LOOK["block_circulant"] | {"label": "natural pixels"}))
+            curve(axes, permuted, color=style.ORANGE, marker="v", linestyle="--",
+                  label="permuted pixels")
+            axes.set_title(SERIES[series])
+            compression_axis(axes)
+            error_axis(axes)
+        panels[1].set_ylabel("")
+        panels[0].legend(loc="upper left")
+        figure.suptitle("MNIST, block-circulant first layer: does the order of the pixels matter?",
+                        fontsize=16)
+    return figure
+
+
+FROM_RESULTS: dict[str, Callable[[pd.DataFrame], Figure]] = {
+    "mnist_benchmark": mnist_benchmark,
+    "mnist_gap": mnist_gap,
+    "mnist_permuted": mnist_permuted,
+}
+DIAGRAMS: dict[str, Callable[[], Figure]] = {
+    "block_circulant_ladder": diagrams.block_circulant_ladder,
+    "technique_pruning": diagrams.pruning_technique,
+    "technique_circulant": diagrams.circulant_technique,
+}
+
+
+def make_all(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
+    """Write every figure as SVG and PNG; the same results give the same bytes.
+
+    Args:
+        table: rows of :func:`circtools.results.load`.
+        folder: where to.
+
+    Raises:
+        ValueError: if the table has no results of the preset ``course``.
+    """
+    course = table[table["preset"] == "course"]
+    if course.empty:
+        raise ValueError("there are no results of the preset 'course' to draw; run "
+                         "'circtools run mnist' first, or get data/results from the repository")
+    paths: list[Path] = []
+    drawings = {name: draw(course) for name, draw in FROM_RESULTS.items()}
+    drawings |= {name: draw() for name, draw in DIAGRAMS.items()}
+    for name, figure in drawings.items():
+        paths += style.save(figure, folder / name)
+        plt.close(figure)
+    return paths
