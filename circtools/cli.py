@@ -31,6 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("tasks", nargs="*", default=["mnist"], metavar="task",
                      help="mnist (the default), multi30k")
     get.add_argument("--list", action="store_true", help="only list the files and licences")
+    get.add_argument("--optional", action="store_true",
+                     help="no failure, only a notice, if a file cannot be downloaded")
     get.set_defaults(command=_data)
 
     run = commands.add_parser(
@@ -70,7 +72,12 @@ def _data(options: argparse.Namespace) -> None:
         print(data.describe(options.tasks))
         return
     for task in options.tasks:
-        print(f"{task}: complete and verified in {data.locate(task)}")
+        try:
+            print(f"{task}: complete and verified in {data.locate(task)}")
+        except data.DataUnavailable as error:
+            if not options.optional:
+                raise
+            print(f"NOTICE: {error}\nNOTICE: the built-in sample will serve instead.")
 
 
 def _run(options: argparse.Namespace) -> None:

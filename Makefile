@@ -1,0 +1,43 @@
+# make help lists what there is. Every target installs what it needs into .venv first.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.installed
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+venv: $(READY) ## only install the pinned requirements and circtools into .venv
+
+$(READY): requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	test -d .venv || $(PYTHON) -m venv .venv
+	@echo "Installing the pinned requirements into .venv (a few minutes the first time) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+course: $(READY) ## set up, get the data, execute all notebooks into build/, draw the figures
+	$(BIN)/circtools data --optional mnist
+	$(BIN)/python notebooks/build.py build
+	$(MAKE) figures
+
+test: $(READY) ## set up, run all tests, the notebooks through nbval, and ruff
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
+
+lab: $(READY) ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+figures: $(READY) ## draw figures/ from data/results
+	$(BIN)/circtools figures
+
+experiments: $(READY) ## run every experiment that has no result yet, or resume it
+	$(BIN)/circtools data mnist
+	$(BIN)/circtools run mnist --preset course
+
+clean: ## remove what make course built (not .venv, not the data)
+	rm -rf build
+
+.PHONY: help venv course test lab figures experiments clean
