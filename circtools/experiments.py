@@ -9,7 +9,6 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -291,13 +290,8 @@ def _build(run: Run) -> nn.Module:
 
 def _fit(model: nn.Module, run: Run, digits: mnist.Mnist, epochs: int, phase: str,
          label: str | None, seed: int | None = None) -> list[dict[str, float]]:
-    x, y = digits.train_x, digits.train_y
-    return training.fit(
-        model,
-        lambda epoch: mnist.batches(len(x)),
-        lambda m, index: F.cross_entropy(m(x[index]), y[index]),
-        epochs=epochs, lr=run.lr, seed=run.seed if seed is None else seed,
-        evaluate=lambda m: {"val_error": mnist.error(m, digits.val_x, digits.val_y)},
+    return mnist.train(
+        model, digits, epochs=epochs, lr=run.lr, seed=run.seed if seed is None else seed,
         checkpoint=_checkpoint(run, digits, phase),
         progress=None if label is None else f"{label} {phase}",
     )

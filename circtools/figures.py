@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from circtools import claims, diagrams, style
 from circtools.data import ROOT
@@ -44,7 +44,6 @@ def curve(axes: Axes, rows: pd.DataFrame, by: str = "compression", **look: objec
 def compression_axis(axes: Axes, label: str = "compression of the first layer") -> None:
     """Scale the x axis by powers of two and write the factors as 2x, 4x, ..."""
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
     axes.set_xticks([1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
                     labels=["1x", "2x", "4x", "8x", "16x", "32x", "64x", "128x", "256x", "512x"],
                     fontsize=11)
@@ -54,7 +53,7 @@ def compression_axis(axes: Axes, label: str = "compression of the first layer") 
 def error_axis(axes: Axes) -> None:
     """Scale the y axis logarithmically, in percent."""
     axes.set_yscale("log")
-    axes.set_yticks([1.5, 2, 3, 4, 6, 8, 12, 20, 40, 80])
+    axes.yaxis.set_major_locator(FixedLocator([1, 1.5, 2, 3, 4, 6, 8, 12, 20, 40, 80]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
     axes.set_ylabel("test error")
@@ -66,8 +65,6 @@ def mnist_benchmark(table: pd.DataFrame) -> Figure:
         figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharey=True)
         for axes, series in zip(panels, SERIES, strict=True):
             _benchmark_panel(axes, table, series)
-        low, high = panels[0].get_ylim()
-        panels[0].set_ylim(max(low, 1.4), high)
         panels[1].set_ylabel("")
         panels[0].legend(loc="upper left")
         figure.suptitle("MNIST, 784-784-10, first layer compressed "

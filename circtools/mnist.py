@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from circtools import data
+from circtools import data, training
 
 PIXELS = 28 * 28
 CLASSES = 10
@@ -154,6 +154,24 @@ def classifier(hidden: int = PIXELS) -> nn.Sequential:
 def batches(n: int, batch_size: int = BATCH_SIZE) -> tuple[Tensor, ...]:
     """Return the indices 0 ... n - 1 in random order (torch's generator), cut into batches."""
     return torch.randperm(n).split(batch_size)
+
+
+def train(model: nn.Module, digits: Mnist, *, epochs: int, lr: float, seed: int,
+          checkpoint: Path | None = None, progress: str | None = None) -> list[dict[str, float]]:
+    """Train a classifier in place with cross-entropy; return its metrics, a dictionary an epoch.
+
+    The arguments and what is raised are those of :func:`circtools.training.fit`; the metrics are
+    ``train_loss`` (nats an image), ``val_error`` (a fraction) and ``seconds``.
+    """
+    x, y = digits.train_x, digits.train_y
+    return training.fit(
+        model,
+        lambda epoch: batches(len(x)),
+        lambda m, index: F.cross_entropy(m(x[index]), y[index]),
+        epochs=epochs, lr=lr, seed=seed,
+        evaluate=lambda m: {"val_error": error(m, digits.val_x, digits.val_y)},
+        checkpoint=checkpoint, progress=progress,
+    )
 
 
 def error(model: nn.Module, x: Tensor, y: Tensor) -> float:
