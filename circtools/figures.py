@@ -1,13 +1,15 @@
 """Results to plots, one function per figure of the poster. A figure never trains."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from torch import Tensor
 
 from circtools import claims, diagrams, style
 from circtools.data import ROOT
@@ -134,6 +136,36 @@ def mnist_permuted(table: pd.DataFrame) -> Figure:
         panels[0].legend(loc="upper left")
         figure.suptitle("MNIST, block-circulant first layer: does the order of the pixels matter?",
                         fontsize=16)
+    return figure
+
+
+def images(pictures: Sequence[np.ndarray | Tensor], titles: Sequence[str] = (),
+           columns: int = 8, diverging: bool = False) -> Figure:
+    """Show images of 28 x 28 pixels (or rows of 784) side by side.
+
+    Args:
+        pictures: arrays with 784 entries each.
+        titles: one a picture, or none.
+        columns: pictures in a row.
+        diverging: weights around zero, each picture scaled by its own largest magnitude;
+            else intensities, dark on white.
+    """
+    rows = -(-len(pictures) // columns)
+    columns = min(columns, len(pictures))
+    height = 1.65 + 0.3 * bool(titles)
+    figure, panels = plt.subplots(rows, columns, figsize=(1.65 * columns, height * rows),
+                                  squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for i, (axes, picture) in enumerate(zip(panels.flat, pictures, strict=False)):
+        pixels = np.asarray(picture, dtype=float).reshape(28, 28)
+        if diverging:
+            top = np.abs(pixels).max() or 1.0
+            axes.imshow(pixels, cmap=style.DIVERGING, vmin=-top, vmax=top)
+        else:
+            axes.imshow(pixels, cmap="gray_r")
+        if titles:
+            axes.set_title(titles[i], fontsize=11)
     return figure
 
 

@@ -127,6 +127,29 @@ def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
             for final in result["final"] if final["round"] > 0 or config["rounds"] == 0]
 
 
+def describe(table: pd.DataFrame) -> str:
+    """Return one line that says where results come from: runs, seeds, devices, commits."""
+    final = table[table["series"] != "search"]
+    return (f"{final['run'].nunique()} runs ({', '.join(final['data'].unique())} data, preset "
+            f"{', '.join(final['preset'].unique())}, {final['seed'].nunique()} seeds) on "
+            f"{'; '.join(final['device'].unique())}; commit "
+            f"{', '.join(sorted({commit[:7] for commit in final['commit']}))}")
+
+
+def arrays(run: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
+    """Return the arrays that a run left beside its result (first rows, masks).
+
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    paths = sorted(folder.rglob(f"{run}.npz"))
+    if not paths:
+        raise FileNotFoundError(f"no arrays of the run {run!r} below {folder}; only runs of seed "
+                                "0 leave some")
+    with np.load(paths[0]) as file:
+        return dict(file)
+
+
 STRUCTURE = ["task", "preset", "data", "method", "layers", "pixels", "block_size", "round"]
 
 

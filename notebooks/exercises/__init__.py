@@ -41,21 +41,23 @@ def find(name: str) -> Exercise:
     return exercises[name]
 
 
-def check(name: str, answer: Any) -> bool:
-    """Print whether the answer is right, and if not what is wrong; return whether it is."""
-    exercise = find(name)
+def problem_with(name: str, answer: Any) -> str | None:
+    """Return what is wrong with an answer, or None if it is right; never raises for it."""
     if answer is None or answer is ...:
-        problem: str | None = "there is no answer yet: replace the dots with yours"
-    else:
-        try:
-            problem = exercise.verify(answer)
-        except Exception as error:  # the reader's code may do anything
-            problem = f"it stopped with {type(error).__name__}: {error}"
-    if problem:
+        return "there is no answer yet: replace the dots with yours"
+    try:
+        return find(name).verify(answer)
+    except Exception as error:  # the reader's code may do anything
+        return f"it stopped with {type(error).__name__}: {error}"
+
+
+def check(name: str, answer: Any) -> None:
+    """Print whether the answer is right, and if not what is wrong."""
+    exercise = find(name)
+    if problem := problem_with(name, answer):
         print(f'Exercise {name}: not yet - {problem}.\nStuck? hint("{name}"), solution("{name}")')
     else:
         print(f"Exercise {name}: correct! {exercise.praise}".rstrip())
-    return problem is None
 
 
 def hint(name: str) -> None:

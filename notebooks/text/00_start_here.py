@@ -1,0 +1,184 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 00 · Start here
+#
+# **What this course is.** Two ways to make a neural network smaller, compared at equal size:
+# *pruning* (zero the smallest weights) and *block-circulant weight matrices* (make weights share
+# their values). It rebuilds the experiments of a research poster, tests each of its claims, and
+# says which ones hold.
+#
+# **You will learn** how the course is laid out, whether your machine is ready, what the two
+# techniques look like, and how to use the notebooks in a workshop.
+#
+# **You need** basic Python and the idea of a matrix product. No GPU, and no network once it is
+# installed.
+#
+# **Time:** 10 minutes to read, under a minute to run (2 CPU cores).
+
+# %% [markdown]
+# ## The map
+#
+# | Notebook | Question | Read | Run |
+# | --- | --- | --- | --- |
+# | **00** start here | Is my machine ready? | 10 min | < 1 min |
+# | **01** circulant matrices | What is a circulant matrix, and why is it fast? | 25 min | < 1 min |
+# | **02** block-circulant layers | How does it become a layer of a network? | 25 min | < 1 min |
+# | **03** MNIST benchmark | What does sharing weights cost in accuracy? | 25 min | 1 min |
+# | **04** pruning | Is removing weights better than sharing them? | 25 min | 1 min |
+#
+# Each notebook stands alone. If you have one hour, read 02 and 04. Every notebook has a small
+# experiment that runs live on your machine; next to it stand the full-scale results, loaded from
+# `data/results` and labelled as such.
+
+# %% [markdown]
+# ## Is everything here?
+#
+# The next cell imports what the course needs and looks for the data: first where the environment
+# variable `CIRCTOOLS_DATA` points, then in `data/raw`, then by a download. Without data *and*
+# network it says so, and a built-in sample of printed digits takes the place of MNIST, so that a
+# workshop goes on. (The full-scale results below are always those of the real data.)
+
+# %%
+import platform
+
+import torch
+
+from circtools import compression_ratio, diagrams, figures, mnist, results, style
+from exercises import check, hint, solution  # notebooks/exercises: checks, hints and solutions
+
+style.use()
+print(f"Python {platform.python_version()}, torch {torch.__version__}, "
+      f"{torch.get_num_threads()} threads, GPU: {torch.cuda.is_available()}")
+digits = mnist.load()
+print(f"data: {digits.source}; {len(digits.train_x)} training, {len(digits.val_x)} validation "
+      f"and {len(digits.test_x)} test images")
+
+# %% [markdown]
+# If an import fails, the notebook runs in another Python than the one the course was installed
+# into: start it with `make lab`. If a data file is reported as truncated or corrupted, delete the
+# file that the message names and run the cell again.
+
+# %%
+figures.images(digits.train_x[:16], [f"label {y}" for y in digits.train_y[:16].tolist()]);
+
+# %% [markdown]
+# ## The two techniques in two pictures
+#
+# **Pruning** trains a network, zeroes the weights of smallest magnitude, trains what is left, and
+# repeats. Our rounds take 21 % of the *remaining* weights, as the poster did.
+
+# %%
+diagrams.pruning_technique();
+
+# %% [markdown]
+# **A circulant matrix** is known by its first row: each next row is the one above, rotated right
+# by one. A *block*-circulant matrix is cut into b x b blocks of this kind. It stores b numbers a
+# block instead of b², so the block size b *is* the compression factor.
+
+# %%
+diagrams.circulant_technique();
+
+# %% [markdown]
+# The question of the course: a network of which only one number in b is stored, is it better to
+# have *chosen* the numbers to keep (pruning), or to have *shared* them from the start
+# (block-circulant)?
+
+# %% [markdown]
+# ## A word about fair comparisons
+#
+# Three rules hold in all notebooks.
+#
+# 1. **Say what was compressed.** "8 times smaller" may speak of one layer, of all weight matrices,
+#    or of the whole model. Compression is dense weights / stored weights over a named set.
+# 2. **Tune both sides alike.** The series *same* keeps the dense network's hyper-parameters, as a
+#    quick reproduction would. The series *tuned* chooses the learning rate on validation images,
+#    with the same number of trials for every method. Verdicts come from *tuned*.
+# 3. **Show the spread.** Each number is a mean over seeds with a 95 % interval (Student's t). The
+#    test images are read once, after every choice has been made.
+
+# %% tags=["nbval-check-output"]
+model = mnist.classifier()
+weights = sum(p.numel() for name, p in model.named_parameters() if name.endswith("weight"))
+print(f"The MNIST classifier 784-784-10 has {weights:,} weights; "
+      f"uncompressed, its ratio is {compression_ratio(model):g}")
+
+# %% [markdown]
+# ## The results that come with the course
+#
+# Every run left one JSON file in `data/results`: its configuration, its metrics by epoch, its
+# device, its commit. `results.load()` gives them as one table, a row a run (a round, for pruning).
+
+# %%
+table = results.load()
+print("FULL-SCALE RESULTS:", results.describe(table))
+table.groupby(["method", "layers", "pixels", "series"])["run"].nunique().unstack(fill_value=0)
+
+# %% [markdown]
+# `make figures` draws every figure of the poster from this table, and `make experiments` runs
+# again whatever result is missing (all of them take about two hours on two CPU cores; a run that
+# was stopped resumes).
+
+# %% [markdown]
+# ## Exercises
+#
+# Exercises look like the next two cells: write the function in place of the dots and run the
+# cell. `check` says what is wrong; `hint("0.1")` and `solution("0.1")` help.
+#
+# **0.1** How many of a layer's weights are left after some rounds of pruning, each taking 21 % of
+# those that remain? Return the *share* that remains.
+
+
+# %% tags=["nbval-check-output"]
+def remaining(rounds):
+    ...
+
+
+check("0.1", remaining)
+
+# %% [markdown]
+# **0.2** A network has weight matrices of several layers, but only some are compressed. Return the
+# compression over *all* its weight matrices. `layers` is a list of pairs: the dense number of
+# weights, and the number stored.
+
+
+# %% tags=["nbval-check-output"]
+def overall_compression(layers):
+    ...
+
+
+check("0.2", overall_compression)
+
+# %% [markdown]
+# ## For teachers
+#
+# * **Half a day:** 00 together (15 min), 01 up to the eigenvalues (45 min), 02 (60 min), break,
+#   03 (45 min), 04 (45 min). Stop at each *Predict* cell and collect a show of hands before anyone
+#   runs the next cell: the surprises are the lesson.
+# * **Two hours:** 02 and 04.
+# * **Without a network:** install beforehand and put the MNIST files on a stick; set
+#   `CIRCTOOLS_DATA` to that folder. Or teach on the built-in sample.
+# * **Slow laptops:** the live experiments use at most 10,000 images and a few epochs. All of them
+#   together take about two minutes on two cores.
+# * Learners who finish early: the last exercise of each notebook is the hardest.
+
+# %% [markdown]
+# ## What we saw, and where next
+#
+# The map, a working set-up, the two techniques, and the three rules of a fair comparison.
+#
+# Next: [01_circulant_matrices](01_circulant_matrices.ipynb), or, if you trust the mathematics,
+# [02_block_circulant_layers](02_block_circulant_layers.ipynb).
+#
+# **References.** S. Han, J. Pool, J. Tran, W. Dally,
+# [Learning both Weights and Connections for Efficient Neural
+# Networks](https://arxiv.org/abs/1506.02626), 2015. C. Ding et al., [CirCNN: Accelerating and
+# Compressing Deep Neural Networks Using Block-Circulant Weight
+# Matrices](https://arxiv.org/abs/1708.08917), 2017. Y. LeCun, C. Cortes, C. Burges, the MNIST
+# database of handwritten digits.
