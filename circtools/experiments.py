@@ -17,7 +17,7 @@ from circtools.data import ROOT
 from circtools.layers import BlockCirculantLinear
 
 CHECKPOINTS = ROOT / "data" / "checkpoints"
-SEARCH_SEED = 1000  # trials of the learning rate use a seed of their own
+SEARCH_SEEDS = (1000, 1001)  # trials of the learning rate use seeds of their own
 
 
 @dataclass(frozen=True)
@@ -107,16 +107,16 @@ def plan_mnist(preset: str, seeds: int, folder: Path, source: str = "real") -> l
         *({"method": "block_circulant", "block_size": b, "pixels": "permuted"}
           for b in p.fewer_block_sizes),
     ]
-    trials = [make(lr=lr, seed=SEARCH_SEED, stage="search", **s)
-              for s in structures for lr in p.lrs]
+    trials = [make(lr=lr, seed=seed, stage="search", **s)
+              for seed in SEARCH_SEEDS for s in structures for lr in p.lrs]
     stages = [trials]
-    chosen = _chosen(folder, preset, source)
-    if len(chosen) < len(structures):
+    if _missing(trials, folder, source):
         return stages
+    chosen = _chosen(folder, preset, source)
     dense_lr = chosen["dense", "natural", 1, 0]
     chain = {"rounds": p.rounds, "start_lr": dense_lr}
-    stages.append([make("pruned", lr, SEARCH_SEED, stage="search", **chain)
-                   for lr in p.finetune_lrs])
+    stages.append([make("pruned", lr, seed, stage="search", **chain)
+                   for seed in SEARCH_SEEDS for lr in p.finetune_lrs])
 
     final: list[Run] = []
     for seed in range(seeds):
@@ -131,10 +131,9 @@ def plan_mnist(preset: str, seeds: int, folder: Path, source: str = "real") -> l
             if pixels == "natural" and b in p.fewer_block_sizes:
                 final.append(make(lr=lr, seed=seed, layers="all", **s))
     stages.append(final)
-    per_round = {key[3]: lr for key, lr in chosen.items() if key[0] == "pruned"}
-    if not per_round:
+    if _missing(stages[1], folder, source):
         return stages
-    tuned_lrs = sorted({lr for r, lr in per_round.items() if r > 0})
+    tuned_lrs = sorted({lr for key, lr in chosen.items() if key[0] == "pruned"})
     same = {"rounds": p.rounds, "start_lr": p.base_lr}
     chains = [("pruned", p.base_lr, same, "first")]
     chains += [("pruned", lr, chain, "first") for lr in tuned_lrs]
@@ -144,6 +143,10 @@ def plan_mnist(preset: str, seeds: int, folder: Path, source: str = "real") -> l
     stages.append([make(method, lr, seed, layers=layers, **how)
                    for method, lr, how, layers in chains for seed in range(seeds)])
     return [list(dict.fromkeys(stage)) for stage in stages]  # base and chosen may coincide
+
+
+def _missing(runs: list[Run], folder: Path, source: str) -> list[Run]:
+    return [run for run in runs if not run.path(folder, source).exists()]
 
 
 def _chosen(folder: Path, preset: str, source: str) -> dict[tuple[str, str, int, int], float]:
@@ -160,7 +163,7 @@ def _chosen(folder: Path, preset: str, source: str) -> dict[tuple[str, str, int,
 def pending(preset: str, seeds: int, folder: Path, source: str) -> list[Run]:
     """Return the runs of the first stage that is not finished; empty when all is done."""
     for stage in plan_mnist(preset, seeds, folder, source):
-        if missing := [run for run in stage if not run.path(folder, source).exists()]:
+        if missing := _missing(stage, folder, source):
             return missing
     return []
 
