@@ -1,0 +1,98 @@
+"""Exercises of notebook 04."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from exercises import Exercise
+
+
+def rounds_for(factor: float) -> int:
+    return math.ceil(math.log(factor) / -math.log(0.79))
+
+
+def verify_rounds(answer: Callable[[float], int]) -> str | None:
+    for factor, truth in ((2, 3), (4, 6), (16, 12), (34, 15), (784, 29)):
+        got = answer(factor)
+        if got is None:
+            return "it returns None: replace the dots with a return statement"
+        if got != int(got):
+            return f"rounds_for({factor}) is {got}: rounds are whole, round up"
+        if got == truth - 1:
+            return (f"rounds_for({factor}) gives {got}, which compresses only "
+                    f"{1 / 0.79**got:.2f}x; round up, not down")
+        if got != truth:
+            return f"rounds_for({factor}) should be {truth}, yours gives {got}"
+    return None
+
+
+def global_masks(weights: Sequence[Tensor], amount: float) -> list[Tensor]:
+    magnitudes = torch.cat([w.abs().flatten() for w in weights])
+    count = round(amount * len(magnitudes))
+    threshold = magnitudes.sort().values[count]  # the smallest magnitude that stays
+    return [w.abs() >= threshold for w in weights]
+
+
+def verify_masks(answer: Callable[[Sequence[Tensor], float], list[Tensor]]) -> str | None:
+    generator = torch.Generator().manual_seed(0)
+    small, large = torch.randn(10, 20, generator=generator), torch.randn(30, generator=generator)
+    weights, amount = [0.1 * small, large], 0.5
+    got = answer(weights, amount)
+    if got is None:
+        return "it returns None: replace the dots with a return statement"
+    if len(got) != 2 or any(m.shape != w.shape for m, w in zip(got, weights, strict=True)):
+        return "it should return one mask for each tensor, of the same shape"
+    got = [m.bool() for m in got]
+    truth = global_masks(weights, amount)
+    if all(torch.equal(a, b) for a, b in zip(got, truth, strict=True)):
+        return None
+    if all(torch.equal(a, ~b) for a, b in zip(got, truth, strict=True)):
+        return "your masks are True where a weight is dropped; they should be True where it stays"
+    if all(int(m.sum()) == m.numel() // 2 for m in got):
+        return ("you drop half of each tensor by itself; compare the magnitudes of all tensors "
+                "together")
+    kept = sum(int(m.sum()) for m in got)
+    if kept != 115:
+        return f"of 230 weights 115 should stay, {kept} do"
+    return "the right number of weights stays, but not those of largest magnitude"
+
+
+def error_at(compressions: Sequence[float], errors: Sequence[float], target: float) -> float:
+    return float(np.interp(np.log(target), np.log(compressions), errors))
+
+
+def verify_error_at(answer: Callable[[Sequence[float], Sequence[float], float], float]
+                    ) -> str | None:
+    compressions, errors = [1.0, 4.0, 16.0], [0.02, 0.03, 0.07]
+    for target, truth in ((4.0, 0.03), (2.0, 0.025), (8.0, 0.05)):
+        got = answer(compressions, errors, target)
+        if got is None:
+            return "it returns None: replace the dots with a return statement"
+        if abs(got - truth) > 1e-9:
+            linear = np.interp(target, compressions, errors)
+            if abs(got - linear) < 1e-9:
+                return "you interpolate in the compression itself; take its logarithm"
+            return f"at {target:g}x it should be {truth}, yours gives {got}"
+    return None
+
+
+EXERCISES = [
+    Exercise(
+        "4.1", verify_rounds, rounds_for,
+        "0.79 ** rounds <= 1 / factor. Take logarithms on both sides, mind the sign, round up.",
+        "Those are the rounds that stand against b = 2, 4, 16, 34 and 784.",
+    ),
+    Exercise(
+        "4.2", verify_masks, global_masks,
+        "Put the magnitudes of all tensors into one, sort it, and read the threshold off it.",
+        "A layer with small weights may lose nearly all of them: global pruning can empty layers.",
+    ),
+    Exercise(
+        "4.3", verify_error_at, error_at,
+        "np.interp(x, xs, ys) interpolates linearly; give it logarithms of the compressions.",
+        "This is how the two methods are compared at equal compression.",
+    ),
+]

@@ -1,0 +1,234 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 04 · Pruning, and the poster's first verdict
+#
+# **You will learn** how magnitude pruning in rounds works and what it leaves of an image
+# classifier; why a pruned network needs a control that prunes nothing; and whether block-circulant
+# layers beat pruning at equal compression, as the poster says.
+#
+# **You need** notebook 03 for the other half of the comparison; it can be read without.
+#
+# **Time:** 25 minutes to read, about one minute to run (2 CPU cores).
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown
+
+from circtools import (claims, compression, compression_ratio, diagrams, figures, mnist, prune,
+                       results, style)
+from exercises import check, hint, solution
+
+style.use()
+digits = mnist.load()
+few = digits.first(10_000)  # enough for the live experiments
+print(f"data: {digits.source}")
+diagrams.pruning_technique();
+
+# %% [markdown]
+# ## Train, prune, fine-tune, repeat
+#
+# After training, many weights are close to zero, and removing them changes little. Each round
+# zeroes the 21 % of the *remaining* weights that have the smallest magnitude and trains the rest
+# for a while. After r rounds a share $0.79^r$ remains:
+
+# %% tags=["nbval-check-output"]
+for rounds in (1, 3, 6, 9, 12, 15, 29):
+    print(f"{rounds:2} rounds leave {0.79**rounds:7.2%}: {1 / 0.79**rounds:6.1f}x")
+
+# %% [markdown]
+# The masks are those of `torch.nn.utils.prune`: a pruned layer keeps `weight_orig` and a
+# `weight_mask` of zeros and ones, and multiplies the two before each use. A pruned weight gets no
+# gradient, so it stays exactly zero; `circtools.prune` adds that the share is taken of what
+# remains, over all the given layers together.
+
+# %%
+torch.manual_seed(0)
+model = mnist.classifier()
+history = mnist.train(model, few, epochs=3, lr=1e-3, seed=0)
+print(f"dense: validation error {history[-1]['val_error']:.1%}")
+trained = model.hidden.weight.detach().clone()
+
+prune([model.hidden], amount=0.0)  # only puts the masks on
+masks, rows = {}, []
+for number in range(1, 16):
+    prune([model.hidden])
+    history = mnist.train(model, few, epochs=1, lr=1e-3, seed=number)
+    masks[number] = compression.masks(model)["hidden"]
+    rows.append({"round": number, "compression": compression_ratio(model),
+                 "validation error": history[-1]["val_error"]})
+live = pd.DataFrame(rows).set_index("round")
+print(f"LIVE, {digits.source} data: {len(few.train_x)} images, one epoch a round, one seed")
+live.iloc[::2].round({"compression": 1, "validation error": 4})
+
+# %% [markdown]
+# **Predict:** the network of round 15 keeps one weight in 34. Is its error higher or lower than
+# that of the network it started from? And which of the weights have gone? Then look at the numbers
+# above, and at the next two pictures.
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4))
+bins = np.linspace(-0.1, 0.1, 101)
+left.hist(trained.flatten().numpy(), bins, color=style.SKY, label="after training")
+left.set(title="weights of the first layer", xlabel="weight", ylabel="number of weights")
+left.legend()
+remaining = model.hidden.weight.detach()[masks[15]].numpy()
+right.hist(remaining, np.linspace(-0.4, 0.4, 101), color=style.VERMILION, label="after 15 rounds")
+right.set(title="the weights that remain", xlabel="weight")
+right.legend();
+
+# %% [markdown]
+# The middle of the distribution is gone, and what remains has grown to do the work of the rest.
+
+# %%
+kept = [masks[number].float().mean(0) for number in (1, 3, 6, 9, 12, 15)]
+figures.images(kept, [f"round {number}" for number in (1, 3, 6, 9, 12, 15)], columns=6);
+
+# %% [markdown]
+# Each picture shows, pixel by pixel, what share of the 784 hidden units still looks there (dark:
+# most of them). **What to notice.** The first round already drops the border; later rounds
+# concentrate on the middle of the image. Nobody told the network where the digits are: pixels
+# that are always blank have the same value in every image, and their weights are the first to go.
+#
+# ## A control that prunes nothing
+#
+# Pruning in rounds also *trains longer*: 29 rounds of 2 epochs come on top of the first 10. A
+# pruned network that beats the dense one may owe it to the extra epochs. So there is a control:
+# the identical loop, same seeds, same restarts of the learning rate, with nothing pruned.
+
+# %%
+table = results.load()
+course = figures.select(table, task="mnist", preset="course")
+print("FULL-SCALE RESULTS:", results.describe(course))
+figure, axes = plt.subplots(figsize=(10, 5.5))
+for method in ("pruned", "unpruned"):
+    rows = figures.select(course, method=method, series="tuned", layers="first")
+    figures.curve(axes, rows, by="round", **figures.LOOK[method])
+dense = claims.interval(100 * figures.select(course, method="dense", series="tuned")["test_error"])
+axes.axhline(dense.mean, color="black", linestyle="--", linewidth=1.5, label="dense, 10 epochs")
+figures.error_axis(axes)
+axes.set_xlabel("round (2 epochs each)")
+axes.set_title("Full-scale: pruning, and the same training without pruning")
+axes.legend();
+
+# %%
+both = course[course["method"].isin(["pruned", "unpruned"])]
+both = figures.select(both, series="tuned", layers="first")
+wide = both.pivot_table(index=["round", "seed"], columns="method", values="test_error") * 100
+gain = (wide["pruned"] - wide["unpruned"]).groupby("round").apply(claims.interval)
+gain = pd.DataFrame(gain.tolist(), index=gain.index).loc[[1, 3, 6, 9, 12, 15, 20, 25, 29]]
+print("FULL-SCALE: error of pruned minus control, percentage points, paired by seed")
+gain.round(3)
+
+# %% [markdown]
+# @@FINDINGS_CONTROL@@
+#
+# ## The verdict: pruned against block-circulant
+#
+# The poster's first claim: at equal compression block-circulant networks beat pruned ones on
+# MNIST, and the gap grows with compression.
+#
+# **Predict before you run the next cell.** Think of 8x and of 784x. Which method wins at each?
+# Does it depend on the learning rate?
+
+# %%
+figures.mnist_benchmark(course);
+
+# %% [markdown]
+# To compare at *equal* compression, the error of the pruned network is interpolated between its
+# rounds, for each seed by itself, and the difference is taken seed by seed:
+
+# %%
+figures.mnist_gap(course);
+
+# %% [markdown]
+# Filled marks are levels at which the difference is decided at 5 %, after Holm's correction for
+# looking at twelve of them.
+
+# %%
+verdicts = claims.table_of_claims(course)
+Markdown(claims.markdown(verdicts[verdicts["number"] == "1"]))
+
+# %% [markdown]
+# @@FINDINGS_VERDICT@@
+#
+# ## What is left at the end
+#
+# After 29 rounds, 0.1 % of the first layer remains. Which hidden units still have an input at all,
+# and where do they look?
+
+# %%
+chain = figures.select(course, method="pruned", series="tuned", seed=0, layers="first", round=29)
+saved = results.arrays(chain["run"].item())
+mask = np.unpackbits(saved["mask"])[: saved["shape"].prod()].reshape(saved["shape"])
+inputs = mask.sum(1)
+print(f"FULL-SCALE, round 29: {mask.sum()} weights remain; {np.count_nonzero(inputs)} of "
+      f"{len(inputs)} hidden units still have an input, at most {inputs.max()}; "
+      f"{np.count_nonzero(mask.sum(0))} of 784 pixels are still looked at")
+best = np.argsort(-inputs)[:7]
+figures.images([mask.sum(0), *mask[best]], ["all units", *(f"{inputs[u]} inputs" for u in best)]);
+
+# %% [markdown]
+# ## Exercises
+#
+# **4.1** How many rounds does it take to compress *at least* by a given factor? Each takes 21 % of
+# what remains.
+
+
+# %% tags=["nbval-check-output"]
+def rounds_for(factor):
+    ...
+
+
+check("4.1", rounds_for)
+
+# %% [markdown]
+# **4.2** One round of *global* magnitude pruning. `weights` is a list of tensors; return a list of
+# boolean masks (True: keep) that drops the share `amount` of all the weights *together*, those of
+# smallest magnitude.
+
+
+# %% tags=["nbval-check-output"]
+def global_masks(weights, amount):
+    ...
+
+
+check("4.2", global_masks)
+
+# %% [markdown]
+# **4.3** The error of a pruned network at a compression between two of its rounds, interpolated
+# linearly in the *logarithm* of the compression. `compressions` is increasing.
+
+
+# %% tags=["nbval-check-output"]
+def error_at(compressions, errors, target):
+    ...
+
+
+check("4.3", error_at)
+
+# %% [markdown]
+# Stuck? `hint("4.1")`, `solution("4.1")`, and so on.
+#
+# ## What we saw, and where next
+#
+# Pruning in rounds, its masks, the control that separates pruning from longer training, and the
+# verdict on the poster's first claim with its interval. What is counted here are weights: a sparse
+# matrix also has to store *where* its weights are, which a circulant one does not.
+#
+# The course goes on to Transformers. Until those notebooks are there, try
+# `circtools.BlockCirculantLinear` in a network of your own.
+#
+# **References.** S. Han et al., [Learning both Weights and
+# Connections](https://arxiv.org/abs/1506.02626), 2015. J. Frankle, M. Carbin, [The Lottery Ticket
+# Hypothesis](https://arxiv.org/abs/1803.03635), 2019. T. Gale, E. Elsen, S. Hooker, [The State of
+# Sparsity in Deep Neural Networks](https://arxiv.org/abs/1902.09574), 2019.
