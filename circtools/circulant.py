@@ -145,5 +145,5 @@ def spectrum(rows: Tensor) -> Tensor:
     """
     _rows(rows, 1, "rows")
     # Not fft(rows).conj(): that would conjugate complex rows too.
-    return torch.fft.ifft(rows, norm="forward")  # (..., b)
+    return torch.fft.ifft(rows, norm="forward").resolve_conj()  # (..., b)
 
