@@ -1,0 +1,90 @@
+"""The committed notebooks: paired with their text, executed in order, quiet, with exercises."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import jupytext
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
+sys.path.insert(0, str(FOLDER))
+exercises = importlib.import_module("exercises")
+CHAPTERS: list[ModuleType] = [
+    importlib.import_module(f"exercises.{path.stem}")
+    for path in sorted((FOLDER / "exercises").glob("nb*.py"))
+]
+EXERCISES = [exercise for chapter in CHAPTERS for exercise in chapter.EXERCISES]
+
+
+def ids(paths: list[Path]) -> list[str]:
+    return [path.stem for path in paths]
+
+
+def test_every_notebook_has_its_text_and_the_other_way_round() -> None:
+    assert ids(NOTEBOOKS) == ids(sorted((FOLDER / "text").glob("*.py")))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids(NOTEBOOKS))
+def test_text_and_notebook_are_the_same(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    text = jupytext.read(FOLDER / "text" / f"{path.stem}.py")
+    pairs = [[(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in nb.cells]
+             for nb in (notebook, text)]
+    assert pairs[0] == pairs[1], (f"{path.name} and its text differ; edit the text, then run "
+                                  f"jupytext --to ipynb and execute the notebook")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids(NOTEBOOKS))
+def test_executed_in_order_and_quiet(path: Path) -> None:
+    assert path.stat().st_size < 1_000_000
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        for output in cell.outputs:
+            assert output.output_type != "error", output.get("ename")
+            assert output.get("name") != "stderr", output.get("text")
+            assert "NOTICE" not in output.get("text", ""), "executed without the real data"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids(NOTEBOOKS))
+def test_first_and_last_cell_say_what_a_reader_needs(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    for word in ("learn", "need", "minute"):
+        assert word in cells[0].source.lower()
+    assert "where next" in cells[-1].source and "http" in cells[-1].source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids(NOTEBOOKS))
+def test_two_exercises_or_more_with_stubs_that_fail(path: Path) -> None:
+    number = int(path.stem[:2])
+    names = [e.name for e in EXERCISES if int(e.name.split(".")[0]) == number]
+    assert len(names) >= 2
+    cells = nbformat.read(path, as_version=4).cells
+    for name in names:
+        stubs = [cell for cell in cells if f'check("{name}"' in cell.source]
+        assert len(stubs) == 1, f"exercise {name} is not asked exactly once"
+        printed = "".join(output.get("text", "") for output in stubs[0].outputs)
+        assert printed.startswith(f"Exercise {name}: not yet"), printed
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
+def test_solution_passes_and_wrong_answers_do_not(exercise, capsys) -> None:
+    assert exercises.problem_with(exercise.name, exercise.solution) is None
+    exercises.check(exercise.name, exercise.solution)
+    assert "correct" in capsys.readouterr().out
+    for wrong in (None, ..., 1e9, "no", lambda *_: None, lambda *_: 1 / 0, lambda: 0):
+        assert exercises.problem_with(exercise.name, wrong)
+        exercises.check(exercise.name, wrong)  # prints, and never raises
+        assert "not yet" in capsys.readouterr().out
+    exercises.hint(exercise.name)
+    exercises.solution(exercise.name)
+    assert len(capsys.readouterr().out) > 40
+
+
+def test_an_unknown_exercise_names_those_there_are() -> None:
+    with pytest.raises(KeyError, match=r"0\.1"):
+        exercises.check("0.9", 1)

@@ -1,0 +1,86 @@
+"""What holds of the repository as a whole: pins, committed results, figures, the command line."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from circtools import claims, cli, experiments, figures, results
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    wanted = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in wanted), "not all pinned"
+    return dict(line.split("==") for line in wanted)
+
+
+def test_environment_installs_exactly_the_requirements() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    *conda, pip = environment["dependencies"]
+    assert pip["pip"] == ["-r requirements.txt", "--no-build-isolation -e ."]
+    assert [re.split("[=<>]", package)[0] for package in conda] == ["python", "pip"]
+
+
+def test_what_circtools_needs_is_among_the_pins() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    block = re.search(r"^dependencies = \[(.*?)\]", text, re.DOTALL | re.MULTILINE)
+    assert block
+    needed = re.findall(r'"([\w.-]+)>=', block[1])
+    assert len(needed) > 5 and set(needed) <= set(pins())
+
+
+def test_the_committed_results_are_complete() -> None:
+    assert experiments.pending("course", 5, results.FOLDER, "real") == []
+
+
+def test_committed_results_are_of_the_real_data_and_unchanged_code() -> None:
+    table = results.load(data=None)
+    assert set(table["data"]) == {"real"}
+    assert not table["commit"].str.contains("changed").any()
+    assert table.loc[table["series"] == "search", "test_error"].isna().all()
+    assert table.loc[table["series"] != "search", "test_error"].between(0.005, 0.95).all()
+
+
+def test_the_claims_in_the_readme_are_those_of_the_results() -> None:
+    assert claims.write_report(results.load(), check=True), "run 'circtools report'"
+
+
+def test_figures_are_the_committed_ones_to_the_byte(tmp_path) -> None:
+    paths = figures.make_all(results.load(), tmp_path)
+    assert len(paths) >= 12
+    for path in paths:
+        committed = ROOT / "figures" / path.name
+        assert committed.read_bytes() == path.read_bytes(), f"{path.name}: run 'make figures'"
+
+
+def test_figures_refuse_an_empty_table() -> None:
+    with pytest.raises(ValueError, match="circtools run mnist"):
+        figures.make_all(results.load(data="sample"))
+
+
+@pytest.mark.parametrize("command", ["data", "run", "figures", "report"])
+def test_help(command: str, capsys) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([command, "--help"])
+    assert exit_.value.code == 0
+    assert len(capsys.readouterr().out) > 150
+
+
+def test_errors_are_one_line_on_stderr(capsys) -> None:
+    assert cli.main(["data", "cifar"]) == 1
+    assert "no data for task 'cifar'" in capsys.readouterr().err
+    assert cli.main(["run", "mnist", "--seeds", "0", "--source", "sample"]) == 1
+    assert "seeds and workers must be 1 or more, got 0" in capsys.readouterr().err
+
+
+def test_no_path_of_a_machine() -> None:
+    forbidden = re.compile(r"(?<![\w.])/(?:work|root|home)/")
+    for pattern in ("*.md", "*.toml", "*.txt", "*.yml", "circtools/*.py", "notebooks/*.ipynb",
+                    ".ci/run", "Makefile"):
+        for path in ROOT.glob(pattern):
+            found = forbidden.search(path.read_text(encoding="utf-8"))
+            assert not found, f"{path.name}: {found[0]}"
