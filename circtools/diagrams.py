@@ -6,6 +6,7 @@ matrix of the parameters' numbers is built first and coloured second.
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -78,7 +79,7 @@ def _bare(axes: Axes) -> None:
 def _canvas(size: tuple[float, float], x: tuple[float, float], y: tuple[float, float],
             ) -> tuple[Figure, Axes]:
     """Return one bare axes that fills the figure, y growing downwards."""
-    figure = Figure(figsize=size)
+    figure = plt.figure(figsize=size)
     axes = figure.add_subplot(aspect="equal", xlim=x, ylim=(y[1], y[0]))
     _bare(axes)
     return figure, axes
@@ -89,7 +90,7 @@ def block_circulant_ladder(n: int = 16) -> Figure:
     sizes = [2**k for k in range(n.bit_length()) if n % 2**k == 0]
     names = {1: "\nunstructured", n: "\nfully circulant"}
     with style.context():
-        figure = Figure(figsize=(3.6 * len(sizes), 5.2))
+        figure = plt.figure(figsize=(3.6 * len(sizes), 5.2))
         figure.get_layout_engine().set(w_pad=0.15, h_pad=0.15)
         panels = figure.subplots(1, len(sizes))
         for axes, b in zip(panels, sizes, strict=True):
@@ -201,7 +202,7 @@ def padded_layer(out_features: int, in_features: int, block_size: int) -> Figure
     numbers = parameter_numbers(block_size, out_features, in_features)
     height, width = numbers.shape
     with style.context():
-        figure = Figure(figsize=(9, 9 * height / width + 0.7))
+        figure = plt.figure(figsize=(9, 9 * height / width + 0.7))
         axes = figure.add_subplot()
         shades = parameter_shades(numbers, block_size)
         extent = (0, width, height, 0)
@@ -231,7 +232,7 @@ def weighted_shifts(row: Tensor) -> Figure:
     limit = row.abs().max().item()
     shift = circulant(torch.eye(b, dtype=row.dtype)[1])
     with style.context():
-        figure = Figure(figsize=(13, 2.9))
+        figure = plt.figure(figsize=(13, 2.9))
         panels = figure.subplots(1, b + 1)
         power = torch.eye(b, dtype=row.dtype)
         for k, axes in enumerate(panels[1:]):
@@ -255,7 +256,7 @@ def fourier_vectors(b: int = 8) -> Figure:
     positions = torch.arange(b)
     fine = torch.linspace(0, b, 200)
     with style.context():
-        figure = Figure(figsize=(13, 4.6))
+        figure = plt.figure(figsize=(13, 4.6))
         for k, axes in enumerate(figure.subplots(2, b // 2, sharex=True, sharey=True).flat):
             for name, wave, color, marker, line in (
                 ("real part", torch.cos, style.BLUE, "o", "-"),
@@ -275,7 +276,7 @@ def fourier_vectors(b: int = 8) -> Figure:
 def eigenvalue_planes(rows: Mapping[str, Tensor]) -> Figure:
     """The eigenvalues of the circulant matrices of these first rows, in the complex plane."""
     with style.context():
-        figure = Figure(figsize=(4.4 * len(rows), 4.9))
+        figure = plt.figure(figsize=(4.4 * len(rows), 4.9))
         panels = figure.subplots(1, len(rows), squeeze=False)[0]
         for axes, (name, row) in zip(panels, rows.items(), strict=True):
             values = spectrum(row)
@@ -298,7 +299,7 @@ def multiplication_counts(
 ) -> Figure:
     """Multiplications of one matrix-vector product against its size, dense and by FFT."""
     with style.context():
-        figure = Figure(figsize=(8, 4.6))
+        figure = plt.figure(figsize=(8, 4.6))
         axes = figure.add_subplot()
         axes.plot(sizes, dense, color=style.BLACK, marker="D", label="dense matrix")
         axes.plot(sizes, fast, color=style.BLUE, marker="o", label="circulant, by FFT")
@@ -313,7 +314,7 @@ def projections(matrices: Mapping[str, Tensor], block_sizes: Sequence[int]) -> F
     """Square matrices and their nearest block-circulant ones; b = 1 is the matrix itself."""
     with style.context():
         shape = (len(matrices), len(block_sizes))
-        figure = Figure(figsize=(2.7 * shape[1], 2.6 * shape[0] + 0.5))
+        figure = plt.figure(figsize=(2.7 * shape[1], 2.6 * shape[0] + 0.5))
         grid = figure.subplots(*shape, squeeze=False)
         for axes, b in zip(grid[0], block_sizes, strict=True):
             axes.set_title(f"b = {b}")
@@ -330,7 +331,7 @@ def losses(curves: Mapping[str, Mapping[int, float]]) -> Figure:
     looks = [{"color": style.VERMILION, "marker": "s"}, {"color": style.BLUE, "marker": "o"},
              {"color": style.GREEN, "marker": "^"}]
     with style.context():
-        figure = Figure(figsize=(9, 4.8))
+        figure = plt.figure(figsize=(9, 4.8))
         axes = figure.add_subplot()
         sizes = sorted({b for curve in curves.values() for b in curve})
         axes.plot(sizes, [(1 - 1 / b) ** 0.5 for b in sizes], color=style.BLACK, linestyle=":",

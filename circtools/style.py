@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 # The colours of Okabe and Ito, "Color Universal Design" (2008); every method has a marker and a
@@ -24,6 +25,9 @@ RC = {
 
 def use() -> None:
     """Use the course's style from here on, as the notebooks do."""
+    # Load the backend now: Jupyter's switches itself on when it is first needed, and if that is
+    # inside context(), leaving the context switches it off again and pictures stay away.
+    plt.switch_backend(matplotlib.get_backend())
     matplotlib.rcParams.update(RC)
 
 
