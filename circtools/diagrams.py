@@ -30,8 +30,9 @@ def parameter_shades(numbers: Tensor, block_size: int, seed: int = 0) -> Tensor:
     """Return a shade in [0, 1) for each parameter number: far apart within a block."""
     generator = torch.Generator().manual_seed(seed)
     blocks = (int(numbers.max()) + 1) // block_size
-    rank = torch.rand(blocks, block_size, generator=generator).argsort(-1)  # (blocks, b)
-    offset = torch.rand(blocks, 1, generator=generator)
+    # The dtype is written out: another default would draw other colours.
+    random = torch.rand(blocks, block_size + 1, generator=generator, dtype=torch.float32)
+    rank, offset = random[:, 1:].argsort(-1), random[:, :1]  # (blocks, b), (blocks, 1)
     return ((rank + offset) / block_size).flatten()[numbers]  # the shape of numbers
 
 
@@ -153,15 +154,16 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float],
 def pruning_technique(n: int = 10, rounds: int = 6, seed: int = 3) -> Figure:
     """Train, zero the smallest weights, fine-tune, iterate; drawn with random weights."""
     generator = torch.Generator().manual_seed(seed)
-    layer = nn.Linear(n, n, bias=False)
+    layer = nn.utils.skip_init(nn.Linear, n, n, bias=False, dtype=torch.float32)
     with torch.no_grad():
-        layer.weight.copy_(torch.randn(n, n, generator=generator))
+        layer.weight.copy_(torch.randn(n, n, generator=generator, dtype=torch.float32))
     stages = [layer.weight.detach().clone()]
     for _ in range(rounds):
         prune([layer], AMOUNT)
         stages.append(layer.weight.detach().clone())
         with torch.no_grad():  # stands in for fine-tuning
-            layer.weight_orig += 0.35 * torch.randn(n, n, generator=generator)
+            noise = torch.randn(n, n, generator=generator, dtype=torch.float32)
+            layer.weight_orig += 0.35 * noise
         stages.append((layer.weight_orig * layer.weight_mask).detach())
     left = int(masks(nn.Sequential(layer))["0"].sum())
 

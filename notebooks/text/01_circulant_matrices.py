@@ -1,0 +1,418 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 01 · Circulant matrices: one row says it all
+#
+# **You will learn** what a circulant matrix is; why multiplying by it is a convolution; why all
+# circulant matrices share their eigenvectors, the waves of the discrete Fourier transform; and how
+# that turns products, inverses and whole linear systems into arithmetic on n numbers, at a cost of
+# n log n instead of n².
+#
+# **You need** matrix products, and complex numbers as far as $e^{i\varphi} = \cos\varphi +
+# i\sin\varphi$. Eigenvectors are recalled where they are used. No data.
+#
+# **Time:** 25 minutes to read, under half a minute to run (2 CPU cores).
+
+# %%
+import matplotlib.pyplot as plt
+import scipy.linalg
+import torch
+from torch.utils.benchmark import Timer
+
+from circtools import circulant, diagrams, spectrum, style
+from exercises import check, hint, solution
+
+style.use()
+torch.manual_seed(0)
+torch.set_default_dtype(torch.float64)  # 16 digits, so that an identity can be told from a hope
+
+
+def compare(what, left, right):
+    print(f"{what:30s}: largest difference {(left - right).abs().max():.0e}")
+
+
+# %% [markdown]
+# ## One row, rotated
+#
+# Take a row of $b$ numbers. Write it down; below it write it again, rotated right by one place, the
+# number that falls off on the right coming back on the left. After $b$ rows you have a square
+# matrix that holds $b$ different numbers instead of $b^2$. It is called **circulant**, and it is
+# given by its first row $w$:
+#
+# $$ C_{r,c} = w_{(c - r) \bmod b} $$
+
+# %%
+diagrams.circulant_technique();
+
+# %% [markdown]
+# Follow one colour on the left: it runs down a diagonal, leaves on the right and comes back on the
+# left. Every such *wrapped diagonal* carries one number. (On the right is a matrix of circulant
+# blocks; that is the subject of notebook 02.)
+#
+# The library builds the matrix from the row:
+
+# %% tags=["nbval-check-output"]
+circulant(torch.tensor([1, 2, 3, 4]))
+
+# %% [markdown]
+# A warning about conventions. Some books and `scipy.linalg.circulant` give the matrix by its first
+# *column*; the two are transposes of each other. This course always means the first row.
+
+# %% tags=["nbval-check-output"]
+w = torch.randn(9)
+torch.equal(circulant(w), torch.tensor(scipy.linalg.circulant(w.numpy()).T))
+
+# %% [markdown]
+# ### Exercise 1.1
+#
+# Build the circulant matrix of a row yourself, without `circtools`. Two lines are enough.
+
+# %%
+def rotate_rows(row):
+    ...
+
+
+check("1.1", rotate_rows)
+# hint("1.1")
+# solution("1.1")
+
+# %% [markdown]
+# ## The shift: the one matrix behind all of them
+#
+# The simplest circulant matrix that does something has the first row $(0, 1, 0, \dots, 0)$. Call
+# it $P$.
+#
+# **Predict:** what does $P$ do to the vector (10, 20, 30, 40, 50)? And what is $P^5$? Decide
+# before you run the next cell.
+
+# %% tags=["nbval-check-output"]
+P = circulant(torch.tensor([0.0, 1, 0, 0, 0]))
+x = torch.tensor([10.0, 20, 30, 40, 50])
+print("P x       =", (P @ x).tolist())
+print("P P x     =", (P @ P @ x).tolist())
+print("P^5 is the identity:", torch.equal(P.matrix_power(5), torch.eye(5)))
+print("P^-1 is the transpose of P:", torch.equal(P.inverse(), P.T))
+
+# %% [markdown]
+# $P$ moves every entry up by one place, and the first one comes back at the end; after five steps
+# all are home again. The matrix $P^k$ has its ones exactly on wrapped diagonal $k$. So a circulant
+# matrix is nothing but a weighted sum of shifts:
+#
+# $$ C = w_0 I + w_1 P + w_2 P^2 + \dots + w_{b-1} P^{b-1} $$
+
+# %%
+diagrams.weighted_shifts(torch.tensor([1.0, -0.7, 0.35, 0.8]));
+
+# %%
+w = torch.randn(5)
+compare("C and the sum of shifts", circulant(w), sum(w[k] * P.matrix_power(k) for k in range(5)))
+
+# %% [markdown]
+# **What to notice.** Everything below follows from this one line. What is true of $P$, and survives
+# powers and sums, is true of every circulant matrix.
+#
+# ## A circulant matrix is a convolution
+#
+# Write out one entry of $y = Cx$, with all positions counted modulo $b$:
+#
+# $$ y_r = \sum_c w_{c-r}\, x_c = \sum_d w_d\, x_{r+d} $$
+#
+# The same weights $w$ slide along $x$, and at the end of the vector they come round to its
+# beginning. Signal processing calls this a circular **cross-correlation** of $x$ with $w$. It is
+# also what deep-learning libraries compute under the name *convolution*. A convolution in the
+# strict sense runs over $x$ backwards, $\sum_d w_d\, x_{r-d}$, and belongs to the transposed
+# matrix, $C^T x$. So to be exact: with our convention $Cx$ is the circular **cross-correlation** of
+# $x$ with the first *row*, which is the circular **convolution** of $x$ with the first *column*.
+
+# %%
+b = 64
+w, x = torch.randn(b), torch.randn(b)
+C = circulant(w)
+around = torch.cat([x, x[:-1]])[None, None]  # (1, 1, 2 b - 1): x, and on round to its beginning
+d = torch.arange(b)  # (b,)
+r = d[:, None]  # (b, 1)
+compare("C x and torch's conv1d", C @ x, torch.nn.functional.conv1d(around, w[None, None])[0, 0])
+compare("C x and correlation with row", C @ x, (w * x[(r + d) % b]).sum(1))
+compare("C x and convolution, column", C @ x, (C[:, 0] * x[(r - d) % b]).sum(1))
+compare("C^T x and convolution, row", C.T @ x, (w * x[(r - d) % b]).sum(1))
+
+# %% [markdown]
+# An example that you can see: a noisy signal, and a row that averages each point with its two
+# neighbours on either side. That is a circulant matrix with five wrapped diagonals.
+
+# %%
+t = torch.arange(b)
+signal = torch.sin(2 * torch.pi * t / b) + 0.4 * torch.randn(b)
+mean = torch.zeros(b)
+mean[[-2, -1, 0, 1, 2]] = 0.2
+figure, axes = plt.subplots(figsize=(10, 3.2))
+axes.plot(t, signal, "o", color=style.ORANGE, label="x, noisy")
+axes.plot(t, circulant(mean) @ signal, color=style.BLUE, label="C x, averaged over 5 places")
+axes.set_xlabel("position")
+axes.legend();
+
+# %% [markdown]
+# **Predict:** suppose the signal is first shifted by some places and then averaged. Is the result
+# the same as averaging first and shifting afterwards?
+
+# %%
+shift = circulant(torch.eye(b)[7])  # seven places
+compare("C P^7 x and P^7 C x", circulant(mean) @ shift @ signal, shift @ circulant(mean) @ signal)
+
+# %% [markdown]
+# **What to notice.** A circulant matrix treats all positions alike; it *commutes with shifts*. That
+# is a strong assumption about what $x$ is. For a sound or for a row of pixels it is reasonable. For
+# a vector whose entries have no order, such as a word embedding, nobody promised it. The poster's
+# fourth claim is exactly this thought, and notebook 03 puts it to a test.
+#
+# ## The eigenvectors are waves
+#
+# An eigenvector keeps its direction under a matrix: $Cf = \lambda f$. Which vectors does the shift
+# $P$ only multiply by a number? Those that look the same, up to a factor, one place further on: the
+# waves
+#
+# $$ f_k = \big(1,\; \omega^k,\; \omega^{2k},\; \dots,\; \omega^{(b-1)k}\big), \qquad
+#    \omega = e^{2\pi i/b}, \qquad k = 0, \dots, b - 1 $$
+#
+# Moving up by one place multiplies by $\omega^k$, and because $\omega^b = 1$ the ends meet. So
+# $P f_k = \omega^k f_k$, and with $C = \sum_j w_j P^j$:
+#
+# $$ C f_k = \lambda_k f_k, \qquad \lambda_k = \sum_j w_j\, \omega^{jk} $$
+
+# %%
+diagrams.fourier_vectors(8);
+
+# %% [markdown]
+# **What to notice.** The waves do not depend on $w$ at all: *every* circulant matrix of this size
+# has these eigenvectors. Only the eigenvalues $\lambda_k$, its **spectrum**, tell one circulant
+# matrix from another. And look at the dots only: at $k = 7$ they are those of $k = 1$ with the
+# imaginary part upside down, a wave running the other way round. The lines between the dots are
+# there for the eye.
+#
+# Written as a matrix: put the waves, divided by $\sqrt b$, into the columns of $F$. Its columns are
+# orthogonal and of length one, $F^\ast F = I$ (the star means conjugate and transpose), and
+#
+# $$ C = F \,\mathrm{diag}(\lambda)\, F^\ast $$
+#
+# The spectrum $\lambda$ is a discrete Fourier transform of the first row. With our convention the
+# exponent has a plus sign, so that for a real row $\lambda$ is the complex conjugate of
+# `torch.fft.fft(w)`. (Gray's review pairs each eigenvalue with the wave running the other way;
+# the set of pairs is the same.)
+
+# %%
+b = 64
+w = torch.randn(b)
+C = circulant(w) + 0j  # as a complex matrix
+lam = spectrum(w)
+c = torch.arange(b)
+F = torch.exp(2j * torch.pi * torch.outer(c, c) / b) / b**0.5
+compare("F* F and the identity", F.mH @ F, torch.eye(b))
+compare("C F  and F diag(lambda)", C @ F, F @ torch.diag(lam))
+compare("C    and F diag(lambda) F*", C, F @ torch.diag(lam) @ F.mH)
+compare("lambda and conjugate of fft(w)", lam, torch.fft.fft(w).conj())
+
+# %% [markdown]
+# A general-purpose eigenvalue routine, which knows nothing of circulants, finds the same numbers,
+# in another order. So look up each of its eigenvalues in ours:
+
+# %%
+found = torch.linalg.eigvals(circulant(w))
+distance = (found[:, None] - lam[None, :]).abs().min(dim=1).values
+print(f"largest distance from an eigenvalue of the routine to one of ours: {distance.max():.0e}")
+
+# %% [markdown]
+# ## Spectra in the complex plane
+#
+# **Predict:** where in the complex plane do the eigenvalues of the shift $P$ lie? Of the average
+# over neighbours? Which matrix below has the eigenvalue 0?
+
+# %%
+e = torch.eye(16)
+rows = {
+    "shift": e[1],
+    "average of 3": (e[-1] + e[0] + e[1]) / 3,
+    "difference": e[1] - e[0],
+    "random": torch.randn(16) / 4,
+}
+diagrams.eigenvalue_planes(rows);
+
+# %% tags=["nbval-check-output"]
+for name, row in rows.items():
+    values = spectrum(row)
+    facts = {
+        "all on the unit circle": torch.allclose(values.abs(), torch.ones(16)),
+        "all real": bool(values.imag.abs().max() < 1e-12),
+        "first is the sum of the row": bool((values[0] - row.sum()).abs() < 1e-12),
+        "mirror images": torch.allclose(values[1:], values[1:].flip(0).conj()),
+        "singular": bool(values.abs().min() < 1e-12),
+    }
+    print(f"{name:13s}", ", ".join(fact for fact, holds in facts.items() if holds))
+
+# %% [markdown]
+# **What to notice.**
+#
+# - The shift only moves numbers about, so no wave grows or shrinks: all its eigenvalues have
+#   size 1.
+# - The eigenvalue of $k = 0$ (the diamond) is the sum of the row: it is what happens to a constant
+#   vector. The average keeps constants (1), the difference removes them (0), and what it removes
+#   cannot be recovered: it has no inverse.
+# - The average has real eigenvalues, because its matrix is symmetric. They fall as the wave gets
+#   faster, down to -1/3 for the fastest: an average keeps slow changes and damps quick ones. It is
+#   a low-pass filter.
+# - A real row makes the picture symmetric about the real axis: $\lambda_{b-k}$ is the conjugate of
+#   $\lambda_k$. So $b$ real numbers hold the whole spectrum, and fast programs compute only half.
+#
+# ## Matrix algebra becomes arithmetic
+#
+# Because all circulant matrices share $F$, it drops out of every calculation:
+#
+# | matrices | spectra |
+# | --- | --- |
+# | $A + B$ | $\alpha_k + \beta_k$ |
+# | $A B$ | $\alpha_k \beta_k$, so $AB = BA$ |
+# | $A^T$ (real rows) | conjugate of $\alpha_k$ |
+# | $A^{-1}$ | $1 / \alpha_k$, if none is zero |
+# | largest stretch $\lVert A \rVert_2$ | largest $\lvert\alpha_k\rvert$ |
+# | sum of squares $\lVert A \rVert_F^2$ | $\sum_k \lvert\alpha_k\rvert^2$ |
+#
+# The results are circulant again. To get back from a spectrum to a first row:
+
+# %%
+def first_row(values):
+    return torch.fft.fft(values, norm="forward").real
+
+
+u, v = torch.randn(b), torch.randn(b)
+A, B = circulant(u), circulant(v)
+alpha, beta = spectrum(u), spectrum(v)
+compare("A B   and B A", A @ B, B @ A)
+compare("A B   and product of spectra", A @ B, circulant(first_row(alpha * beta)))
+compare("A^T   and conjugate spectrum", A.T, circulant(first_row(alpha.conj())))
+compare("A^-1  and 1 / spectrum", A.inverse(), circulant(first_row(1 / alpha)))
+compare("norm  and largest eigenvalue", torch.linalg.matrix_norm(A, 2), alpha.abs().max())
+compare("sum of squares and spectrum", A.square().sum(), alpha.abs().square().sum())
+
+# %% [markdown]
+# **Predict:** pick two matrices at random. How often do they commute? That all circulant matrices
+# do is rare, and it is a price as well as a gift: the order of two circulant layers cannot matter,
+# and two of them without a nonlinearity between them are again just one.
+#
+# ### Exercise 1.2
+#
+# Return the first row of `circulant(w) @ circulant(v)` without building a matrix.
+
+# %%
+def product_row(w, v):
+    ...
+
+
+check("1.2", product_row)
+# hint("1.2")
+# solution("1.2")
+
+# %% [markdown]
+# ### Exercise 1.3
+#
+# Solve `circulant(w) @ x = y` for `x` without building a matrix. (`w` is such that a solution
+# exists.)
+
+# %%
+def solve_circulant(w, y):
+    ...
+
+
+check("1.3", solve_circulant)
+# hint("1.3")
+# solution("1.3")
+
+# %% [markdown]
+# ## The cost
+#
+# Multiplying a vector by a dense $n \times n$ matrix takes $n^2$ multiplications. With
+# $C = F\,\mathrm{diag}(\lambda)\,F^\ast$ it takes three steps: transform $x$, multiply by
+# $\lambda$, transform back. (And one more transform to get $\lambda$ from $w$.) As matrix products,
+# the transforms would cost $n^2$ as well. But the **fast Fourier transform** splits a transform of
+# size $n$ into two of size $n/2$ (the entries at even and at odd positions) and $n/2$
+# multiplications to put them together.
+#
+# **Predict:** for $n = 1024$, how many times fewer multiplications is that: 3, 15, 100?
+#
+# Let us count. A complex multiplication is four real ones; this counts a complex FFT, though for
+# real vectors half of it would do.
+
+# %% tags=["nbval-check-output"]
+def fft_multiplications(n):
+    return 0 if n == 1 else 2 * fft_multiplications(n // 2) + n // 2
+
+
+sizes = [2**k for k in range(2, 13)]
+dense = [n * n for n in sizes]
+fast = [4 * (3 * fft_multiplications(n) + n) for n in sizes]
+print("    n      dense    by FFT   times fewer")
+for n, slow, quick in zip(sizes, dense, fast, strict=True):
+    print(f"{n:5d} {slow:10,d} {quick:9,d} {slow / quick:11.1f}")
+print("closed form, n/2 log2 n:",
+      all(fft_multiplications(n) == n // 2 * (n.bit_length() - 1) for n in sizes))
+
+# %%
+diagrams.multiplication_counts(sizes, dense, fast);
+
+# %% [markdown]
+# On logarithmic axes a power law is a straight line: $n^2$ has slope 2, and $n \log n$ only a
+# little more than 1. Up to n = 32 the detour through the transform does not pay; at 1024 it saves a
+# factor of 16, and the gap keeps widening. The memory shrinks from $n^2$ numbers to $n$.
+#
+# Counting is not timing: processors are very good at dense products, and less good at FFTs. So here
+# is a measurement on the machine that runs this notebook, of one product with one vector.
+
+# %%
+n = 4096
+w, x = torch.randn(n), torch.randn(n)
+C, lam = circulant(w).contiguous(), spectrum(w)
+products = {
+    "dense product, matrix given  ": "C @ x",
+    "FFT, spectrum given          ": "torch.fft.ifft(lam * torch.fft.fft(x)).real",
+    "FFT, spectrum computed from w": "torch.fft.ifft(spectrum(w) * torch.fft.fft(x)).real",
+}
+for name, code in products.items():
+    timer = Timer(code, globals=globals())
+    print(f"{name}: {timer.blocked_autorange(min_run_time=0.3).median * 1e6:7.0f} microseconds")
+compare("dense and FFT", C @ x, torch.fft.ifft(lam * torch.fft.fft(x)).real)
+
+# %% [markdown]
+# **What to notice.** The order of magnitude is as counted. But one large product with one vector is
+# the best case for the FFT: the dense product has to read all $n^2$ numbers from memory for it.
+# With many vectors at a time, as in training, it reads them once for all, and the gain is smaller.
+
+# %% [markdown]
+# ## What we saw, and where next
+#
+# - A circulant matrix holds $b$ numbers; each row is the one above rotated right by one,
+#   $C_{r,c} = w_{(c-r) \bmod b}$.
+# - It is a weighted sum of shifts; $Cx$ is a circular cross-correlation; it commutes with shifts.
+# - All circulant matrices of one size have the same eigenvectors, the Fourier waves; their
+#   eigenvalues are the Fourier transform of the first row.
+# - So products, inverses and solutions are arithmetic on spectra, in $O(n \log n)$ instead of
+#   $O(n^2)$ for a product with a vector.
+#
+# A whole layer with only $n$ weights is very little, and it is stiff: where next is
+# [02 · Block-circulant layers](02_block_circulant_layers.ipynb), which cuts the matrix into blocks
+# and so gets everything between a circulant and an unstructured layer. Then
+# [03 · The MNIST benchmark](03_mnist_benchmark.ipynb) trains them.
+#
+# **References**
+#
+# - R. M. Gray, *Toeplitz and Circulant Matrices: A Review*, Foundations and Trends in
+#   Communications and Information Theory 2(3), 2006.
+#   [doi:10.1561/0100000006](https://doi.org/10.1561/0100000006),
+#   [free PDF](https://ee.stanford.edu/~gray/toeplitz.pdf). Chapter 3 is this notebook.
+# - P. J. Davis, *Circulant Matrices*, Wiley, 1979. The book on the subject.
+# - J. W. Cooley and J. W. Tukey, *An Algorithm for the Machine Calculation of Complex Fourier
+#   Series*, Mathematics of Computation 19, 1965.
+#   [doi:10.1090/S0025-5718-1965-0178586-1](https://doi.org/10.1090/S0025-5718-1965-0178586-1)

@@ -1,0 +1,490 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 02 · Block-circulant layers: between everything and one row
+#
+# **You will learn** how blocks make a dial between an unstructured and a circulant matrix; how
+# many numbers a layer stores, padding included; what is lost when a dense matrix is forced into
+# this form; how the gradient finds its way to the first rows; and how to use the layer in any
+# PyTorch model.
+#
+# **You need** notebook 01 (or: a circulant matrix is given by its first row, each next row is the
+# one above rotated right by one, and the Fourier transform makes it diagonal), and to have seen an
+# `nn.Linear`. No data.
+#
+# **Time:** 25 minutes to read, under half a minute to run (2 CPU cores).
+
+# %%
+import warnings
+
+import torch
+from torch import nn
+
+from circtools import (
+    BlockCirculantLinear,
+    block_circulant,
+    compress,
+    compression_ratio,
+    diagrams,
+    nearest_circulant,
+    prune,
+    style,
+)
+from circtools.layers import ALGORITHMS, choose_algorithm
+from exercises import check, hint, solution
+
+style.use()
+torch.manual_seed(0)
+torch.set_default_dtype(torch.float64)  # 16 digits, so that an identity can be told from a hope
+
+
+def compare(what, left, right):
+    print(f"{what:30s}: largest difference {(left - right).abs().max():.0e}")
+
+
+# %% [markdown]
+# ## A ladder from everything to one row
+#
+# A circulant layer with $n$ inputs and outputs has only $n$ weights. That is often too stiff. So
+# cut the matrix into $b \times b$ blocks and let each *block* be circulant, with a first row of
+# its own:
+#
+# $$ W = \begin{pmatrix} C(w_{11}) & \cdots & C(w_{1q}) \\ \vdots & & \vdots \\
+#    C(w_{p1}) & \cdots & C(w_{pq}) \end{pmatrix}, \qquad p = q = n / b $$
+#
+# **Predict:** how many numbers does a 16 x 16 matrix store for b = 1, 2, 4, 8, 16? What is b = 1?
+
+# %%
+diagrams.block_circulant_ladder();
+
+# %% [markdown]
+# One colour is one stored number; the outlined rows are those that are stored. There are
+# $(n/b)^2$ blocks with $b$ numbers each:
+#
+# $$ \Big(\frac{n}{b}\Big)^2 \cdot b = \frac{n^2}{b} $$
+#
+# **The block size is the compression.** At b = 1 a block is a single number and the matrix is any
+# matrix; at b = n it is circulant.
+
+# %% tags=["nbval-check-output"]
+rows = torch.arange(1, 9).view(1, 2, 4)  # (out_blocks, in_blocks, b)
+print(block_circulant(rows))
+print(f"{rows.numel()} numbers make {block_circulant(rows).numel()}")
+
+# %% [markdown]
+# ## The layer
+#
+# `BlockCirculantLinear` takes the place of `nn.Linear`. Its parameter `weight` holds the first
+# rows, with the shape (output blocks, input blocks, b).
+
+# %% tags=["nbval-check-output"]
+layer = BlockCirculantLinear(in_features=32, out_features=16, block_size=4)
+print(layer)
+print("weight", tuple(layer.weight.shape), "stands for", tuple(layer.dense_weight().shape))
+
+# %%
+x = torch.randn(100, 32)  # (batch, in_features)
+compare("layer and dense product", layer(x), x @ layer.dense_weight().T + layer.bias)
+
+# %% [markdown]
+# ### Sizes that the block does not divide
+#
+# Not every layer has a width that is a multiple of b. The layer then adds zeros to the input and
+# leaves out the surplus outputs. The blocks at the edge stick out, but their first rows are stored
+# all the same.
+
+# %%
+diagrams.padded_layer(out_features=10, in_features=28, block_size=8);
+
+# %% [markdown]
+# **Predict:** the last layer of a digit classifier has 784 inputs and 10 outputs. How many times
+# smaller does b = 8 make it? And b = 16?
+
+# %% tags=["nbval-check-output"]
+for b in (1, 2, 5, 8, 10, 16, 49, 784):
+    small = nn.Sequential(BlockCirculantLinear(784, 10, b))
+    print(f"b = {b:3d}: {small[0].weight.numel():5d} numbers for {784 * 10}, "
+          f"{compression_ratio(small):5.2f}x smaller")
+
+# %% [markdown]
+# **What to notice.** Padding counts as stored. At b = 8 the 10 outputs need two rows of blocks,
+# and of the second only two outputs are used, so the layer gets 5 times smaller, hardly better
+# than at b = 5. And with 10 outputs it never gets more than 10 times smaller: at b = 784 it is a
+# single block, of whose 784 rotations ten are used. The course always states compression in
+# numbers really stored.
+#
+# ### Exercise 2.1
+#
+# Find the smallest block size that makes a layer at least `ratio` times smaller, padding included.
+# (In the cases checked there is one.)
+
+# %%
+def smallest_block(out_features, in_features, ratio):
+    ...
+
+
+check("2.1", smallest_block)
+# hint("2.1")
+# solution("2.1")
+
+# %% [markdown]
+# ## Forcing a dense matrix into the form
+#
+# Given any matrix, which block-circulant one is nearest, in the sum of squared differences (the
+# Frobenius norm)? Each wrapped diagonal of a block has $b$ entries, and one number has to stand
+# for all of them. The number nearest to several is their **mean**. So, block by block,
+#
+# $$ w_k = \frac{1}{b} \sum_{(c - r) \bmod b \,=\, k} W_{r,c} $$
+#
+# This is an orthogonal projection: what is kept and what is lost are perpendicular, so their
+# squares add up, $\lVert W \rVert_F^2 = \lVert \text{kept} \rVert_F^2 + \lVert \text{lost}
+# \rVert_F^2$.
+#
+# **What does a random matrix lose?** Let all entries be independent with mean 0 and variance
+# $\sigma^2$. A mean of $b$ of them has variance $\sigma^2 / b$. It stands in all $b$ places, so
+# the kept part has $1/b$ of the expected square, the lost part has the rest:
+#
+# $$ \frac{\lVert W - \text{kept} \rVert_F}{\lVert W \rVert_F} \approx \sqrt{1 - \frac1b} $$
+#
+# **Predict:** at b = 2, which merely halves the storage, what share of a random matrix is lost by
+# this measure? What about a matrix whose entries vary smoothly from place to place?
+#
+# Three matrices of 128 x 128: independent random numbers; a smooth surface (a few slow waves with
+# random heights); and a filter, whose entries depend only on $c - r$ and fade away from the
+# diagonal. The last is a *Toeplitz* matrix: circulant but for the corners, where it does not wrap.
+
+# %%
+n = 128
+place = torch.arange(n) / n
+waves = (torch.cos, torch.sin)
+slow = torch.stack([wave(torch.pi * k * place) for k in (1, 2, 3) for wave in waves])  # (6, n)
+matrices = {
+    "random": torch.randn(n, n),
+    "smooth": slow.T @ torch.randn(6, 6) @ slow,
+    "filter": torch.exp(-(n * (place - place[:, None])).abs() / 8),
+}
+diagrams.projections(matrices, [1, 2, 8, 32, 128]);
+
+# %%
+sizes = [2**k for k in range(8)]
+lost = {
+    name: {b: ((W - block_circulant(nearest_circulant(W, b))).norm() / W.norm()).item()
+           for b in sizes}
+    for name, W in matrices.items()
+}
+diagrams.losses(lost);
+
+# %% tags=["nbval-check-output"]
+print("random matrix within 0.01 of sqrt(1 - 1/b):",
+      all(abs(lost["random"][b] - (1 - 1 / b) ** 0.5) < 0.01 for b in sizes))
+for name, W in matrices.items():
+    kept = block_circulant(nearest_circulant(W, 8))
+    squares = kept.square().sum() + (W - kept).square().sum()
+    print(f"{name}: the squares add up:", torch.allclose(squares, W.square().sum()))
+
+# %% [markdown]
+# **What to notice.**
+#
+# - A random matrix loses 71 % at b = 2, and 94 % at b = 8. The picture shows it: the colours fade,
+#   because means of random numbers are near zero.
+# - A smooth matrix loses little as long as the blocks are small beside its waves, and a great deal
+#   when they are not.
+# - The filter loses most in the middle of the ladder, where the blocks cut its diagonal up, and
+#   little at b = n, where only the corners are wrong. So the ladder is *not nested*: a circulant
+#   matrix is in general not block-circulant for any smaller b (except b = 1), and a larger block
+#   can be the better one.
+#
+# The smooth matrix and the filter are made up. Where a *trained* layer stands between them is a
+# question for an experiment. And a loss of 94 % is no verdict on the layer: it says that you
+# cannot squeeze a finished dense network into this form. Networks that are *trained* in the form
+# from the start are another matter, and the subject of notebook 03.
+#
+# ### Exercise 2.2
+#
+# For a square matrix, return the first row of the nearest circulant matrix (a single block). Use
+# no `circtools`.
+
+# %%
+def nearest_row(matrix):
+    ...
+
+
+check("2.2", nearest_row)
+# hint("2.2")
+# solution("2.2")
+
+# %% [markdown]
+# ## Where to start: the initial weights
+#
+# `nn.Linear` draws weights so that the outputs have a suitable variance. With fresh independent
+# inputs, each output is a sum of `in_features` terms, and its variance is theirs added up.
+#
+# **Predict:** in a block-circulant layer the weights are shared. Must they be drawn larger,
+# smaller, or the same, to give outputs of the same variance? And what happens if you take a fresh
+# `nn.Linear` and project it?
+
+# %%
+x = torch.randn(1000, 256)
+fresh = nn.Linear(256, 256, bias=False)
+print(f"nn.Linear: outputs have standard deviation {fresh(x).std().item():.2f}")
+for b in (1, 4, 16, 64, 256):
+    drawn = BlockCirculantLinear(256, 256, b, bias=False)(x).std().item()
+    projected = BlockCirculantLinear.from_linear(fresh, b)(x).std().item()
+    print(f"b = {b:3d}: drawn {drawn:.2f}, projected {projected:.2f}, "
+          f"projected times sqrt(b) {projected * b**0.5:.2f}")
+
+# %% [markdown]
+# **What to notice.** Look along one *row* of a block-circulant matrix: every stored number of that
+# row of blocks occurs in it exactly once. So within one output nothing is shared, and the weights
+# are drawn as for `nn.Linear`. (At b = 256 the layer has only 256 random numbers, so the figure
+# scatters more.) Projecting a random matrix, on the other hand, averages it towards zero, and the
+# outputs shrink by $\sqrt b$. That is the previous section again. To train from scratch, draw; to
+# compress a trained layer, project.
+#
+# What *is* shared shows across the outputs. **Predict:** feed a constant vector.
+
+# %%
+with torch.no_grad():
+    print(BlockCirculantLinear(8, 8, 4, bias=False)(torch.ones(8)).numpy().round(3))
+
+# %% [markdown]
+# All outputs of a block row are equal, for any weights: a rotation does not change the sum of a
+# row. The layer can give them different values only through the bias, or if the input varies.
+#
+# ## The gradient
+#
+# A shared weight stands in many places, and a change of it changes all of them. So its gradient is
+# the sum of the gradients at all those places. With $G = \partial L / \partial W$, the gradient of
+# the dense matrix, for a block:
+#
+# $$ \frac{\partial L}{\partial w_k} = \sum_{(c-r) \bmod b \,=\, k} G_{r,c} $$
+#
+# the sums over wrapped diagonals: $b$ times the projection of $G$. Let autograd compute
+# both sides, with some loss that is not linear.
+
+# %%
+b = 8
+x, target = torch.randn(50, 32), torch.randn(50, 16)
+layer = BlockCirculantLinear(32, 16, b, bias=False)
+(layer(x) - target).pow(4).mean().backward()
+
+W = layer.dense_weight().detach().requires_grad_()
+(x @ W.T - target).pow(4).mean().backward()
+compare("gradient and b * projection", layer.weight.grad, b * nearest_circulant(W.grad, b))
+
+# %% [markdown]
+# **What to notice.** The gradients of shared weights have another scale than those of a dense
+# layer, and a step in one number moves $b$ entries of the matrix. There is no reason why the
+# learning rate that suits a dense layer should suit this one. Notebook 03 shows how much hangs on
+# that.
+#
+# ## Three ways to multiply
+#
+# - **dense**: build the matrix, multiply. $n^2$ multiplications for every input, nothing saved but
+#   memory; it is the plain reference.
+# - **fft**: as in notebook 01, block by block. Transform the inputs ($q$ transforms of size $b$),
+#   multiply and add up frequency by frequency, transform back.
+# - **dft**: the same with the Fourier transform written as a small real matrix of size b x b. That
+#   is more arithmetic than an FFT, but all of it is ordinary matrix products, at which processors
+#   excel, and it works in half precision too.
+#
+# They must agree, forward and backward, also where the block does not divide the sizes:
+
+# %%
+x = torch.randn(5, 45)
+layer = BlockCirculantLinear(45, 30, 7)
+outputs, gradients = {}, {}
+for name in ALGORITHMS:
+    layer.algorithm = name
+    layer.zero_grad()
+    outputs[name] = layer(x)
+    outputs[name].square().sum().backward()
+    gradients[name] = layer.weight.grad.clone()
+for name in ("fft", "dft"):
+    compare(f"{name} and dense, outputs", outputs[name], outputs["dense"])
+    compare(f"{name} and dense, gradients", gradients[name], gradients["dense"])
+print("auto takes", {b: choose_algorithm(b) for b in (1, 2, 8, 64, 128, 1024)})
+
+# %% [markdown]
+# ### Exercise 2.3
+#
+# Multiply a block-circulant matrix by one vector with the FFT, without building the matrix. `rows`
+# has shape (out_blocks, in_blocks, b), and `x` has in_blocks * b entries.
+
+# %%
+def block_multiply(rows, x):
+    ...
+
+
+check("2.3", block_multiply)
+# hint("2.3")
+# solution("2.3")
+
+# %% [markdown]
+# ## In any model
+#
+# `compress` swaps the `nn.Linear` layers of a model, except those that you name in `skip`.
+# `init="random"` draws fresh weights, to train from scratch; the default projects the present
+# ones.
+
+# %%
+def small_model():
+    return nn.Sequential(nn.Embedding(100, 64), nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 64),
+                         nn.LayerNorm(64), nn.Linear(64, 10))
+
+
+model = compress(small_model(), block_size=8, skip=["5"], init="random")
+print(model)
+
+# %% [markdown]
+# **Predict:** the two large layers are 8 times smaller. Is the model?
+
+# %% tags=["nbval-check-output"]
+for over, meaning in {
+    "compressed": "the weights of the swapped layers",
+    "weights": "all weight matrices but embeddings",
+    "model": "every parameter",
+}.items():
+    print(f"{compression_ratio(model, over):.2f}x over {meaning}")
+
+# %% [markdown]
+# **What to notice.** One model, three honest numbers. A compression without the set it is taken
+# over means nothing, so this course always says which. Comparisons between methods use the first.
+#
+# `compress` would rather refuse than do something else than you meant:
+
+# %% tags=["nbval-check-output"]
+def tied():
+    model = small_model()
+    model[5] = nn.Linear(64, 100)
+    model[5].weight = model[0].weight
+    return model
+
+
+def pruned():
+    model = small_model()
+    prune([model[1]])
+    return model
+
+
+attempts = {
+    "tied output weights": lambda: compress(tied(), 8),
+    "a pruned layer": lambda: compress(pruned(), 8),
+    "a name that is not there": lambda: compress(small_model(), 8, skip=["head"]),
+    "a block of size 0": lambda: compress(small_model(), 0),
+    "a block of size 8.0": lambda: compress(small_model(), 8.0),
+    "a block beyond the layer": lambda: compress(small_model(), 512),
+}
+for what, attempt in attempts.items():
+    try:
+        attempt()
+        print(f"{what}: accepted")
+    except (TypeError, ValueError) as error:
+        print(f"{what}: {type(error).__name__}\n    {error}")
+
+# %% [markdown]
+# PyTorch's own attention layer reads its weights past the modules that hold them, so a swap would
+# have no effect. It is left dense, with a warning, and the rest of the model is compressed:
+
+# %% tags=["nbval-check-output"]
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    block = compress(nn.TransformerEncoderLayer(64, 4, 256, batch_first=True), 8)
+for warning in caught:
+    print(warning.message)
+print([name for name, m in block.named_modules() if isinstance(m, BlockCirculantLinear)])
+
+# %% [markdown]
+# ## Live: when does sharing help?
+#
+# Three tasks for a layer of 64 inputs and 64 outputs, each with only 48 examples:
+#
+# - **filter**: the true matrix is circulant;
+# - **shuffled filter**: the same, but the inputs come in a fixed random order;
+# - **unstructured**: the true matrix is random.
+#
+# Each is learned by a dense layer (4,096 weights), by b = 8 (512 weights) and by b = 64 (64
+# weights). There is no noise. The error is measured on new inputs, relative to the size of the
+# true outputs: 0 is perfect, 1 is no better than answering zero.
+#
+# **Predict** the table: nine numbers, each near 0, near 1 or in between. In which rows will the
+# dense layer be the best of the three?
+
+# %%
+def test_error(matrix, block_size):
+    generator = torch.Generator().manual_seed(1)
+    x, new = torch.randn(2, 1000, 64, generator=generator)
+    x = x[:48]
+    model = BlockCirculantLinear(64, 64, block_size, bias=False)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(500):
+        optimizer.zero_grad()
+        (model(x) - x @ matrix.T).square().mean().backward()
+        optimizer.step()
+    with torch.no_grad():
+        return ((model(new) - new @ matrix.T).norm() / (new @ matrix.T).norm()).item()
+
+
+torch.manual_seed(0)
+true_filter = block_circulant(torch.randn(1, 1, 64) / 8)
+tasks = {
+    "filter": true_filter,
+    "shuffled filter": true_filter[:, torch.randperm(64)],
+    "unstructured": torch.randn(64, 64) / 8,
+}
+print("                  dense   b = 8  b = 64")
+for name, matrix in tasks.items():
+    print(f"{name:16s}", *(f"{test_error(matrix, b):7.2f}" for b in (1, 8, 64)))
+
+# %% [markdown]
+# **What to notice.**
+#
+# - If the layer has the symmetry of the truth, sharing is knowledge: 48 examples with 64 outputs
+#   each are plenty for 64 weights. For the 4,096 of the dense layer they are too few equations.
+# - It has to be the *right* symmetry. The layer with b = 8 cannot say a filter that runs over all
+#   64 places (the ladder is not nested), and does no better than the dense one.
+# - Shuffle the same truth, and both circulant layers fail as they do on the unstructured one. To
+#   the dense layer the order of the inputs means nothing: up to chance, it does not notice.
+#
+# This is the poster's fourth claim in a jar. But here the truth was linear, and we chose it. In a
+# network the layers around can adapt, and whether pixels behave like the filter is for real data
+# to say.
+
+# %% [markdown]
+# ## What we saw, and where next
+#
+# - Cut into circulant b x b blocks, a matrix stores b times fewer numbers; b = 1 is unstructured,
+#   b = n circulant. Padding counts.
+# - The nearest block-circulant matrix averages along wrapped diagonals. A random matrix loses
+#   $\sqrt{1 - 1/b}$ of its norm, a structured one much less.
+# - Fresh weights are drawn as for `nn.Linear`; gradients are summed along wrapped diagonals; three
+#   algorithms compute the same product.
+# - `compress(model, b, skip=...)` works on any model and refuses what it cannot do rightly.
+#
+# Where next: [03 · The MNIST benchmark](03_mnist_benchmark.ipynb) trains these layers on real
+# digits, at every step of the ladder; [04 · Pruning](04_pruning.ipynb) sets them against the
+# removal of weights.
+#
+# **References**
+#
+# - C. Ding et al., *CirCNN: Accelerating and Compressing Deep Neural Networks Using
+#   Block-Circulant Weight Matrices*, MICRO 2017.
+#   [arXiv:1708.08917](https://arxiv.org/abs/1708.08917). The layer of this notebook.
+# - Y. Cheng et al., *An Exploration of Parameter Redundancy in Deep Networks with Circulant
+#   Projections*, ICCV 2015. [arXiv:1502.03436](https://arxiv.org/abs/1502.03436). Fully circulant
+#   layers, with random signs on the inputs.
+# - T. F. Chan, *An Optimal Circulant Preconditioner for Toeplitz Systems*, SIAM Journal on
+#   Scientific and Statistical Computing 9(4), 1988.
+#   [doi:10.1137/0909051](https://doi.org/10.1137/0909051). The projection.
+# - A. Chen et al., *Parameter-Efficient Fine-Tuning via Circular Convolution*, 2024.
+#   [arXiv:2407.19342](https://arxiv.org/abs/2407.19342). Block-circulant *changes* to a large
+#   dense model; [in the peft package](https://huggingface.co/docs/peft/package_reference/c3a) as
+#   C3A.
+# - R. M. Gray, *Toeplitz and Circulant Matrices: A Review*, 2006.
+#   [doi:10.1561/0100000006](https://doi.org/10.1561/0100000006)
