@@ -201,9 +201,9 @@ for name, W in matrices.items():
 #   can be the better one.
 #
 # The smooth matrix and the filter are made up. Where a *trained* layer stands between them is a
-# question for an experiment. And a loss of 94 % is no verdict on the layer: it says that you
-# cannot squeeze a finished dense network into this form. Networks that are *trained* in the form
-# from the start are another matter, and the subject of notebook 03.
+# question for an experiment. And even a large loss is no verdict on the layer. It says only that a
+# finished dense matrix cannot be squeezed into the form; a network that is *trained* in the form
+# from the start is another matter, and the subject of notebook 03.
 #
 # ### Exercise 2.2
 #
@@ -247,7 +247,7 @@ for b in (1, 4, 16, 64, 256):
 # outputs shrink by $\sqrt b$. That is the previous section again. To train from scratch, draw; to
 # compress a trained layer, project.
 #
-# What *is* shared shows across the outputs. **Predict:** feed a constant vector.
+# What *is* shared shows across the outputs. **Predict:** what comes out for a constant vector?
 
 # %%
 with torch.no_grad():
