@@ -133,15 +133,14 @@ def plan_mnist(preset: str, seeds: int, folder: Path, source: str = "real") -> l
     stages.append(final)
     if _missing(stages[1], folder, source):
         return stages
-    tuned_lrs = sorted({lr for key, lr in chosen.items() if key[0] == "pruned"})
-    same = {"rounds": p.rounds, "start_lr": p.base_lr}
-    chains = [("pruned", p.base_lr, same, "first")]
-    chains += [("pruned", lr, chain, "first") for lr in tuned_lrs]
-    chains += [("pruned", lr, chain, "all") for lr in tuned_lrs]
-    chains += [("unpruned", p.base_lr, same, "first")]
-    chains += [("unpruned", lr, chain, "first") for lr in tuned_lrs]
-    stages.append([make(method, lr, seed, layers=layers, **how)
-                   for method, lr, how, layers in chains for seed in range(seeds)])
+    # A chain with a chosen learning rate goes as far as that choice holds.
+    last = {lr: r for (method, _, _, r), lr in sorted(chosen.items()) if method == "pruned"}
+    same = {"lr": p.base_lr, "rounds": p.rounds, "start_lr": p.base_lr}
+    tuned = [{"lr": lr, "rounds": r, "start_lr": dense_lr} for lr, r in last.items()]
+    chains = [{"method": "pruned", **how} for how in [*tuned, same]]
+    chains += [{"method": "pruned", "layers": "all", **how} for how in tuned]
+    chains += [{"method": "unpruned", **how} for how in [*tuned, same]]
+    stages.append([make(seed=seed, **how) for how in chains for seed in range(seeds)])
     return [list(dict.fromkeys(stage)) for stage in stages]  # base and chosen may coincide
 
 

@@ -150,14 +150,16 @@ def arrays(run: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
         return dict(file)
 
 
+POSTER_ROUNDS = 15
 STRUCTURE = ["task", "preset", "data", "method", "layers", "pixels", "block_size", "round"]
 
 
 def choices(table: pd.DataFrame) -> pd.DataFrame:
     """Return, for each structure, the learning rate with the lowest validation error.
 
-    Of pruned networks each round has a choice of its own, by the mean validation error of that
-    round and its two neighbours, because one round's alone is noisy.
+    Pruned networks have two choices, one for the rounds 1 to 15 (the poster's, up to 34x) and one
+    for the later ones, by the mean validation error over those rounds; single rounds are too
+    noisy to choose by.
 
     Args:
         table: rows of :func:`load`, those of the series ``search`` among them.
@@ -167,13 +169,13 @@ def choices(table: pd.DataFrame) -> pd.DataFrame:
     """
     search = table[table["series"] == "search"].copy()
     search["score"] = search["val_error"].fillna(1.0)  # a trial that diverged is never chosen
-    chain = [c for c in STRUCTURE if c != "round"] + ["lr", "seed"]
-    search = search.sort_values([*chain, "round"])
-    search["score"] = search.groupby(chain, dropna=False)["score"].transform(
-        lambda errors: errors.rolling(3, center=True, min_periods=1).mean())
-    scores = search.groupby([*STRUCTURE, "lr"], as_index=False)["score"].mean()
-    best = scores.loc[scores.groupby(STRUCTURE)["score"].idxmin()]
-    return best.rename(columns={"score": "val_error"}).reset_index(drop=True)
+    search["late"] = search["round"] > POSTER_ROUNDS
+    stretch = [c for c in STRUCTURE if c != "round"] + ["late"]
+    scores = search.groupby([*stretch, "lr"], as_index=False)["score"].mean()
+    best = scores.loc[scores.groupby(stretch)["score"].idxmin()]
+    rounds = search[[*STRUCTURE, "late"]].drop_duplicates()
+    chosen = rounds.merge(best, on=stretch).rename(columns={"score": "val_error"})
+    return chosen.sort_values(STRUCTURE)[[*STRUCTURE, "lr", "val_error"]].reset_index(drop=True)
 
 
 def _with_series(table: pd.DataFrame) -> pd.DataFrame:
