@@ -143,7 +143,11 @@ def prune(
         if not torch_prune.is_pruned(layer):
             torch_prune.identity(layer, "weight")
     if amount > 0:
-        torch_prune.global_unstructured(parameters, kinds[method], amount=amount)
+        # Not layer.weight: between two forward passes (after a step of the optimizer, after
+        # load_state_dict) that product of weight_orig and the mask is out of date.
+        scores = {(layer, "weight"): layer.weight_orig for layer in layers}
+        torch_prune.global_unstructured(parameters, kinds[method], importance_scores=scores,
+                                        amount=amount)
         for layer in layers:
             _keep_last_mask(layer)
 

@@ -1,0 +1,296 @@
+"""Swapping in circulant layers, pruning in rounds, and the counts."""
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune as torch_prune
+
+from circtools import BlockCirculantLinear, compress, compression_ratio, prune
+from circtools.compression import AMOUNT, empty_layers, masks, weight_layers
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Sequential(nn.Linear(8, 8), nn.ReLU()),
+                         nn.Linear(8, 4))
+
+
+class Shared(nn.Module):
+    """One layer under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, 8)
+        self.second = self.first
+
+
+class Tied(nn.Module):
+    """An embedding whose weight is that of the output layer too, as in a translation model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(10, 8)
+        self.hidden = nn.Linear(8, 8)
+        self.output = nn.Linear(8, 10, bias=False)
+        self.output.weight = self.embedding.weight
+
+
+# --- Swapping in circulant layers ----------------------------------------------------------------
+
+
+def circulant_names(model: nn.Module) -> list[str]:
+    return [name for name, m in model.named_modules() if isinstance(m, BlockCirculantLinear)]
+
+
+def test_compress_swaps_every_linear_layer_in_place() -> None:
+    model = network()
+    bias = model[0].bias.detach().clone()
+    assert compress(model, 4) is model
+    assert circulant_names(model) == ["0", "2.0", "3"]
+    assert torch.equal(model[0].bias, bias)
+    assert model(torch.randn(5, 12)).shape == (5, 4)
+
+
+@pytest.mark.parametrize(("skip", "left"), [
+    (["3"], ["0", "2.0"]), (["2.*"], ["0", "3"]), (["0", "2*"], ["3"]), (["*"], []),
+])
+def test_skip_takes_names_and_patterns(skip: list[str], left: list[str]) -> None:
+    assert circulant_names(compress(network(), 4, skip=skip)) == left
+
+
+def test_a_linear_layer_by_itself_is_returned_swapped() -> None:
+    layer = compress(nn.Linear(8, 4, bias=False), 4)
+    assert isinstance(layer, BlockCirculantLinear) and layer.bias is None
+
+
+def test_a_layer_under_two_names_is_swapped_once() -> None:
+    model = compress(Shared(), 4)
+    assert isinstance(model.first, BlockCirculantLinear) and model.first is model.second
+
+
+def test_tied_weights_are_refused_unless_skipped() -> None:
+    model = Tied()
+    with pytest.raises(ValueError, match="'output' shares its weight with 'embedding'"):
+        compress(model, 2)
+    assert type(model.hidden) is nn.Linear, "nothing is swapped then"
+    compress(model, 2, skip=["output"])
+    assert model.output.weight is model.embedding.weight
+
+
+def test_attention_of_torch_is_left_dense_with_a_warning() -> None:
+    model = nn.ModuleDict({"attention": nn.MultiheadAttention(8, 2), "linear": nn.Linear(8, 8)})
+    with pytest.warns(UserWarning, match="attention: nn.MultiheadAttention"):
+        compress(model, 4)
+    assert circulant_names(model) == ["linear"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compress(network(), 4)
+
+
+def test_projection_shrinks_a_random_matrix_and_fresh_weights_do_not() -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(256, 256)
+    variance, b = linear.weight.var().item(), 16
+    projected = compress(nn.Sequential(linear), b)[0]
+    fresh = compress(nn.Sequential(nn.Linear(256, 256)), b, init="random")[0]
+    assert projected.weight.var().item() == pytest.approx(variance / b, rel=0.1)
+    assert fresh.weight.var().item() == pytest.approx(variance, rel=0.1)
+
+
+@pytest.mark.parametrize(("arguments", "error", "words"), [
+    ({"block_size": 0}, ValueError, "1 or more, got 0"),
+    ({"block_size": 2.0}, TypeError, "must be an int, got 2.0"),
+    ({"block_size": 13}, ValueError, "13 is larger than the matrix"),
+    ({"block_size": 4, "init": "zero"}, ValueError, "got 'zero'"),
+    ({"block_size": 4, "skip": ["3", "decoder.*"]}, ValueError, r"skip='decoder\.\*' matches no"),
+    ({"block_size": 4, "skip": "3"}, TypeError, "got the string '3'"),
+    ({"block_size": 4, "algorithm": "fast"}, ValueError, "got 'fast'"),
+])
+def test_bad_arguments_of_compress_are_named(
+    arguments: dict[str, object], error: type[Exception], words: str
+) -> None:
+    model = network()
+    with pytest.raises(error, match=words):
+        compress(model, **arguments)
+    assert circulant_names(model) == [], "nothing is swapped then"
+
+
+def test_a_pruned_layer_is_refused() -> None:
+    model = network()
+    prune([model[3]], 0.5)
+    with pytest.raises(ValueError, match="'3' is pruned"):
+        compress(model, 4)
+
+
+# --- Counts --------------------------------------------------------------------------------------
+
+
+def test_ratio_over_the_three_sets() -> None:
+    model = compress(network(), 4, skip=["3"])  # weights 96 + 64 + 32, biases 8 + 8 + 4
+    assert compression_ratio(model) == 4
+    assert compression_ratio(model, "weights") == (96 + 64 + 32) / (24 + 16 + 32)
+    assert compression_ratio(model, "model") == (192 + 20) / (72 + 20)
+
+
+def test_padding_counts_as_stored() -> None:
+    model = compress(nn.Sequential(nn.Linear(10, 6)), 4)  # 2 x 3 blocks
+    assert compression_ratio(model) == 60 / 24
+
+
+def test_a_tied_embedding_is_counted_once() -> None:
+    model = compress(Tied(), 2, skip=["output"])  # hidden 64 + 8; embedding = output 80
+    assert compression_ratio(model) == 2
+    assert compression_ratio(model, "model") == (64 + 8 + 80) / (32 + 8 + 80)
+
+
+def test_ratio_of_a_pruned_a_dense_and_an_empty_model() -> None:
+    model = network()
+    assert compression_ratio(model) == compression_ratio(model, "model") == 1
+    prune([model[0]], 0.75)
+    assert compression_ratio(model) == 4
+    assert compression_ratio(model, "weights") == 192 / 120
+    model[0].weight_mask.zero_()
+    assert compression_ratio(model) == float("inf")
+    assert compression_ratio(nn.ReLU()) == 1
+
+
+def test_ratio_over_an_unknown_set() -> None:
+    with pytest.raises(ValueError, match="got 'layers'"):
+        compression_ratio(network(), "layers")
+
+
+# --- Pruning -------------------------------------------------------------------------------------
+
+
+def fine_tune(model: nn.Module, steps: int = 5) -> None:
+    """A few steps of Adam with a fresh state, ending on a step of the optimizer."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(torch.randn(16, 12)).square().mean().backward()
+        optimizer.step()
+
+
+def flat(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([t.detach().flatten() for t in tensors])
+
+
+def test_rounds_of_pruning_and_fine_tuning() -> None:
+    model = network()
+    layers = list(weight_layers(model).values())
+    remaining, before = 192, None
+    for _ in range(10):
+        prune(layers)
+        mask = flat(list(masks(model).values()))
+        remaining -= round(AMOUNT * remaining)
+        assert int(mask.sum()) == remaining, "the share is one of the remaining weights"
+        assert before is None or not (mask & ~before).any(), "a pruned weight never returns"
+        before = mask
+        fine_tune(model)
+        model(torch.zeros(1, 12))
+        weights = flat([layer.weight for layer in layers])
+        assert (weights[~mask] == 0).all() and (weights[mask] != 0).all()
+    assert compression_ratio(model) == 192 / remaining
+
+
+def test_the_threshold_is_global_and_of_the_present_weights() -> None:
+    """Straight after a step of the optimizer, without a forward pass in between."""
+    model = network()
+    with torch.no_grad():
+        model[3].weight *= 100
+    layers = list(weight_layers(model).values())
+    for _ in range(3):
+        before = flat(list(masks(model).values())) if masks(model) else torch.ones(192) > 0
+        weights = flat([getattr(m, "weight_orig", m.weight) for m in layers]).abs()
+        prune(layers)
+        mask = flat(list(masks(model).values()))
+        assert weights[mask].min() >= weights[before & ~mask].max()
+        fine_tune(model)
+    assert model[3].weight_mask.all(), "the layer of large weights lost none"
+    assert not model[0].weight_mask.all()
+
+
+def test_a_loaded_state_is_pruned_by_its_own_weights() -> None:
+    """Resuming a chain of rounds: masks on, state loaded, next round."""
+    trained, resumed = network(), network()
+    for model in (trained, resumed):
+        prune(list(weight_layers(model).values()), 0)
+    prune(list(weight_layers(trained).values()))
+    fine_tune(trained, steps=50)
+    resumed.load_state_dict(trained.state_dict())
+    for model in (trained, resumed):
+        prune(list(weight_layers(model).values()))
+    assert all(torch.equal(a, b) for a, b in
+               zip(masks(trained).values(), masks(resumed).values(), strict=True))
+
+
+def test_biases_and_other_layers_are_untouched() -> None:
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    prune([model[0]], 0.5)
+    for name in ("0.bias", "2.0.weight", "2.0.bias", "3.weight", "3.bias"):
+        assert torch.equal(model.state_dict()[name], before[name])
+    assert list(masks(model)) == ["0"]
+
+
+def test_circulant_layers_can_be_pruned_too() -> None:
+    model = compress(network(), 4)
+    prune(list(weight_layers(model).values()), 0.5)
+    assert compression_ratio(model) == 8
+    assert model(torch.randn(2, 12)).shape == (2, 4)
+
+
+def test_empty_layers_are_reported() -> None:
+    model = network()
+    with torch.no_grad():
+        model[3].weight *= 1e-6
+    prune(list(weight_layers(model).values()), 0.5)
+    assert empty_layers(model) == ["3"]
+    assert torch.isfinite(model(torch.randn(2, 12))).all()
+
+
+def test_random_pruning_takes_the_same_share_of_any_size_of_weight() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(100, 100), nn.Linear(100, 100))
+    with torch.no_grad():
+        model[0].weight *= 100
+    for remaining in (15800, 12482):
+        prune(list(model), method="random")
+        kept = [int(layer.weight_mask.sum()) for layer in model]
+        assert sum(kept) == remaining
+        assert kept[0] == pytest.approx(kept[1], rel=0.05)
+
+
+def test_pruning_nothing_only_puts_the_masks_on() -> None:
+    model = network()
+    x = torch.randn(3, 12)
+    expected = model(x)
+    prune(list(weight_layers(model).values()), 0)
+    assert all(mask.all() for mask in masks(model).values()) and len(masks(model)) == 3
+    assert torch.equal(model(x), expected)
+    assert compression_ratio(model) == 1
+
+
+def test_weights_stay_zero_after_making_the_pruning_permanent() -> None:
+    model = network()
+    prune([model[0]], 0.25)
+    torch_prune.remove(model[0], "weight")
+    assert int((model[0].weight == 0).sum()) == 24
+
+
+@pytest.mark.parametrize(("arguments", "error", "words"), [
+    ({"layers": []}, ValueError, "no layer to prune"),
+    ({"layers": network()}, TypeError, "got Sequential"),
+    ({"layers": [nn.ReLU()]}, TypeError, "layers with a weight"),
+    ({"amount": 1.0}, ValueError, "less than 1, got 1.0"),
+    ({"amount": -0.1}, ValueError, "got -0.1"),
+    ({"amount": float("nan")}, ValueError, "got nan"),
+    ({"method": "largest"}, ValueError, "magnitude, random, got 'largest'"),
+])
+def test_bad_arguments_of_prune_are_named(
+    arguments: dict[str, object], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        prune(**{"layers": [nn.Linear(4, 4)], **arguments})
