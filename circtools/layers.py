@@ -21,6 +21,8 @@ def multiply_dense(x: Tensor, w: Tensor) -> Tensor:
 
 def multiply_fft(x: Tensor, w: Tensor) -> Tensor:
     """Multiply in the frequency domain, where every circulant block is diagonal."""
+    if x.shape[0] == 0:  # the FFT library refuses to plan an empty transform
+        return multiply_dft(x, w)
     b, dtype = w.shape[-1], x.dtype
     if dtype in (torch.bfloat16, torch.float16):  # torch.fft has no half-precision transforms
         x, w = x.float(), w.float()
@@ -202,7 +204,8 @@ class BlockCirculantLinear(nn.Module):
             )
         weight, bias = self.weight, self.bias
         device = x.device.type
-        if torch.is_autocast_enabled(device):  # as nn.Linear, which runs in the autocast dtype
+        # As nn.Linear, which runs in the autocast dtype. (A device such as "meta" has none.)
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
             x, weight = x.to(dtype), weight.to(dtype)
             bias = None if bias is None else bias.to(dtype)

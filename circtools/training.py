@@ -1,5 +1,6 @@
 """One training loop for every task: progress bar, checkpoint, exact resume."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sized
@@ -95,11 +96,12 @@ def fit(
             metrics = evaluate(model)
         history.append({"train_loss": train_loss, **metrics,
                         "seconds": round(time.monotonic() - started, 3)})
-        if train_loss != train_loss or train_loss == float("inf"):
+        if not math.isfinite(train_loss):
             raise FloatingPointError(f"the loss is {train_loss} after epoch {epoch + 1}; "
                                      f"try a learning rate below {lr}")
         if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
             save_atomically({"model": model.state_dict(), "optimizer": optimizer.state_dict(),
                              "history": history}, checkpoint)
             saved = time.monotonic()
+    model.eval()  # also if the checkpoint was that of the last epoch
     return history

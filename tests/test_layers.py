@@ -1,0 +1,201 @@
+"""BlockCirculantLinear: every algorithm against the plain matrix, and as a drop-in layer."""
+
+import copy
+import shutil
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from circtools import BlockCirculantLinear
+from circtools.layers import ALGORITHMS, real_dft_basis
+
+NAMES = ("auto", *ALGORITHMS)
+SHAPES = st.tuples(st.integers(1, 24), st.integers(1, 24)).flatmap(
+    lambda sizes: st.tuples(st.just(sizes[0]), st.just(sizes[1]),
+                            st.one_of(st.integers(1, max(sizes)), st.just(max(sizes)))))
+BATCHES = st.sampled_from([(), (0,), (1,), (5,), (2, 3), (2, 0, 3), (1, 1, 4)])
+
+
+def reference_matrix(layer: BlockCirculantLinear) -> np.ndarray:
+    """The weight matrix built with scipy, (out_features, in_features)."""
+    blocks = [[scipy.linalg.circulant(row).T for row in rows]
+              for rows in layer.weight.detach().double().numpy()]
+    return np.block(blocks)[: layer.out_features, : layer.in_features]
+
+
+def close(actual: Tensor, expected: np.ndarray | Tensor, tolerance: float) -> None:
+    actual = actual.detach().double()
+    expected = torch.as_tensor(expected).detach().double()
+    assert actual.shape == expected.shape
+    scale = max(1.0, float(expected.abs().max()) if expected.numel() else 0.0)
+    assert torch.allclose(actual, expected, rtol=0, atol=tolerance * scale)
+
+
+def make(shape: tuple[int, int, int], name: str, dtype: torch.dtype, batch: tuple[int, ...]
+         ) -> tuple[BlockCirculantLinear, Tensor]:
+    torch.manual_seed(0)
+    layer = BlockCirculantLinear(*shape, algorithm=name).double()
+    x = torch.randn(*batch, shape[0], dtype=torch.float64)
+    return layer.to(dtype), x.to(dtype).requires_grad_()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [
+    (torch.float64, 1e-10), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@given(shape=SHAPES, batch=BATCHES)
+def test_forward_and_gradients(name: str, dtype: torch.dtype, tolerance: float,
+                               shape: tuple[int, int, int], batch: tuple[int, ...]) -> None:
+    layer, x = make(shape, name, dtype, batch)
+    matrix = torch.from_numpy(reference_matrix(layer)).requires_grad_()  # float64
+    x64 = x.detach().double().requires_grad_()
+    expected = x64 @ matrix.T + layer.bias.detach().double()
+    y = layer(x)
+    assert y.dtype == dtype
+    close(y, expected, tolerance)
+
+    upstream = torch.randn_like(expected).to(dtype)  # the same rounded gradient for both
+    y.backward(upstream)
+    expected.backward(upstream.double())
+    close(x.grad, x64.grad, tolerance)
+    close(layer.bias.grad, upstream.double().reshape(-1, shape[1]).sum(0), tolerance)
+    # The gradient of a first row is the sum over the places where each of its entries stands.
+    index = BlockCirculantLinear(*shape).double()
+    with torch.no_grad():
+        index.weight.copy_(torch.arange(index.weight.numel()).view_as(index.weight))
+    places = torch.from_numpy(reference_matrix(index)).long().flatten()
+    summed = torch.zeros(index.weight.numel(), dtype=torch.float64)
+    summed.index_add_(0, places, matrix.grad.flatten())
+    close(layer.weight.grad, summed.view_as(index.weight), tolerance)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("shape", [(6, 4, 1), (6, 4, 2), (5, 7, 3), (4, 4, 4), (5, 5, 5)])
+def test_first_and_second_derivatives(name: str, shape: tuple[int, int, int]) -> None:
+    layer, x = make(shape, name, torch.float64, (2,))
+
+    def function(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (x,))
+
+    inputs = (x, layer.weight, layer.bias)
+    assert torch.autograd.gradcheck(function, inputs)
+    assert torch.autograd.gradgradcheck(function, inputs)
+
+
+@given(st.integers(1, 40))
+def test_real_dft_basis_is_orthogonal(b: int) -> None:
+    basis, _ = real_dft_basis(b, torch.float64, torch.device("cpu"))
+    assert torch.allclose(basis.T @ basis, torch.eye(b, dtype=torch.float64), atol=1e-12)
+
+
+def test_dense_weight_is_the_matrix_in_use() -> None:
+    layer = BlockCirculantLinear(10, 7, 4, bias=False).double()
+    assert np.array_equal(layer.dense_weight().detach().numpy(), reference_matrix(layer))
+    close(layer(torch.eye(10, dtype=torch.float64)).T, layer.dense_weight(), 1e-12)
+
+
+@pytest.mark.parametrize("block_size", [2, 16, 512])
+def test_outputs_vary_as_those_of_linear(block_size: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2000, 512)
+    ours = torch.stack([BlockCirculantLinear(512, 512, block_size)(x).var() for _ in range(8)])
+    plain = nn.Linear(512, 512)(x).var()
+    assert ours.mean().item() == pytest.approx(plain.item(), rel=0.1)
+
+
+def test_from_linear_projects_and_leaves_the_layer_alone() -> None:
+    circulant = BlockCirculantLinear(12, 8, 4)
+    linear = nn.Linear(12, 8)
+    with torch.no_grad():
+        linear.weight.copy_(circulant.dense_weight())
+    before = linear.weight.clone()
+    projected = BlockCirculantLinear.from_linear(linear.eval(), 4)
+    close(projected.weight, circulant.weight, 1e-6)
+    assert torch.equal(projected.bias, linear.bias) and projected.bias is not linear.bias
+    assert torch.equal(linear.weight, before) and not projected.training
+    assert BlockCirculantLinear.from_linear(nn.Linear(4, 4, bias=False), 2).bias is None
+
+
+def test_state_dict_copy_and_repr() -> None:
+    layer, other = BlockCirculantLinear(9, 6, 3), BlockCirculantLinear(9, 6, 3)
+    assert set(layer.state_dict()) == {"weight", "bias"}
+    other.load_state_dict(layer.state_dict())
+    x = torch.randn(4, 9)
+    assert torch.equal(layer(x), other(x))
+    assert torch.equal(layer(x), copy.deepcopy(layer)(x))
+    assert "in_features=9, out_features=6, block_size=3, bias=True" in repr(layer)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_autocast_gives_what_linear_gives(name: str) -> None:
+    layer, linear = BlockCirculantLinear(24, 16, 4, algorithm=name), nn.Linear(24, 16)
+    x = torch.randn(8, 24)
+    expected = layer(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = layer(x)
+        assert y.dtype == linear(x).dtype == torch.bfloat16
+    close(y, expected, 2e-2)
+    y.float().sum().backward()
+    assert layer.weight.grad.dtype == torch.float32
+
+
+def test_meta_device_and_dtype() -> None:
+    layer = BlockCirculantLinear(8, 8, 4, device="meta", dtype=torch.float64)
+    assert layer(torch.empty(3, 8, device="meta", dtype=torch.float64)).shape == (3, 8)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_export(name: str) -> None:
+    layer, x = BlockCirculantLinear(10, 6, 4, algorithm=name), torch.randn(3, 10)
+    program = torch.export.export(layer, (x,))
+    close(program.module()(x), layer(x), 1e-5)
+
+
+@pytest.mark.skipif(
+    shutil.which("g++") is None
+    or not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists(),
+    reason="torch.compile needs g++ and Python's headers")
+def test_compile() -> None:
+    layer, x = BlockCirculantLinear(10, 6, 4, algorithm="dft"), torch.randn(3, 10)
+    compiled = torch.compile(layer)
+    close(compiled(x), layer(x), 1e-5)
+    expected = torch.autograd.grad(layer(x).square().sum(), layer.weight)[0]
+    close(torch.autograd.grad(compiled(x).square().sum(), layer.weight)[0], expected, 1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("name", NAMES)
+def test_gpu(name: str) -> None:
+    layer, x = make((10, 6, 4), name, torch.float64, (5,))
+    expected = layer(x)
+    close(layer.cuda()(x.cuda()).cpu(), expected, 1e-10)
+
+
+@pytest.mark.parametrize(("arguments", "error", "words"), [
+    ((8, 8, 0), ValueError, "block_size must be 1 or more, got 0"),
+    ((8, 8, -2), ValueError, "got -2"),
+    ((8, 8, 2.0), TypeError, "must be an int, got 2.0"),
+    ((8, 8, True), TypeError, "must be an int, got True"),
+    ((8, 4, 9), ValueError, "9 is larger than the matrix.*at most 8"),
+    ((0, 8, 2), ValueError, "in_features must be 1 or more, got 0"),
+    ((8, 8.0, 2), TypeError, "out_features must be an int, got 8.0"),
+])
+def test_bad_sizes_are_named(arguments: tuple, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        BlockCirculantLinear(*arguments)
+
+
+def test_other_bad_arguments_are_named() -> None:
+    with pytest.raises(ValueError, match="auto, dense, fft, dft, got 'fast'"):
+        BlockCirculantLinear(8, 8, 2, algorithm="fast")
+    with pytest.raises(ValueError, match=r"width 8, got shape \(3, 7\)"):
+        BlockCirculantLinear(8, 8, 2)(torch.randn(3, 7))
+    with pytest.raises(TypeError, match=r"takes a torch.nn.Linear, got Conv2d"):
+        BlockCirculantLinear.from_linear(nn.Conv2d(1, 1, 1), 2)
+
