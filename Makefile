@@ -37,7 +37,10 @@ experiments: $(READY) ## run every experiment that has no result yet, or resume 
 	$(BIN)/circtools data mnist
 	$(BIN)/circtools run mnist --preset course
 
+notebooks: $(READY) ## make the notebooks afresh from their texts, execute and save them
+	$(BIN)/python notebooks/build.py build --update
+
 clean: ## remove what make course built (not .venv, not the data)
 	rm -rf build
 
-.PHONY: help venv course test lab figures experiments clean
+.PHONY: help venv course test lab figures experiments notebooks clean

@@ -43,8 +43,8 @@ def interval(values: Sequence[float] | np.ndarray | pd.Series) -> Interval:
     sample = np.asarray(values, dtype=float)
     if len(sample) < 2:
         return Interval(float(sample.mean()), float("nan"), float("nan"))
-    low, high = stats.ttest_1samp(sample, 0.0).confidence_interval(0.95)
-    return Interval(float(sample.mean()), float(low), float(high))
+    mean, half = sample.mean(), stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample)
+    return Interval(float(mean), float(mean - half), float(mean + half))
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

@@ -139,7 +139,7 @@ def plan_mnist(preset: str, seeds: int, folder: Path, source: str = "real") -> l
     tuned = [{"lr": lr, "rounds": r, "start_lr": dense_lr} for lr, r in last.items()]
     chains = [{"method": "pruned", **how} for how in [*tuned, same]]
     chains += [{"method": "pruned", "layers": "all", **how} for how in tuned]
-    chains += [{"method": "unpruned", **how} for how in [*tuned, same]]
+    chains += [{"method": "unpruned", **how} for how in tuned]
     stages.append([make(seed=seed, **how) for how in chains for seed in range(seeds)])
     return [list(dict.fromkeys(stage)) for stage in stages]  # base and chosen may coincide
 

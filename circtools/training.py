@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def linear_decay(progress: float) -> float:
 
 def fit(
     model: nn.Module,
-    batches: Callable[[int], Iterable[Any]],
+    batches: Callable[[int], Sequence[Any]],
     loss_of: Callable[[nn.Module, Any], Tensor],
     *,
     epochs: int,
@@ -48,7 +48,7 @@ def fit(
 
     Args:
         model: trained in place, left in evaluation mode.
-        batches: called with the epoch's number (from 0), gives its batches, with a length.
+        batches: called with the epoch's number (from 0), gives its batches.
         loss_of: the mean loss of a batch, a scalar tensor.
         epochs: 1 or more.
         lr: peak learning rate.
@@ -78,19 +78,17 @@ def fit(
         model.train()
         total = torch.zeros((), dtype=torch.float64)
         examples = batches(epoch)
-        count = len(examples) if isinstance(examples, Sized) else None
-        bar = tqdm(examples, total=count, desc=f"{progress} epoch {epoch + 1}/{epochs}",
+        bar = tqdm(examples, desc=f"{progress} epoch {epoch + 1}/{epochs}",
                    disable=progress is None, leave=False, mininterval=0.5)
         for step, batch in enumerate(bar):
-            if count is not None:
-                for group in optimizer.param_groups:
-                    group["lr"] = lr * schedule((epoch + step / count) / epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = lr * schedule((epoch + step / len(examples)) / epochs)
             loss = loss_of(model, batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             total += loss.detach()
-        train_loss = float(total) / (step + 1)
+        train_loss = float(total) / len(examples)
         model.eval()
         with torch.inference_mode():
             metrics = evaluate(model)

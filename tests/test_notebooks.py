@@ -34,8 +34,7 @@ def test_text_and_notebook_are_the_same(path: Path) -> None:
     text = jupytext.read(FOLDER / "text" / f"{path.stem}.py")
     pairs = [[(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in nb.cells]
              for nb in (notebook, text)]
-    assert pairs[0] == pairs[1], (f"{path.name} and its text differ; edit the text, then run "
-                                  f"jupytext --to ipynb and execute the notebook")
+    assert pairs[0] == pairs[1], f"{path.name} and its text differ: run make notebooks"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids(NOTEBOOKS))
