@@ -121,7 +121,8 @@ def download(entry: dict[str, Any], path: Path) -> None:
                 http.client.IncompleteRead) as error:
             corrupt = True
             failures.append(f"{address}: {error}")
-        except OSError as error:  # no network, no such host, refused, timed out, HTTP status
+        # No network, no such host, refused, timed out, HTTP status; or an answer that is no HTTP.
+        except (OSError, http.client.HTTPException) as error:
             failures.append(f"{address}: {error}")
         finally:
             temporary.unlink(missing_ok=True)
