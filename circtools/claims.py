@@ -170,8 +170,8 @@ def table_of_claims(table: pd.DataFrame) -> pd.DataFrame:
                 "1", "MNIST: the same with both layers compressed", series,
                 pruned_minus_circulant(table, series, layers="all")))
         claims += [
-            _over_levels("4", "MNIST: block-circulant needs the order of the pixels: permuting "
-                         "them raises its test error", series,
+            _over_levels("4", "MNIST: block-circulant profits from the order of the pixels: "
+                         "permuting them raises its test error", series,
                          permuted_minus_natural(table, series)),
             _over_levels("4", "MNIST: with permuted pixels, block-circulant still has a lower "
                          "test error than pruning", series,

@@ -170,7 +170,14 @@ summary
 figures.mnist_benchmark(sharing);
 
 # %% [markdown]
-# @@FINDINGS_BENCHMARK@@
+# **What to notice.** The tuned first layer can be 16 times smaller before the loss shows: up to
+# there every mean is within 0.15 points of the dense network's 1.48 %, and at b = 2 it is a
+# little below. Then the error climbs slowly. With one weight in 784 it is 2.76 %: an extra
+# mistake on one image in 80, for a layer that fits into a text message.
+#
+# The learning rate matters most at the two ends of the table. For the dense network itself 0.002
+# is better than 0.001, and at b = 392 and 784 tuning saves about half a point. A comparison at the
+# dense rate would have charged that half point to the structure.
 #
 # ## What the fully circulant layer learned
 #
@@ -208,7 +215,10 @@ print("FULL-SCALE: compression over all weight matrices, and test error (a fract
 both.round({column: 4 if "error" in column else 1 for column in both})
 
 # %% [markdown]
-# @@FINDINGS_OUTPUT@@
+# **What to notice.** Sharing in the output layer costs far more than in the hidden one: at b = 16
+# the error nearly doubles, to save another 7,000 weights. The ten output rows are the ten classes,
+# and there is no reason why the weights of the class 4 should be those of the class 3, moved by
+# one unit. If a layer is small and its outputs mean different things, leave it alone.
 #
 # ## Does it need the order of the pixels?
 #
@@ -260,10 +270,19 @@ levels[["block_size", "mean", "low", "high", "p", "decided"]].round(3)
 
 # %%
 verdicts = claims.table_of_claims(course)
-Markdown(claims.markdown(verdicts[verdicts["number"] == "4"]))
+Markdown(claims.markdown(verdicts[verdicts["statement"].str.contains("permuting")]))
 
 # %% [markdown]
-# @@FINDINGS_PERMUTED@@
+# **What to notice.** Up to b = 8 the permutation changes nothing: the differences are a few
+# hundredths of a point, with intervals around zero. From b = 16 on it costs something, and 0.6
+# points in the fully circulant layer. So the symmetry of the pixels is a real help where blocks
+# are large; there the poster's explanation holds. But it is not *why* sharing works on MNIST:
+# small blocks do as well without it, and even the fully circulant layer on shuffled pixels, 784
+# numbers that have no symmetry to use, makes only 3.4 % errors.
+#
+# The verdict is on the average over the seven levels; the evidence column says at how many of
+# them five seeds decide. Whether the *advantage over pruning* survives the permutation is settled
+# in notebook 04.
 #
 # ## Exercises
 #
@@ -308,9 +327,11 @@ check("3.3", t_interval)
 #
 # ## What we saw, and where next
 #
-# Sharing weights is cheap on MNIST when the learning rate is chosen for it, and looks much worse
-# when it is not. Whether it is *better than removing weights* is the question of the next
-# notebook, [04_pruning](04_pruning.ipynb).
+# On MNIST, sharing weights within blocks of up to 16 is nearly free, and even one weight in 784
+# goes a long way; the learning rate has to be chosen for the structure; the output layer is a bad
+# place to share; and large blocks do profit from the order of the pixels. Whether sharing is
+# *better than removing weights* is the question of the next notebook,
+# [04_pruning](04_pruning.ipynb).
 #
 # **References.** C. Ding et al., [CirCNN](https://arxiv.org/abs/1708.08917), 2017. Y. Cheng et al.,
 # [An Exploration of Parameter Redundancy in Deep Networks with Circulant
