@@ -1,0 +1,216 @@
+"""Result files and the table made from them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from circtools import results
+
+BASE = 0.001
+
+
+def result(method: str, lr: float = BASE, seed: int = 0, val: float = 0.02, *,
+           stage: str = "final", data: str = "real", block_size: int = 1, rounds: int = 0,
+           **config: Any) -> dict[str, Any]:
+    """A small result as experiments.execute writes it; a chain starts from a round 0."""
+    final = []
+    for number in range(rounds + 1):
+        metrics = {"val_error": val} | ({"test_error": val + 0.001} if stage == "final" else {})
+        compression = 1 / 0.79**number if rounds else float(block_size)
+        final.append({"round": number, "compression": compression, "compression_all": compression,
+                      "compression_model": compression, **metrics, "epochs": 10 + 2 * number,
+                      "seconds": 1.0 + number, "empty_layers": []})
+    return {
+        "config": {"task": "mnist", "preset": "course", "method": method, "lr": lr, "seed": seed,
+                   "stage": stage, "layers": "first", "pixels": "natural", "rounds": rounds,
+                   "block_size": block_size, "start_lr": BASE if rounds else None,
+                   "base_lr": BASE} | config,
+        "data": data, "history": [], "final": final, "wall_seconds": 1.0,
+        "provenance": {"commit": "abcdef123456", "device": "cpu: a processor, 2 cores"},
+    }
+
+
+def search(method: str, scores: dict[float, float], **more: Any) -> list[dict[str, Any]]:
+    """Trials of a learning rate, with validation errors by learning rate."""
+    return [result(method, lr, 1000, val, stage="search", **more) for lr, val in scores.items()]
+
+
+def load(folder: Path, *all_results: dict[str, Any], data: str | None = "real") -> pd.DataFrame:
+    for number, one in enumerate(all_results):
+        results.write(one, folder / one["data"] / f"run{number:03}.json")
+    return results.load(folder, data=data)
+
+
+def series(table: pd.DataFrame, **wanted: Any) -> list[str]:
+    """The series in which the runs with these values stand."""
+    for column, value in wanted.items():
+        table = table[table[column] == value]
+    return sorted(table["series"])
+
+
+DENSE = search("dense", {BASE: 0.03, 0.004: 0.02})  # 0.004 is chosen
+
+
+# --- Files ---------------------------------------------------------------------------------------
+
+
+def test_written_and_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "real" / "mnist" / "a run.json"
+    results.write(result("dense"), path)
+    assert results.read(tmp_path) == [result("dense") | {"run": "a run"}]
+    assert [file.name for file in path.parent.iterdir()] == ["a run.json"]
+
+
+def test_a_result_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    results.write({"loss": 1.0}, path)
+    for bad in (float("nan"), object()):
+        with pytest.raises((ValueError, TypeError)):
+            results.write({"loss": bad}, path)
+    assert json.loads(path.read_text(encoding="utf-8")) == {"loss": 1.0}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_kill_while_writing_leaves_no_half_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        results.write({"loss": 1.0}, tmp_path / "run.json")
+    assert results.read(tmp_path) == [] and not (tmp_path / "run.json").exists()
+
+
+def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "half.json").write_text('{"config": ', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"half\.json is no valid result .* delete it"):
+        results.load(tmp_path)
+
+
+def test_arrays_are_found_by_the_name_of_their_run(tmp_path: Path) -> None:
+    rows = np.arange(6, dtype=np.float16).reshape(2, 3)
+    results.write_arrays({"first_rows": rows}, tmp_path / "real" / "mnist" / "run.npz")
+    assert np.array_equal(results.arrays("run", tmp_path)["first_rows"], rows)
+    with pytest.raises(FileNotFoundError, match="no arrays of the run 'other'"):
+        results.arrays("other", tmp_path)
+
+
+def test_provenance_names_commit_device_and_versions() -> None:
+    origin = results.provenance()
+    assert set(origin) == {"commit", "device", "python", "torch", "numpy"}
+    assert all(origin.values()) and origin["device"].startswith("cpu: ")
+
+
+# --- The table -----------------------------------------------------------------------------------
+
+
+def test_columns_are_those_of_the_design(tmp_path: Path) -> None:
+    wanted = {"task", "preset", "data", "method", "series", "pixels", "block_size", "round",
+              "compression", "compression_all", "compression_model", "tied", "seed", "test_error",
+              "test_bleu", "test_chrf", "epochs", "seconds", "device", "commit"}
+    empty, full = results.load(tmp_path), load(tmp_path, result("dense"))
+    assert list(empty.columns) == list(full.columns) == list(results.COLUMNS)
+    assert wanted <= set(results.COLUMNS)
+    assert empty.empty and len(full) == 1
+    row = full.iloc[0]
+    assert (row["test_error"], row["val_error"]) == (0.021, 0.02)
+    assert (row["commit"], row["run"], row["series"]) == ("abcdef123456", "run000", "same")
+
+
+def test_sample_and_real_never_stand_in_one_table(tmp_path: Path) -> None:
+    both = load(tmp_path, result("dense"), result("dense", data="sample"), data=None)
+    assert set(both["data"]) == {"real", "sample"}
+    assert set(results.load(tmp_path)["data"]) == {"real"}
+    assert set(results.load(tmp_path, data="sample")["data"]) == {"sample"}
+
+
+def test_trials_of_the_sample_choose_nothing_for_the_real_data(tmp_path: Path) -> None:
+    sample = search("dense", {BASE: 0.03, 0.004: 0.02}, data="sample")
+    table = load(tmp_path, *sample, result("dense", 0.004), data=None)
+    assert series(table, data="real") == []
+
+
+def test_same_tuned_and_search(tmp_path: Path) -> None:
+    circulant = {"block_size": 8}
+    table = load(
+        tmp_path, *DENSE, *search("block_circulant", {BASE: 0.02, 0.004: 0.03}, **circulant),
+        result("dense", BASE), result("dense", 0.004), result("dense", 0.016),
+        result("block_circulant", BASE, **circulant),
+        result("block_circulant", 0.004, **circulant))
+    assert series(table, method="dense", lr=BASE) == ["same", "search"]
+    assert series(table, method="dense", lr=0.004) == ["search", "tuned"]
+    assert series(table, method="dense", lr=0.016) == [], "neither the base nor the choice"
+    # The base learning rate was the best: one run, a row in each series.
+    assert series(table, method="block_circulant", lr=BASE) == ["same", "search", "tuned"]
+    assert series(table, method="block_circulant", lr=0.004) == ["search"]
+    assert table.loc[table["series"] == "search", "test_error"].isna().all()
+
+
+def test_structures_choose_for_themselves(tmp_path: Path) -> None:
+    """By block size and by order of the pixels, on the mean over the trials' seeds."""
+    trials = [*search("block_circulant", {BASE: 0.02, 0.004: 0.03}, block_size=8),
+              *search("block_circulant", {BASE: 0.03, 0.004: 0.02}, block_size=16),
+              *search("block_circulant", {BASE: 0.03, 0.004: 0.02}, block_size=8,
+                      pixels="permuted")]
+    trials += [result("block_circulant", BASE, 1001, 0.05, stage="search", block_size=8),
+               result("block_circulant", 0.004, 1001, 0.03, stage="search", block_size=8)]
+    chosen = results.choices(load(tmp_path, *trials))
+    lrs = {(row.pixels, row.block_size): row.lr for row in chosen.itertuples()}
+    assert lrs == {("natural", 8): 0.004, ("natural", 16): 0.004, ("permuted", 8): 0.004}
+
+
+def test_a_trial_that_diverged_is_never_chosen(tmp_path: Path) -> None:
+    trials = search("dense", {BASE: 0.5, 0.016: 0.01})
+    trials[1]["final"][0]["val_error"] = None
+    assert results.choices(load(tmp_path, *trials))["lr"].tolist() == [BASE]
+
+
+def test_compressing_the_output_layer_too_borrows_the_choice(tmp_path: Path) -> None:
+    table = load(tmp_path, *DENSE,
+                 *search("block_circulant", {BASE: 0.03, 0.004: 0.02}, block_size=8),
+                 result("block_circulant", 0.004, block_size=8, layers="all"))
+    assert series(table, layers="all") == ["tuned"]
+
+
+def test_a_pruned_chain_gives_a_row_a_round(tmp_path: Path) -> None:
+    table = load(tmp_path, result("pruned", rounds=3))
+    assert table["round"].tolist() == [1, 2, 3], "round 0 is the row of the dense run"
+    assert table["compression"].tolist() == pytest.approx([1 / 0.79, 1 / 0.79**2, 1 / 0.79**3])
+    assert table["epochs"].tolist() == [12, 14, 16] and set(table["series"]) == {"same"}
+
+
+def test_a_tuned_chain_starts_from_the_tuned_dense_network(tmp_path: Path) -> None:
+    trials = search("pruned", {BASE: 0.03, 0.002: 0.02}, rounds=2, start_lr=0.004)
+    table = load(tmp_path, *DENSE, *trials,
+                 result("pruned", 0.002, 1, rounds=2, start_lr=0.004),
+                 result("pruned", 0.002, 2, rounds=2, start_lr=BASE),  # another start
+                 result("pruned", BASE, 3, rounds=2, start_lr=BASE),
+                 result("pruned", BASE, 4, rounds=2, start_lr=0.004),
+                 result("unpruned", 0.002, 5, rounds=2, start_lr=0.004))
+    assert {seed: series(table, seed=seed, round=2) for seed in range(1, 6)} == {
+        1: ["tuned"], 2: [], 3: ["same"], 4: [], 5: ["tuned"]}
+    assert set(table.loc[table["seed"] == 5, "method"]) == {"unpruned"}
+
+
+def test_late_rounds_have_a_choice_of_their_own(tmp_path: Path) -> None:
+    """A run counts as tuned in the rounds for which its learning rate was chosen."""
+    slow, fast = search("pruned", {BASE: 0.02, 0.002: 0.02}, rounds=17, start_lr=0.004)
+    for final in fast["final"]:
+        final["val_error"] = 0.03 if final["round"] <= results.POSTER_ROUNDS else 0.01
+    table = load(tmp_path, *DENSE, slow, fast,
+                 *(result("pruned", lr, rounds=17, start_lr=0.004) for lr in (BASE, 0.002)))
+    tuned = table[table["series"] == "tuned"]
+    assert tuned.loc[tuned["lr"] == BASE, "round"].tolist() == list(range(1, 16))
+    assert tuned.loc[tuned["lr"] == 0.002, "round"].tolist() == [16, 17]
+
+
+def test_description_says_where_the_results_come_from(tmp_path: Path) -> None:
+    text = results.describe(load(tmp_path, result("dense"), result("dense", seed=1)))
+    for words in ("2 runs", "real data", "preset course", "2 seeds", "a processor", "abcdef1"):
+        assert words in text
