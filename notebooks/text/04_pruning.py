@@ -182,10 +182,10 @@ Markdown(claims.markdown(verdicts[~verdicts["statement"].str.contains("permuting
 #
 # Two reservations about the comparison. *Training time*: a pruned network has had 10 epochs and 2
 # more for each round, 68 at the end of the chain; a block-circulant one has had 10, from scratch.
-# The control above shows that the extra epochs are worth nothing to a dense network. What they would be
-# worth to a block-circulant one has not been measured here. *Storage*: a pruned matrix must also
-# store where its weights are. With a 16-bit index beside each 32-bit weight it is 1.5 times as
-# large as its count of weights says; a block-circulant one is exactly as large.
+# The control above shows that the extra epochs are worth nothing to a dense network. What they
+# would be worth to a block-circulant one has not been measured here. *Storage*: a pruned matrix
+# must also store where its weights are. With a 16-bit index beside each 32-bit weight it is 1.5
+# times as large as its count of weights says; a block-circulant one is exactly as large.
 #
 # ## What is left at the end
 #
