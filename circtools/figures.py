@@ -113,7 +113,7 @@ def gaps(axes: Axes, differences: pd.DataFrame, label: str, **look: object) -> N
                   capsize=4, markerfacecolor="white", markeredgewidth=2, label=label, **look)
     decided = each[each["decided"] != 0]
     axes.plot(decided["compression"], decided["mean"], linestyle="", color=look["color"],
-              marker=look["marker"])
+              marker=look["marker"], zorder=3)  # above the open marks
 
 
 def mnist_permuted(table: pd.DataFrame) -> Figure:

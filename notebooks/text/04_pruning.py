@@ -79,7 +79,8 @@ live.iloc[::2].round({"compression": 1, "validation error": 4})
 figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4))
 bins = np.linspace(-0.1, 0.1, 101)
 left.hist(trained.flatten().numpy(), bins, color=style.SKY, label="after training")
-left.set(title="weights of the first layer", xlabel="weight", ylabel="number of weights")
+left.set(title="weights of the first layer", xlabel="weight", ylabel="number of weights",
+         xticks=[-0.1, -0.05, 0, 0.05, 0.1])
 left.legend()
 remaining = model.hidden.weight.detach()[masks[15]].numpy()
 right.hist(remaining, np.linspace(-0.4, 0.4, 101), color=style.VERMILION, label="after 15 rounds")
@@ -200,7 +201,7 @@ inputs = mask.sum(1)
 print(f"FULL-SCALE, round 29: {mask.sum()} weights remain; {np.count_nonzero(inputs)} of "
       f"{len(inputs)} hidden units still have an input, at most {inputs.max()}; "
       f"{np.count_nonzero(mask.sum(0))} of 784 pixels are still looked at")
-best = np.argsort(-inputs)[:7]
+best = np.argsort(inputs)[::-1][:7]
 figures.images([mask.sum(0), *mask[best]], ["all units", *(f"{inputs[u]} inputs" for u in best)]);
 
 # %% [markdown]
