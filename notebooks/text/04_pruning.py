@@ -96,9 +96,10 @@ figures.images(kept, [f"round {number}" for number in (1, 3, 6, 9, 12, 15)], col
 
 # %% [markdown]
 # Each picture shows, pixel by pixel, what share of the 784 hidden units still looks there (dark:
-# most of them). **What to notice.** The first round already drops the border; later rounds
-# concentrate on the middle of the image. Nobody told the network where the digits are: pixels
-# that are always blank have the same value in every image, and their weights are the first to go.
+# most of them). **What to notice.** The first rounds take weights from everywhere; by round 6
+# the border has gone, and the later rounds keep to the middle of the image. Nobody told the
+# network where the digits are: a pixel that is blank in every image teaches its weights nothing,
+# so they stay as small as they were drawn.
 #
 # ## A control that prunes nothing
 #
