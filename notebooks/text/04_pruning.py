@@ -50,6 +50,9 @@ for rounds in (1, 3, 6, 9, 12, 15, 29):
 # `weight_mask` of zeros and ones, and multiplies the two before each use. A pruned weight gets no
 # gradient, so it stays exactly zero; `circtools.prune` adds that the share is taken of what
 # remains, over all the given layers together.
+#
+# **Predict:** after 15 rounds the network keeps one weight in 34. Will its error be higher or lower
+# than that of the dense network it started from? And which of the weights will have gone?
 
 # %%
 torch.manual_seed(0)
@@ -71,9 +74,9 @@ print(f"LIVE, {digits.source} data: {len(few.train_x)} images, one epoch a round
 live.iloc[::2].round({"compression": 1, "validation error": 4})
 
 # %% [markdown]
-# **Predict:** the network of round 15 keeps one weight in 34. Is its error higher or lower than
-# that of the network it started from? And which of the weights have gone? Then look at the numbers
-# above, and at the next two pictures.
+# The error falls while the weights go! But look at what else happens in each round: one more epoch
+# of training, for a network that had seen only three. Is it the pruning that helps, or the
+# training? Keep the question for the control below.
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4))
