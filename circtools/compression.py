@@ -195,7 +195,7 @@ def compression_ratio(
         raise ValueError(f"over must be 'compressed', 'weights' or 'model', got {over!r}")
     dense = stored = 0
     counted: set[int] = set()  # a tied weight is stored once
-    for _, layer, is_compressed, n_dense, n_stored in _weight_counts(model):
+    for layer, is_compressed, n_dense, n_stored in _weight_counts(model):
         counted.add(id(_stored_parameter(layer)))
         if is_compressed or over != "compressed":
             dense, stored = dense + n_dense, stored + n_stored
@@ -211,12 +211,12 @@ def _stored_parameter(layer: nn.Module) -> nn.Parameter:
     return layer.weight_orig if hasattr(layer, "weight_orig") else layer.weight
 
 
-def _weight_counts(model: nn.Module) -> Iterator[tuple[str, nn.Module, bool, int, int]]:
-    """Yield name, layer, compressed or not, dense weights, stored weights."""
-    for name, layer in weight_layers(model).items():
+def _weight_counts(model: nn.Module) -> Iterator[tuple[nn.Module, bool, int, int]]:
+    """Yield each layer, whether it is compressed, its dense weights, its stored weights."""
+    for layer in weight_layers(model).values():
         stored = _stored_parameter(layer).numel()
         if hasattr(layer, "weight_mask"):
             stored = int(torch.count_nonzero(layer.weight_mask))
         circulant = isinstance(layer, BlockCirculantLinear)
         dense = layer.in_features * layer.out_features
-        yield name, layer, circulant or hasattr(layer, "weight_mask"), dense, stored
+        yield layer, circulant or hasattr(layer, "weight_mask"), dense, stored

@@ -95,6 +95,12 @@ def plan_mnist(preset: str, seeds: int, folder: Path, source: str = "real") -> l
 
     Stages whose runs depend on a choice of the learning rate that has no results yet are left
     out, so the caller runs what there is and asks again (see :func:`run_all`).
+
+    Args:
+        preset: a key of :data:`PRESETS`.
+        seeds: number of seeds of the final runs.
+        folder: where the results are.
+        source: ``"real"`` or ``"sample"``.
     """
     p = PRESETS[preset]
 
