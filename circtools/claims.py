@@ -1,6 +1,8 @@
 """The poster's claims, each with an estimate, a 95 % interval and a verdict, from the results.
 
-The rules were fixed before the results were seen. Seeds are the sample: intervals are Student's t
+The rules for a verdict were written before there were full-scale results, and have not changed
+since; the wording of claim 4 was ("needs the order" became "profits from the order", once it was
+seen that small blocks do not need it). Seeds are the sample: intervals are Student's t
 over seeds, and differences are taken seed by seed at equal compression. A claim over several
 levels of compression is
 

@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
                     "was killed resumes; a finished one is never repeated.")
     run.add_argument("task", choices=["mnist"])
     run.add_argument("--preset", default="course", choices=list(experiments.PRESETS),
-                     help="course: the committed results, 2 hours on 2 cores; quick: a minute")
+                     help="course: the committed results, 1.5 hours on 2 cores; quick: a minute")
     run.add_argument("--seeds", type=int, default=5, help="seeds of the final runs (default 5)")
     run.add_argument("--workers", type=int, default=2, help="runs at a time (default 2)")
     run.add_argument("--results", type=Path, default=results.FOLDER, metavar="FOLDER",

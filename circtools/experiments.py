@@ -239,8 +239,7 @@ def _measure_epoch(run: Run, source: str) -> float:
     return mnist.train(mnist.classifier(), digits, epochs=1, lr=run.lr, seed=0)[0]["seconds"]
 
 
-def execute(run: Run, folder: Path = results.FOLDER, source: str = "real",
-            progress: bool = False) -> Path:
+def execute(run: Run, folder: Path = results.FOLDER, source: str = "real") -> Path:
     """Run one run, or resume it, unless its result is there; return the result's path.
 
     A kill at any moment loses at most one epoch, or 20 seconds, whichever is longer.
@@ -252,17 +251,16 @@ def execute(run: Run, folder: Path = results.FOLDER, source: str = "real",
     digits = mnist.load(source).first(p.train_images)
     if run.pixels == "permuted":
         digits = digits.permuted()
-    label = run.name if progress else None
     model = _build(run)
     history: list[dict[str, float]] = []
     final: list[dict[str, Any]] = []
     try:
         if run.start is None:
-            history += _fit(model, run, digits, p.epochs, "train", label)
+            history += _fit(model, run, digits, p.epochs, "train")
             final.append(_measure(model, run, digits, 0, p.epochs, _seconds(history)))
         else:
             model.load_state_dict(_trained(run.start, digits))
-            _chain(model, run, digits, history, final, label)
+            _chain(model, run, digits, history, final)
     except FloatingPointError:
         if run.stage != "search":  # a trial that diverges is an answer; it has no final metrics
             raise
@@ -296,16 +294,15 @@ def _build(run: Run) -> nn.Module:
 
 
 def _fit(model: nn.Module, run: Run, digits: mnist.Mnist, epochs: int, phase: str,
-         label: str | None, seed: int | None = None) -> list[dict[str, float]]:
+         seed: int | None = None) -> list[dict[str, float]]:
     return mnist.train(
         model, digits, epochs=epochs, lr=run.lr, seed=run.seed if seed is None else seed,
         checkpoint=_checkpoint(run, digits, phase),
-        progress=None if label is None else f"{label} {phase}",
     )
 
 
 def _chain(model: nn.Module, run: Run, digits: mnist.Mnist, history: list[dict[str, float]],
-           final: list[dict[str, Any]], label: str | None) -> None:
+           final: list[dict[str, Any]]) -> None:
     """Prune and fine-tune in rounds, resuming after the last one saved; extend both lists."""
     p = PRESETS[run.preset]
     targets = [model.hidden] if run.layers == "first" else [model.hidden, model.output]
@@ -323,7 +320,7 @@ def _chain(model: nn.Module, run: Run, digits: mnist.Mnist, history: list[dict[s
     for number in range(len(final), run.rounds + 1):
         compression.prune(targets, amount)
         # A round has a seed of its own, so that its batches differ from those of the last one.
-        epochs = _fit(model, run, digits, p.finetune_epochs, f"round{number}", label,
+        epochs = _fit(model, run, digits, p.finetune_epochs, f"round{number}",
                       seed=run.seed + 100_000 * number)
         history += [epoch | {"round": number} for epoch in epochs]
         final.append(_measure(model, run, digits, number, p.epochs + number * p.finetune_epochs,
@@ -353,19 +350,17 @@ def _trained(start: Run, digits: mnist.Mnist) -> dict[str, torch.Tensor]:
     path = _weights_path(start, digits)
     if not path.exists():
         model = _build(start)
-        _fit(model, start, digits, PRESETS[start.preset].epochs, "train", None)
+        _fit(model, start, digits, PRESETS[start.preset].epochs, "train")
         training.save_atomically(model.state_dict(), path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _artefacts(model: nn.Module, run: Run) -> dict[str, np.ndarray]:
-    """Return the small arrays that the notebooks show: first rows, masks, some dense weights."""
+    """Return the small arrays that the notebooks show: first rows, masks."""
     if run.method == "block_circulant" and run.block_size >= 7:
         layer = model.hidden
         assert isinstance(layer, BlockCirculantLinear)
         return {"first_rows": layer.weight.detach().numpy().astype(np.float16)}
-    if run.method == "dense":
-        return {"hidden_units": model.hidden.weight[:64].detach().numpy().astype(np.float16)}
     if run.method == "pruned":
         mask = compression.masks(model)["hidden"].numpy()
         return {"mask": np.packbits(mask), "shape": np.array(mask.shape)}

@@ -99,7 +99,7 @@ diagrams.circulant_technique();
 #    or of the whole model. Compression is dense weights / stored weights over a named set.
 # 2. **Tune both sides alike.** The series *same* keeps the dense network's hyper-parameters, as a
 #    quick reproduction would. The series *tuned* chooses the learning rate on validation images,
-#    with the same number of trials for every method. Verdicts come from *tuned*.
+#    with the same number of trials for pruning as for each block size. Verdicts come from *tuned*.
 # 3. **Show the spread.** Each number is a mean over seeds with a 95 % interval (Student's t). The
 #    test images are read once, after every choice has been made.
 
@@ -122,8 +122,8 @@ table.groupby(["method", "layers", "pixels", "series"])["run"].nunique().unstack
 
 # %% [markdown]
 # `make figures` draws every figure of the poster from this table, and `make experiments` runs
-# again whatever result is missing (all of them take about two hours on two CPU cores; a run that
-# was stopped resumes).
+# again whatever result is missing (all of them take about an hour and a half on two CPU cores; a
+# run that was stopped resumes).
 
 # %% [markdown]
 # ## Exercises
