@@ -1,11 +1,20 @@
-"""The command line: ``circtools data|run|figures|report``."""
+"""The command line: ``circtools data|run|translate|figures|report``."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from circtools import claims, data, experiments, figures, results
+from circtools import (
+    claims,
+    data,
+    experiments,
+    figures,
+    multi30k,
+    multi30k_runs,
+    results,
+    translation,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,17 +48,36 @@ def _parser() -> argparse.ArgumentParser:
         "run", help="run the experiments, or resume them",
         description="Run every experiment that has no result yet, several at a time. A run that "
                     "was killed resumes; a finished one is never repeated.")
-    run.add_argument("task", choices=["mnist"])
-    run.add_argument("--preset", default="course", choices=list(experiments.PRESETS),
-                     help="course: the committed results, 1.5 hours on 2 cores; quick: a minute")
+    run.add_argument("task", choices=list(experiments.TASKS))
+    run.add_argument("--preset", default="course", metavar="PRESET",
+                     help="mnist: quick (a minute) or course (the committed results, 1.5 hours on "
+                          "2 cores); multi30k: quick, small, course, poster (for a GPU)")
     run.add_argument("--seeds", type=int, default=5, help="seeds of the final runs (default 5)")
-    run.add_argument("--workers", type=int, default=2, help="runs at a time (default 2)")
+    run.add_argument("--workers", type=int, default=2,
+                     help="runs at a time; 1 shows the progress of each (default 2)")
+    run.add_argument("--device", default="cpu", choices=["cpu", "cuda"],
+                     help="where to train (default cpu)")
     run.add_argument("--results", type=Path, default=results.FOLDER, metavar="FOLDER",
                      help="where the results are (default data/results)")
     run.add_argument("--source", default="auto", choices=["auto", "real", "sample"],
-                     help="auto uses the built-in sample if MNIST cannot be had")
+                     help="auto uses the built-in sample if the data cannot be had")
     run.add_argument("--plan", action="store_true", help="only list the runs of the next stage")
     run.set_defaults(command=_run)
+
+    translate = commands.add_parser(
+        "translate", help="translate German captions into English",
+        description="Translate German sentences with a trained Transformer; by default with the "
+                    "small one that comes with the course, which knows captions of pictures and "
+                    "little else.")
+    translate.add_argument("sentences", nargs="+", metavar="sentence", help="in German, quoted")
+    translate.add_argument("--model", type=Path, default=multi30k_runs.DEMO, metavar="FILE",
+                           help="a network saved beside a result (.pt)")
+    translate.add_argument("--beam", type=int, default=translation.BEAM,
+                           help="hypotheses kept by the search; 1 is greedy (default 4)")
+    translate.add_argument("--unknown", default="copy", choices=["copy", "forbid", "keep"],
+                           help="what to do where the network writes an unknown word (default: "
+                                "copy the German one)")
+    translate.set_defaults(command=_translate)
 
     draw = commands.add_parser(
         "figures", help="draw the poster's figures from the results",
@@ -83,12 +111,23 @@ def _data(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> None:
     if options.plan:
         source = "sample" if options.source == "sample" else "real"
-        for run in experiments.pending(options.preset, options.seeds, options.results, source):
+        for run in experiments.pending(options.task, options.preset, options.seeds,
+                                       options.results, source):
             print(run.name)
         return
-    experiments.run_all(options.preset, options.seeds, options.workers, options.results,
-                        options.source)
+    experiments.run_all(options.task, options.preset, options.seeds, options.workers,
+                        options.results, options.source, options.device)
     print("every run has its result")
+
+
+def _translate(options: argparse.Namespace) -> None:
+    if not options.model.exists():
+        raise FileNotFoundError(f"there is no model {options.model}; train one with "
+                                "'circtools run multi30k --preset quick --seeds 1'")
+    model, words = multi30k.load_model(options.model)
+    for text in translation.translate(model, words, options.sentences, beam=options.beam,
+                                      unknown=options.unknown):
+        print(text)
 
 
 def _figures(options: argparse.Namespace) -> None:

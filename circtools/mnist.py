@@ -27,7 +27,7 @@ MEAN, STD = 0.1307, 0.3081  # of the training pixels
 class Mnist:
     """Images as rows of normalised pixels, shape (n, 784), and labels, shape (n,)."""
 
-    source: Literal["real", "sample"]
+    origin: Literal["real", "sample"]
     train_x: Tensor
     train_y: Tensor
     val_x: Tensor
@@ -39,9 +39,16 @@ class Mnist:
         """Return the same data with only the first n training images."""
         return replace(self, train_x=self.train_x[:n], train_y=self.train_y[:n])
 
+    def to(self, device: torch.device | str) -> "Mnist":
+        """Return the same data on a device."""
+        tensors = {name: value.to(device) for name, value in vars(self).items()
+                   if isinstance(value, Tensor)}
+        return replace(self, **tensors)
+
     def permuted(self, seed: int = 0) -> "Mnist":
         """Return the same images with their pixels in one fixed random order."""
         order = torch.randperm(PIXELS, generator=torch.Generator().manual_seed(seed))
+        order = order.to(self.train_x.device)
         return replace(self, train_x=self.train_x[:, order], val_x=self.val_x[:, order],
                        test_x=self.test_x[:, order])
 

@@ -1,9 +1,12 @@
 """Results: one JSON file a run, and all of them as one tidy pandas table."""
 
+import gzip
 import json
+import math
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,9 @@ from circtools.data import ROOT
 FOLDER = ROOT / "data" / "results"
 COLUMNS = (
     "task", "preset", "data", "method", "series", "layers", "pixels", "block_size", "round",
-    "compression", "compression_all", "compression_model", "tied", "lr", "start_lr", "seed",
-    "val_error", "test_error", "test_bleu", "test_chrf", "epochs", "seconds",
+    "compression", "compression_all", "compression_model", "tied", "lr", "start_lr", "dropout",
+    "seed", "val_error", "test_error", "val_loss", "val_bleu", "test_bleu", "test_bleu_low",
+    "test_bleu_high", "test_chrf", "epochs", "seconds",
     "device", "commit", "run",
 )
 
@@ -41,8 +45,40 @@ def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
     temporary.replace(path)
 
 
+def write_texts(texts: Sequence[str], path: Path, number: int = 0) -> None:
+    """Write what a run translated, a line a sentence, gzipped, beside its result.
+
+    Args:
+        texts: lines without line breaks.
+        path: of the result.
+        number: of the round, for a network that is pruned in rounds.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target = path.with_name(_texts_name(path.stem, number))
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(gzip.compress("".join(f"{t}\n" for t in texts).encode(), mtime=0))
+    temporary.replace(target)
+
+
+def texts(run: str, number: int = 0, folder: Path = FOLDER) -> list[str]:
+    """Return the translations of the test set that a run left beside its result.
+
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    paths = sorted(folder.rglob(_texts_name(run, number)))
+    if not paths:
+        raise FileNotFoundError(f"no translations of the run {run!r}, round {number}, below "
+                                f"{folder}")
+    return gzip.decompress(paths[0].read_bytes()).decode().splitlines()
+
+
+def _texts_name(run: str, number: int) -> str:
+    return f"{run}.round{number}.txt.gz" if number else f"{run}.txt.gz"
+
+
 @cache
-def provenance() -> dict[str, str]:
+def provenance(device: str = "cpu") -> dict[str, str]:
     """Return what a result must say of its origin: commit, device, library versions."""
     def git(*words: str) -> str:
         done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True,
@@ -54,7 +90,8 @@ def provenance() -> dict[str, str]:
         commit += "+changed"
     return {
         "commit": commit,
-        "device": f"cpu: {_processor()}",
+        "device": (f"cuda: {torch.cuda.get_device_name()}" if device == "cuda"
+                   else f"cpu: {_processor()}"),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -168,7 +205,8 @@ def choices(table: pd.DataFrame) -> pd.DataFrame:
         The columns :data:`STRUCTURE`, ``lr`` and ``val_error``, a row a structure.
     """
     search = table[table["series"] == "search"].copy()
-    search["score"] = search["val_error"].fillna(1.0)  # a trial that diverged is never chosen
+    # A trial that diverged has neither and is never chosen.
+    search["score"] = search["val_error"].fillna(search["val_loss"]).fillna(math.inf)
     search["late"] = search["round"] > POSTER_ROUNDS
     stretch = [c for c in STRUCTURE if c != "round"] + ["late"]
     scores = search.groupby([*stretch, "lr"], as_index=False)["score"].mean()

@@ -27,6 +27,11 @@ def linear_decay(progress: float) -> float:
     return 1.0 - progress
 
 
+def warmup_decay(progress: float, warmup: float) -> float:
+    """Learning-rate factor that rises to 1 in the share ``warmup`` of a training, then falls."""
+    return progress / warmup if progress < warmup else (1.0 - progress) / (1.0 - warmup)
+
+
 def fit(
     model: nn.Module,
     batches: Callable[[int], Sequence[Any]],
@@ -37,6 +42,11 @@ def fit(
     seed: int,
     evaluate: Callable[[nn.Module], dict[str, float]],
     schedule: Callable[[float], float] = linear_decay,
+    betas: tuple[float, float] = (0.9, 0.999),
+    clip_norm: float | None = None,
+    average: int = 1,
+    size: Callable[[Any], int] = lambda batch: 1,
+    unit: str = "batch",
     checkpoint: Path | None = None,
     progress: str | None = None,
 ) -> list[dict[str, float]]:
@@ -55,6 +65,11 @@ def fit(
         seed: of everything random in the training; not of the model's first weights.
         evaluate: metrics after each epoch, measured in evaluation mode.
         schedule: factor of ``lr`` by the share of the training that is done.
+        betas: Adam's decay rates.
+        clip_norm: largest norm of the gradient of all parameters together; None for no limit.
+        average: the model ends with the mean of its weights after each of this many last epochs.
+        size: what the progress bar counts in a batch.
+        unit: the name of what it counts.
         checkpoint: file to resume from and to write to; removed by the caller.
         progress: label of the progress bar; none is shown without one.
 
@@ -64,30 +79,44 @@ def fit(
     """
     if epochs < 1 or lr <= 0:
         raise ValueError(f"epochs and lr must be positive, got epochs={epochs}, lr={lr}")
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+    if not 1 <= average <= epochs:
+        raise ValueError(f"average must be between 1 and the {epochs} epochs, got {average}")
+    parameters = list(model.parameters())
+    device = parameters[0].device
+    optimizer = torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True)
     history: list[dict[str, float]] = []
+    mean: list[Tensor] = []  # of the weights after each of the last epochs so far
     if checkpoint is not None and checkpoint.exists():
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        history = state["history"]
+        history, mean = state["history"], state["mean"]
     saved = time.monotonic()
+    bar: tqdm | None = None
     for epoch in range(len(history), epochs):
         torch.manual_seed(seed * 10_000 + epoch)
         started = time.monotonic()
         model.train()
-        total = torch.zeros((), dtype=torch.float64)
+        total = torch.zeros((), dtype=torch.float64, device=device)
         examples = batches(epoch)
-        bar = tqdm(examples, desc=f"{progress} epoch {epoch + 1}/{epochs}",
-                   disable=progress is None, leave=False, mininterval=0.5)
-        for step, batch in enumerate(bar):
+        one_epoch = sum(map(size, examples))
+        if bar is None:
+            bar = tqdm(total=epochs * one_epoch, initial=epoch * one_epoch, desc=progress,
+                       disable=progress is None, leave=False, mininterval=0.5, unit=unit,
+                       unit_scale=unit != "batch")
+        for step, batch in enumerate(examples):
             for group in optimizer.param_groups:
                 group["lr"] = lr * schedule((epoch + step / len(examples)) / epochs)
             loss = loss_of(model, batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            if clip_norm is not None:
+                nn.utils.clip_grad_norm_(parameters, clip_norm)
             optimizer.step()
             total += loss.detach()
+            # Reading the loss would make a GPU wait, so it is shown on the CPU only.
+            if bar.update(size(batch)) and device.type == "cpu":
+                bar.set_postfix_str(f"epoch {epoch + 1}/{epochs}, loss {loss.item():.2f}")
         train_loss = float(total) / len(examples)
         model.eval()
         with torch.inference_mode():
@@ -97,9 +126,18 @@ def fit(
         if not math.isfinite(train_loss):
             raise FloatingPointError(f"the loss is {train_loss} after epoch {epoch + 1}; "
                                      f"try a learning rate below {lr}")
+        if average > 1 and epoch >= epochs - average:
+            weights = [p.detach() / average for p in parameters]
+            mean = [m + w for m, w in zip(mean, weights, strict=True)] if mean else weights
         if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
             save_atomically({"model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                             "history": history}, checkpoint)
+                             "history": history, "mean": mean}, checkpoint)
             saved = time.monotonic()
+    if bar is not None:
+        bar.close()
+    if average > 1:
+        with torch.no_grad():
+            for parameter, m in zip(parameters, mean, strict=True):
+                parameter.copy_(m)
     model.eval()  # also if the checkpoint was that of the last epoch
     return history

@@ -255,7 +255,7 @@ def test_without_data_and_network_the_sample_serves_with_a_notice(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(data, "locate", locate)
-    assert mnist.load().source == "sample"
+    assert mnist.load().origin == "sample"
     printed = capsys.readouterr().out
     assert printed.startswith("NOTICE: MNIST is not available") and "data: sample" in printed
     with pytest.raises(data.DataUnavailable):
@@ -289,7 +289,7 @@ def check_digits(digits: mnist.Mnist, sizes: tuple[int, int, int]) -> None:
 def test_the_sample_has_mnists_form() -> None:
     digits = mnist.load("sample")
     check_digits(digits, (10_000, 1_000, 2_000))
-    assert digits.source == "sample"
+    assert digits.origin == "sample"
 
 
 def test_the_sample_is_the_same_every_time() -> None:
@@ -307,7 +307,7 @@ def test_real_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     except data.DataUnavailable as error:
         pytest.skip(f"the real data is not there: {str(error).splitlines()[0]}")
     check_digits(digits, (55_000, 5_000, 10_000))
-    assert digits.source == "real"
+    assert digits.origin == "real"
     assert digits.train_y[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert float(digits.train_x.mean()) == pytest.approx(0, abs=0.01)
     assert float(digits.train_x.std()) == pytest.approx(1, abs=0.01)

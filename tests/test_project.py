@@ -34,7 +34,7 @@ def test_what_circtools_needs_is_among_the_pins() -> None:
 
 
 def test_the_committed_results_are_complete() -> None:
-    assert experiments.pending("course", 5, results.FOLDER, "real") == []
+    assert experiments.pending("mnist", "course", 5, results.FOLDER, "real") == []
 
 
 def test_committed_results_are_of_the_real_data_and_unchanged_code() -> None:

@@ -134,7 +134,7 @@ def course_copy(folder: Path) -> Path:
     shutil.copytree(ROOT / "circtools", folder / "circtools",
                     ignore=shutil.ignore_patterns("__pycache__"))
     for name, old, new in (("training.py", "CHECKPOINT_SECONDS = 20.0", "CHECKPOINT_SECONDS = -1"),
-                           ("experiments.py", "train_images=10_000", "train_images=1_500")):
+                           ("mnist_runs.py", "train_images=10_000", "train_images=1_500")):
         path = folder / "circtools" / name
         text = path.read_text(encoding="utf-8")
         assert text.count(old) == 1, f"{name} has changed: adapt this test"
@@ -193,7 +193,7 @@ def test_kill_9_repeats_no_finished_run_and_changes_no_result(tmp_path: Path) ->
     finish(course)
     for path, (changed, content) in before.items():
         assert (path.stat().st_mtime_ns, path.read_bytes()) == (changed, content), path.name
-    assert experiments.pending("quick", 1, course / "results", "sample") == []
+    assert experiments.pending("mnist", "quick", 1, course / "results", "sample") == []
     left = (course / "data" / "checkpoints").rglob("*.ckpt")
     assert not [path.name for path in left if "probe" not in path.name], "used and removed"
 

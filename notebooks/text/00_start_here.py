@@ -57,7 +57,7 @@ style.use()
 print(f"Python {platform.python_version()}, torch {torch.__version__}, "
       f"{torch.get_num_threads()} threads, GPU: {torch.cuda.is_available()}")
 digits = mnist.load()
-print(f"data: {digits.source}; {len(digits.train_x)} training, {len(digits.val_x)} validation "
+print(f"data: {digits.origin}; {len(digits.train_x)} training, {len(digits.val_x)} validation "
       f"and {len(digits.test_x)} test images")
 
 # %% [markdown]

@@ -31,7 +31,7 @@ from exercises import check, hint, solution
 style.use()
 digits = mnist.load()
 few = digits.first(10_000)  # enough for the live experiments
-print(f"data: {digits.source}")
+print(f"data: {digits.origin}")
 figures.images(digits.train_x[:16]);
 
 # %% [markdown]
@@ -98,7 +98,7 @@ torch.manual_seed(0)
 random = torch.nn.Linear(784, 784).weight.detach()
 kept = {b: [(nearest_circulant(w, b).square().sum() * b / w.square().sum()).item()
             for w in (trained, random)] for b in (2, 4, 28, 784)}
-print(f"LIVE, {digits.source} data: share of the squared norm that projection keeps")
+print(f"LIVE, {digits.origin} data: share of the squared norm that projection keeps")
 pd.DataFrame(kept, index=["trained", "random"]).T.rename_axis("block size").round(4)
 
 # %% [markdown]
@@ -126,7 +126,7 @@ for block_size in (1, 28, 784):
         history = mnist.train(model, few, epochs=2, lr=lr, seed=0)
         rows.append({"block size": block_size, "learning rate": lr,
                      "validation error": f"{history[-1]['val_error']:.1%}"})
-print(f"LIVE, {digits.source} data: {len(few.train_x)} images, 2 epochs, one seed")
+print(f"LIVE, {digits.origin} data: {len(few.train_x)} images, 2 epochs, one seed")
 pd.DataFrame(rows).pivot(index="block size", columns="learning rate", values="validation error")
 
 # %% [markdown]

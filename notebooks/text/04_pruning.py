@@ -31,7 +31,7 @@ from exercises import check, hint, solution
 style.use()
 digits = mnist.load()
 few = digits.first(10_000)  # enough for the live experiments
-print(f"data: {digits.source}")
+print(f"data: {digits.origin}")
 diagrams.pruning_technique();
 
 # %% [markdown]
@@ -70,7 +70,7 @@ for number in range(1, 16):
     rows.append({"round": number, "compression": compression_ratio(model),
                  "validation error": history[-1]["val_error"]})
 live = pd.DataFrame(rows).set_index("round")
-print(f"LIVE, {digits.source} data: {len(few.train_x)} images, one epoch a round, one seed")
+print(f"LIVE, {digits.origin} data: {len(few.train_x)} images, one epoch a round, one seed")
 live.iloc[::2].round({"compression": 1, "validation error": 4})
 
 # %% [markdown]

@@ -1,0 +1,319 @@
+"""An encoder-decoder Transformer whose linear layers are an argument.
+
+Source: A. Vaswani et al., "Attention Is All You Need", NeurIPS 2017; normalisation before each
+sublayer after R. Xiong et al., "On Layer Normalization in the Transformer Architecture", ICML 2020.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PAD = 0  # index of the padding word in both vocabularies
+
+LinearLayer = Callable[[int, int], nn.Module]  # (in_features, out_features) -> layer
+
+
+@dataclass(frozen=True)
+class Config:
+    """Size of a Transformer; ``layers`` counts the encoder's, and the decoder's, layers."""
+
+    source_words: int
+    target_words: int
+    layers: int = 3
+    d_model: int = 256
+    heads: int = 8
+    feed_forward: int = 1024
+    dropout: float = 0.1
+    norm: Literal["pre", "post"] = "pre"
+    tied: bool = True  # the output weights are those of the target embedding
+
+    def __post_init__(self) -> None:
+        for name in ("source_words", "target_words", "layers", "d_model", "heads", "feed_forward"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.d_model % self.heads:
+            raise ValueError(f"heads must divide d_model, got heads={self.heads}, "
+                             f"d_model={self.d_model}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        if self.norm not in ("pre", "post"):
+            raise ValueError(f"norm must be 'pre' or 'post', got {self.norm!r}")
+
+
+class Dropout(nn.Module):
+    """Dropout from random bytes: torch draws 8 bytes for every number that it may drop.
+
+    On a CPU that is the slowest part of a training step. One byte decides here, so the
+    probability is rounded to a 256th (and the scale is that of the rounded one).
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.threshold = round(256 * p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.threshold == 0:
+            return x
+        keep = 1 - self.threshold / 256
+        if x.device.type != "cpu":
+            return F.dropout(x, 1 - keep)
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-2**63, None)
+        mask = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.threshold
+        return x * (mask.to(x.dtype) / keep)
+
+
+class Attention(nn.Module):
+    """Multi-head attention, in two steps so that a decoder can keep its keys and values."""
+
+    def __init__(self, config: Config, linear: LinearLayer) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.query = linear(config.d_model, config.d_model)
+        self.key = linear(config.d_model, config.d_model)
+        self.value = linear(config.d_model, config.d_model)
+        self.output = linear(config.d_model, config.d_model)
+
+    def split(self, x: Tensor) -> Tensor:
+        """Cut features into heads: (batch, tokens, d_model) to (batch, heads, tokens, d_head)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is attended to, two tensors (batch, heads, tokens, d_head)."""
+        return self.split(self.key(memory)), self.split(self.value(memory))
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None,
+                causal: bool = False) -> Tensor:
+        """Let x (batch, tokens, d_model) attend; ``mask`` is True where it may look."""
+        queries = self.split(self.query(x))  # (batch, heads, tokens, d_head)
+        dtype = queries.dtype
+        if dtype == torch.bfloat16 and x.device.type == "cpu":
+            # The gradient of torch's fused attention is 10 times slower in bf16 than in fp32 there.
+            queries, keys, values = queries.float(), keys.float(), values.float()
+        with torch.autocast(x.device.type, enabled=False):
+            mixed = F.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=mask, is_causal=causal).to(dtype)
+        return self.output(mixed.transpose(1, 2).flatten(2))  # (batch, tokens, d_model)
+
+
+class FeedForward(nn.Module):
+    """Two layers with a ReLU between, applied to every token by itself."""
+
+    def __init__(self, config: Config, linear: LinearLayer) -> None:
+        super().__init__()
+        self.hidden = linear(config.d_model, config.feed_forward)
+        self.output = linear(config.feed_forward, config.d_model)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.dropout(F.relu(self.hidden(x))))
+
+
+class Residual(nn.Module):
+    """A sublayer's output is added to its input, with the norm before it or after the sum."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.d_model)
+        self.dropout = Dropout(config.dropout)
+        self.before = config.norm == "pre"
+
+    def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
+        if self.before:
+            return x + self.dropout(sublayer(self.norm(x)))
+        return self.norm(x + self.dropout(sublayer(x)))
+
+
+class EncoderLayer(nn.Module):
+    def __init__(self, config: Config, linear: LinearLayer) -> None:
+        super().__init__()
+        self.attention = Attention(config, linear)
+        self.feed_forward = FeedForward(config, linear)
+        self.residuals = nn.ModuleList(Residual(config) for _ in range(2))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = self.residuals[0](x, lambda y: self.attention(y, *self.attention.keys_values(y), mask))
+        return self.residuals[1](x, self.feed_forward)
+
+
+@dataclass
+class Cache:
+    """What one decoder layer keeps while it writes; (rows or batch, heads, tokens, d_head)."""
+
+    cross_keys: Tensor  # one a sentence, however many beams
+    cross_values: Tensor
+    keys: Tensor | None = None  # of the words written so far, one a beam
+    values: Tensor | None = None
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Append the newest word's keys and values; return all of them."""
+        if self.keys is not None and self.values is not None:
+            keys = torch.cat([self.keys, keys], dim=2)
+            values = torch.cat([self.values, values], dim=2)
+        self.keys, self.values = keys, values
+        return keys, values
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, config: Config, linear: LinearLayer) -> None:
+        super().__init__()
+        self.attention = Attention(config, linear)
+        self.cross_attention = Attention(config, linear)
+        self.feed_forward = FeedForward(config, linear)
+        self.residuals = nn.ModuleList(Residual(config) for _ in range(3))
+
+    def forward(self, x: Tensor, mask: Tensor, cache: Cache, step: bool) -> Tensor:
+        def look_back(y: Tensor) -> Tensor:
+            keys, values = self.attention.keys_values(y)
+            if step:  # one new word, which may look at everything written so far
+                return self.attention(y, *cache.extend(keys, values))
+            return self.attention(y, keys, values, causal=True)
+
+        def look_across(y: Tensor) -> Tensor:
+            # The beams of a sentence, one word each, look across together as if they were the
+            # words of one sequence: (batch * beams, 1, d_model) to (batch, beams, d_model).
+            together = y.view(len(cache.cross_keys), -1, y.shape[-1])
+            mixed = self.cross_attention(together, cache.cross_keys, cache.cross_values, mask)
+            return mixed.view(y.shape)
+
+        x = self.residuals[0](x, look_back)
+        x = self.residuals[1](x, look_across)
+        return self.residuals[2](x, self.feed_forward)
+
+
+@dataclass
+class State:
+    """A translation in progress: the encoded sentences and what each decoder layer keeps."""
+
+    mask: Tensor  # (batch, 1, 1, source tokens)
+    caches: list[Cache]
+    length: int = 0  # words written so far
+
+    def select(self, sentences: Tensor | None, rows: Tensor) -> None:
+        """Keep these sentences (None: all) and, of the sentences' beams, these rows."""
+        if sentences is not None:
+            self.mask = self.mask[sentences]
+        for cache in self.caches:
+            if sentences is not None:
+                cache.cross_keys = cache.cross_keys[sentences]
+                cache.cross_values = cache.cross_values[sentences]
+            if cache.keys is not None and cache.values is not None:
+                cache.keys, cache.values = cache.keys[rows], cache.values[rows]
+
+
+@dataclass(eq=False)
+class _Positions:
+    """The sinusoids of Vaswani et al., section 3.5, computed once a length and device."""
+
+    d_model: int
+    table: Tensor = field(default_factory=lambda: torch.empty(0, 0))
+
+    def __call__(self, start: int, stop: int, device: torch.device) -> Tensor:
+        if stop > len(self.table) or self.table.device != device:
+            position = torch.arange(max(stop, 128), device=device).unsqueeze(1)
+            half = torch.arange(0, self.d_model, 2, device=device)
+            angle = position * torch.exp(half * (-math.log(10_000) / self.d_model))
+            waves = torch.stack([angle.sin(), angle.cos()], dim=2)  # (positions, d_model / 2, 2)
+            self.table = waves.flatten(1)[:, : self.d_model]
+        return self.table[start:stop]  # (tokens, d_model)
+
+
+class Transformer(nn.Module):
+    """Translates sequences of source words into scores of the next target word.
+
+    Args:
+        config: the sizes.
+        linear: makes every projection of the encoder's and decoder's layers, dense or
+            block-circulant; called with ``(in_features, out_features)``. Not the output layer.
+    """
+
+    def __init__(self, config: Config, linear: LinearLayer = nn.Linear) -> None:
+        super().__init__()
+        self.config = config
+        self.source_embedding = nn.Embedding(config.source_words, config.d_model, padding_idx=PAD)
+        self.target_embedding = nn.Embedding(config.target_words, config.d_model, padding_idx=PAD)
+        self.encoder = nn.ModuleList(EncoderLayer(config, linear) for _ in range(config.layers))
+        self.decoder = nn.ModuleList(DecoderLayer(config, linear) for _ in range(config.layers))
+        self.output = nn.Linear(config.d_model, config.target_words, bias=False)
+        self.dropout = Dropout(config.dropout)
+        last_norms = [nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
+                      for _ in range(2)]
+        self.encoder_norm, self.decoder_norm = last_norms
+        self._positions = _Positions(config.d_model)
+        for embedding in (self.source_embedding, self.target_embedding):
+            nn.init.normal_(embedding.weight, std=config.d_model**-0.5)
+            nn.init.zeros_(embedding.weight[PAD])
+        if config.tied:
+            self.output.weight = self.target_embedding.weight
+
+    def _embed(self, embedding: nn.Embedding, words: Tensor, start: int = 0) -> Tensor:
+        x = embedding(words) * math.sqrt(self.config.d_model)  # (batch, tokens, d_model)
+        return self.dropout(x + self._positions(start, start + words.shape[1], words.device))
+
+    def encode(self, source: Tensor) -> State:
+        """Read source words (batch, tokens), padded at the end with :data:`PAD`."""
+        mask = (source != PAD)[:, None, None, :]  # (batch, 1, 1, tokens)
+        x = self._embed(self.source_embedding, source)
+        for layer in self.encoder:
+            x = layer(x, mask)
+        memory = self.encoder_norm(x)  # (batch, tokens, d_model)
+        return State(mask, [Cache(*layer.cross_attention.keys_values(memory))
+                            for layer in self.decoder])
+
+    def decode(self, target: Tensor, state: State, step: bool = False) -> Tensor:
+        """Return the decoder's features (batch, tokens, d_model) after each target word.
+
+        Padding at the end of a target needs no mask: no word looks at one that comes later.
+
+        Args:
+            target: words (batch, tokens), the first of them the start of sentence.
+            state: of :meth:`encode`.
+            step: ``target`` is (batch * beams, 1), the newest word only; the state keeps the rest.
+        """
+        x = self._embed(self.target_embedding, target, state.length if step else 0)
+        for layer, cache in zip(self.decoder, state.caches, strict=True):
+            x = layer(x, state.mask, cache, step)
+        state.length += step
+        return self.decoder_norm(x)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """Return logits of the next word, (batch, target tokens, target words)."""
+        return self.output(self.decode(target, self.encode(source)))
+
+
+def attention_maps(model: Transformer, source: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Return the attention weights of a forward pass, (batch, heads, queries, keys), by module.
+
+    They are computed again from the inputs of each attention: the fused product that the model
+    uses never forms them.
+    """
+    maps: dict[str, Tensor] = {}
+
+    def record(name: str) -> Callable[..., None]:
+        def hook(module: Attention, inputs: tuple[Tensor, ...], options: dict[str, bool],
+                 output: Tensor) -> None:
+            x, keys, _, *mask = inputs
+            queries = module.split(module.query(x))  # (batch, heads, queries, d_head)
+            scores = queries @ keys.transpose(2, 3) / math.sqrt(keys.shape[-1])
+            if options.get("causal"):
+                later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
+                scores = scores.masked_fill(later, -math.inf)
+            if mask:
+                scores = scores.masked_fill(~mask[0], -math.inf)
+            maps[name] = scores.softmax(-1)
+
+        return hook
+
+    hooks = [m.register_forward_hook(record(name), with_kwargs=True)
+             for name, m in model.named_modules() if isinstance(m, Attention)]
+    try:
+        with torch.no_grad():
+            model(source, target)
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return maps
