@@ -53,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
                      help="mnist: quick (a minute) or course (the committed results, 1.5 hours on "
                           "2 cores); multi30k: quick, small, course, poster (for a GPU)")
     run.add_argument("--seeds", type=int, default=5, help="seeds of the final runs (default 5)")
+    run.add_argument("--methods", nargs="+", default=(), metavar="METHOD",
+                     help="multi30k: all, or some of " + ", ".join(multi30k_runs.METHODS)
+                          + " (default: dense, tied)")
     run.add_argument("--workers", type=int, default=2,
                      help="runs at a time; 1 shows the progress of each (default 2)")
     run.add_argument("--device", default="cpu", choices=["cpu", "cuda"],
@@ -109,14 +112,15 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    methods = multi30k_runs.METHODS if options.methods == ["all"] else options.methods
     if options.plan:
         source = "sample" if options.source == "sample" else "real"
         for run in experiments.pending(options.task, options.preset, options.seeds,
-                                       options.results, source):
+                                       options.results, source, methods):
             print(run.name)
         return
     experiments.run_all(options.task, options.preset, options.seeds, options.workers,
-                        options.results, options.source, options.device)
+                        options.results, options.source, options.device, methods)
     print("every run has its result")
 
 
@@ -137,7 +141,7 @@ def _figures(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     table = results.load()
-    print(claims.markdown(claims.table_of_claims(table[table["preset"] == "course"])))
+    print(claims.markdown(claims.table_of_claims(claims.of_mnist(table))))
     fresh = claims.write_report(table, check=options.check)
     if options.check and not fresh:
         raise ValueError("README.md is stale: run 'circtools report' and commit it")

@@ -5,12 +5,14 @@ Pruning: :func:`prune` zeroes the smallest weights that remain; call it, fine-tu
 :func:`compression_ratio` counts either.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
@@ -96,10 +98,41 @@ def _check_swappable(model: nn.Module, name: str, layer: nn.Linear) -> None:
                              f"would untie them; pass skip=[{name!r}]")
 
 
+class LowRankLinear(nn.Module):
+    """Linear layer whose weight matrix is a product of two thin ones: ``y = x (up down)^T + bias``.
+
+    Args:
+        in_features: width of the input.
+        out_features: width of the output.
+        ratio: how many times fewer weights it stores than a dense layer, roughly: the rank is
+            rounded, and is at least 1.
+
+    Source: T. Sainath et al., "Low-rank matrix factorization for deep neural network training
+    with high-dimensional output targets", ICASSP 2013.
+    """
+
+    def __init__(self, in_features: int, out_features: int, ratio: float) -> None:
+        super().__init__()
+        if ratio < 1:
+            raise ValueError(f"ratio must be 1 or more, got {ratio}")
+        self.in_features, self.out_features = in_features, out_features
+        rank = max(1, round(in_features * out_features / (in_features + out_features) / ratio))
+        # The product's entries have the variance of nn.Linear's weights, 1 / (3 in_features).
+        self.down = nn.Parameter(torch.empty(rank, in_features))
+        self.up = nn.Parameter(torch.randn(out_features, rank) / rank**0.5)
+        self.bias = nn.Parameter(torch.empty(out_features))
+        bound = in_features**-0.5
+        nn.init.uniform_(self.down, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer to x of shape (..., in_features)."""
+        return F.linear(F.linear(x, self.down), self.up, self.bias)
+
+
 def weight_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the layers with a weight matrix, dense or block-circulant, by name, without
-    embeddings."""
-    kinds = (nn.Linear, BlockCirculantLinear)
+    """Return the layers with a weight matrix, dense or structured, by name, without embeddings."""
+    kinds = (nn.Linear, BlockCirculantLinear, LowRankLinear)
     return {name: m for name, m in model.named_modules() if isinstance(m, kinds)}
 
 
@@ -196,7 +229,7 @@ def compression_ratio(
     dense = stored = 0
     counted: set[int] = set()  # a tied weight is stored once
     for layer, is_compressed, n_dense, n_stored in _weight_counts(model):
-        counted.add(id(_stored_parameter(layer)))
+        counted |= {id(parameter) for parameter in _stored_parameters(layer)}
         if is_compressed or over != "compressed":
             dense, stored = dense + n_dense, stored + n_stored
     if over == "model":
@@ -207,16 +240,47 @@ def compression_ratio(
     return dense / stored if stored else float("inf")
 
 
-def _stored_parameter(layer: nn.Module) -> nn.Parameter:
-    return layer.weight_orig if hasattr(layer, "weight_orig") else layer.weight
+def stored_weights(model: nn.Module, over: Literal["weights", "model"] = "weights") -> int:
+    """Return how many weights a model, or a part of one, stores: those of its weight matrices, or
+    all its parameters; pruned ones are left out."""
+    matrices = sum(stored for _, _, _, stored in _weight_counts(model))
+    if over == "weights":
+        return matrices
+    counted = {id(p) for layer in weight_layers(model).values() for p in _stored_parameters(layer)}
+    return matrices + sum(p.numel() for p in model.parameters() if id(p) not in counted)
+
+
+def file_bytes(model: nn.Module) -> int:
+    """Return the bytes of a file that holds the model's parameters in fp32, without any padding.
+
+    A pruned matrix is stored in the shortest of three ways: dense; the weights that remain and a
+    bit for each place; or those weights with their columns (2 bytes each, 4 in a matrix wider
+    than 65,536) and the start of each row (4 bytes), as in the CSR format.
+    """
+    total = 4 * sum(p.numel() for p in model.parameters())
+    for layer in weight_layers(model).values():
+        if hasattr(layer, "weight_mask"):
+            rows, columns = layer.weight_mask.shape
+            left = int(torch.count_nonzero(layer.weight_mask))
+            dense = 4 * rows * columns
+            bitmap = 4 * left + math.ceil(rows * columns / 8)
+            csr = (4 + (2 if columns <= 65_536 else 4)) * left + 4 * (rows + 1)
+            total += min(dense, bitmap, csr) - dense
+    return total
+
+
+def _stored_parameters(layer: nn.Module) -> list[nn.Parameter]:
+    if isinstance(layer, LowRankLinear):
+        return [layer.down, layer.up]
+    return [layer.weight_orig if hasattr(layer, "weight_orig") else layer.weight]
 
 
 def _weight_counts(model: nn.Module) -> Iterator[tuple[nn.Module, bool, int, int]]:
     """Yield each layer, whether it is compressed, its dense weights, its stored weights."""
     for layer in weight_layers(model).values():
-        stored = _stored_parameter(layer).numel()
+        stored = sum(parameter.numel() for parameter in _stored_parameters(layer))
         if hasattr(layer, "weight_mask"):
             stored = int(torch.count_nonzero(layer.weight_mask))
-        circulant = isinstance(layer, BlockCirculantLinear)
+        structured = isinstance(layer, (BlockCirculantLinear, LowRankLinear))
         dense = layer.in_features * layer.out_features
-        yield layer, circulant or hasattr(layer, "weight_mask"), dense, stored
+        yield layer, structured or hasattr(layer, "weight_mask"), dense, stored

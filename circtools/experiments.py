@@ -1,7 +1,7 @@
 """Run the experiments, or resume them: several at a time, stage by stage."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,23 +12,26 @@ from tqdm.auto import tqdm
 
 from circtools import compression, mnist, mnist_runs, multi30k, multi30k_runs, results, training
 from circtools.data import ROOT
-from circtools.runs import Run, missing
+from circtools.runs import PRUNING, Run, missing
 
 CHECKPOINTS = ROOT / "data" / "checkpoints"
-TASKS = {"mnist": mnist_runs, "multi30k": multi30k_runs}  # each: PRESETS, plan, Experiment
+TASKS = {"mnist": mnist_runs, "multi30k": multi30k_runs}  # PRESETS, plan, epochs, Experiment
 LOAD = {"mnist": mnist.load, "multi30k": multi30k.load}
 
 
-def pending(task: str, preset: str, seeds: int, folder: Path, source: str) -> list[Run]:
+def pending(task: str, preset: str, seeds: int, folder: Path, source: str,
+            methods: Sequence[str] = ()) -> list[Run]:
     """Return the runs of the first stage that is not finished; empty when all is done."""
-    for stage in TASKS[task].plan(preset, seeds, folder, source):
+    more = {"methods": methods} if methods else {}
+    for stage in TASKS[task].plan(preset, seeds, folder, source, **more):
         if runs := missing(stage, folder, source):
             return runs
     return []
 
 
 def run_all(task: str, preset: str = "course", seeds: int = 5, workers: int = 2,
-            folder: Path = results.FOLDER, source: str = "auto", device: str = "cpu") -> None:
+            folder: Path = results.FOLDER, source: str = "auto", device: str = "cpu",
+            methods: Sequence[str] = ()) -> None:
     """Run everything that has no result yet, several runs at a time, stage by stage.
 
     Args:
@@ -39,6 +42,7 @@ def run_all(task: str, preset: str = "course", seeds: int = 5, workers: int = 2,
         folder: where the results are.
         source: ``"real"``, ``"sample"``, or ``"auto"`` (the sample, if the data cannot be had).
         device: ``"cpu"`` or ``"cuda"``.
+        methods: of Multi30k, which to run; none for the dense network alone.
 
     Raises:
         ValueError: if the task, the preset or the device is unknown or a number not positive.
@@ -51,9 +55,11 @@ def run_all(task: str, preset: str = "course", seeds: int = 5, workers: int = 2,
         raise ValueError(f"seeds and workers must be 1 or more, got {seeds} and {workers}")
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise ValueError(f"device must be 'cpu', or 'cuda' where torch finds a GPU, got {device!r}")
+    if methods and task != "multi30k":
+        raise ValueError(f"methods can be chosen for multi30k only, got {', '.join(methods)}")
     source = LOAD[task](source).origin
     threads = max(1, joblib.cpu_count() // workers)
-    while runs := pending(task, preset, seeds, folder, source):
+    while runs := pending(task, preset, seeds, folder, source, methods):
         minutes = estimate_seconds(runs, folder, source, device) / workers / 60
         print(f"{len(runs)} runs to do in this stage, about {minutes:.0f} minutes "
               f"with {workers} workers of {threads} threads", flush=True)
@@ -95,14 +101,8 @@ def estimate_seconds(runs: Iterable[Run], folder: Path, source: str,
             if kind not in measured:
                 measured[kind] = experiment(run, source, device).seconds_per_epoch()
             seconds = measured[kind]
-        total += seconds * epochs(run)
+        total += seconds * TASKS[run.task].epochs(run)[1]
     return total
-
-
-def epochs(run: Run) -> int:
-    """Return the epochs that a run trains for, those of the run it starts from left out."""
-    preset = TASKS[run.task].PRESETS[run.preset]
-    return run.rounds * preset.finetune_epochs if run.start else preset.epochs
 
 
 def execute(run: Run, folder: Path = results.FOLDER, source: str = "real", device: str = "cpu",
@@ -119,17 +119,21 @@ def execute(run: Run, folder: Path = results.FOLDER, source: str = "real", devic
     history: list[dict[str, float]] = []
     final: list[dict[str, Any]] = []
     try:
-        if run.start is None:
-            history += work.fit(work.epochs, run.seed, _checkpoint(run, source, "train"), progress)
-            final.append(_measure(work, path, 0, work.epochs, _seconds(history)))
-        else:
+        before, own = TASKS[run.task].epochs(run)
+        begun: dict[str, Any] = {}
+        if run.start is not None:
             work.model.load_state_dict(_trained(run.start, source, device))
-            _chain(work, path, source, history, final)
+            begun = work.begin()
+        if run.method in PRUNING:
+            _chain(work, path, source, before, history, final)
+        else:
+            history += work.fit(own, run.seed, _checkpoint(run, source, "train"), progress)
+            final.append(_measure(work, path, 0, before + own, _seconds(history)) | begun)
     except FloatingPointError:
         if run.stage != "search":  # a trial that diverges is an answer; it has no final metrics
             raise
     result = {
-        "config": asdict(run) | work.config,
+        "config": asdict(run) | {"start_lr": run.start.lr if run.start else None} | work.config,
         "data": source,
         "provenance": results.provenance(device) | {"threads": torch.get_num_threads()},
         "history": history,
@@ -139,18 +143,18 @@ def execute(run: Run, folder: Path = results.FOLDER, source: str = "real", devic
     if run.seed == 0 and run.stage == "final":
         work.keep(path)
     if run.method == "dense":
-        training.save_atomically(work.model.state_dict(), _weights_path(run, source))
+        training.save_atomically(work.model.state_dict(), weights_path(run, source))
     results.write(result, path)
     for file in _checkpoint(run, source, "").parent.glob(f"{run.name}-*.ckpt"):
         file.unlink(missing_ok=True)
     return path
 
 
-def _chain(work: Any, path: Path, source: str, history: list[dict[str, float]],
+def _chain(work: Any, path: Path, source: str, before: int, history: list[dict[str, float]],
            final: list[dict[str, Any]]) -> None:
     """Prune and fine-tune in rounds, resuming after the last one saved; extend both lists."""
     run, targets = work.run, work.prunable()
-    amount = compression.AMOUNT if run.method == "pruned" else 0.0
+    amount, method = PRUNING[run.method]
     compression.prune(targets, amount=0.0)  # puts the masks on, so that a state can be loaded
     state_path = _checkpoint(run, source, "rounds")
     if state_path.exists():
@@ -159,15 +163,16 @@ def _chain(work: Any, path: Path, source: str, history: list[dict[str, float]],
         history += state["history"]
         final += state["final"]
     else:
-        final.append(_measure(work, path, 0, work.epochs, 0.0))
+        final.append(_measure(work, path, 0, before, 0.0))
     saved = time.monotonic()
     for number in range(len(final), run.rounds + 1):
-        compression.prune(targets, amount)
         # A round has a seed of its own, so that its batches differ from those of the last one.
-        trained = work.fit(work.finetune_epochs, run.seed + 100_000 * number,
-                           _checkpoint(run, source, f"round{number}"))
+        seed = run.seed + 100_000 * number
+        torch.manual_seed(seed)
+        compression.prune(targets, amount, method)
+        trained = work.fit(work.finetune_epochs, seed, _checkpoint(run, source, f"round{number}"))
         history += [epoch | {"round": number} for epoch in trained]
-        final.append(_measure(work, path, number, work.epochs + number * work.finetune_epochs,
+        final.append(_measure(work, path, number, before + number * work.finetune_epochs,
                               round(final[-1]["seconds"] + _seconds(trained), 3)))
         if time.monotonic() - saved > training.CHECKPOINT_SECONDS:
             training.save_atomically({"model": work.model.state_dict(), "history": history,
@@ -182,18 +187,17 @@ def _measure(work: Any, path: Path, number: int, epochs: int, seconds: float) ->
         metrics = work.measure()
     if texts := work.texts():
         results.write_texts(texts, path, number)
-    counts = {f"compression{suffix}": compression.compression_ratio(model, over)
-              for suffix, over in (("", "compressed"), ("_all", "weights"), ("_model", "model"))}
-    return {"round": number, **counts, **metrics, "epochs": epochs, "seconds": seconds,
+    return {"round": number, **work.counts(), **metrics, "epochs": epochs, "seconds": seconds,
             "empty_layers": compression.empty_layers(model)}
 
 
 def _trained(start: Run, source: str, device: str) -> dict[str, torch.Tensor]:
     """Return the weights of a dense run; trained again if only its result is here."""
-    path = _weights_path(start, source)
+    path = weights_path(start, source)
     if not path.exists():
         work = TASKS[start.task].Experiment(start, source, device)
-        work.fit(work.epochs, start.seed, _checkpoint(start, source, "train"))
+        work.fit(TASKS[start.task].epochs(start)[1], start.seed,
+                 _checkpoint(start, source, "train"))
         training.save_atomically(work.model.state_dict(), path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
@@ -206,5 +210,6 @@ def _checkpoint(run: Run, source: str, phase: str) -> Path:
     return CHECKPOINTS / source / run.task / run.preset / f"{run.name}-{phase}.ckpt"
 
 
-def _weights_path(run: Run, source: str) -> Path:
+def weights_path(run: Run, source: str) -> Path:
+    """Return where the weights of a finished dense run are kept, on the machine that ran it."""
     return CHECKPOINTS / source / run.task / run.preset / f"{run.name}.pt"

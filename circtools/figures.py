@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from torch import Tensor
 
 from circtools import claims, diagrams, style
@@ -169,6 +170,31 @@ def images(pictures: Sequence[np.ndarray | Tensor], titles: Sequence[str] = (),
     return figure
 
 
+def training_curves(runs: Sequence[dict[str, Any]]) -> Figure:
+    """Validation loss against the epoch, one line a run, one look a preset.
+
+    Args:
+        runs: results as :func:`circtools.results.read` gives them.
+    """
+    looks = dict(zip(sorted({run["config"]["preset"] for run in runs}),
+                     [("-", style.BLUE, "o"), ("--", style.VERMILION, "s"), (":", style.GREEN, "^"),
+                      ("-.", style.BLACK, "D")], strict=False))
+    with style.context():
+        figure, axes = plt.subplots(figsize=(9, 5))
+        for run in runs:
+            preset = run["config"]["preset"]
+            line, color, marker = looks[preset]
+            losses = [epoch["val_loss"] for epoch in run["history"]]
+            first = preset not in axes.get_legend_handles_labels()[1]
+            axes.plot(range(1, len(losses) + 1), losses, linestyle=line, color=color,
+                      marker=marker, markersize=4, label=preset if first else None)
+        axes.set(xlabel="epoch", ylabel="validation loss (nats a word)",
+                 title="Dense Transformers on Multi30k, one line a seed")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(title="preset")
+    return figure
+
+
 FROM_RESULTS: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "mnist_benchmark": mnist_benchmark,
     "mnist_gap": mnist_gap,
@@ -189,9 +215,9 @@ def make_all(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
         folder: where to.
 
     Raises:
-        ValueError: if the table has no results of the preset ``course``.
+        ValueError: if the table has no MNIST results of the preset ``course``.
     """
-    course = table[table["preset"] == "course"]
+    course = claims.of_mnist(table)
     if course.empty:
         raise ValueError("there are no results of the preset 'course' to draw; run "
                          "'circtools run mnist' first, or get data/results from the repository")

@@ -73,8 +73,8 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real") -> list[li
         return stages
     chosen = chosen_lrs("mnist", preset, folder, source)
     dense_lr = chosen["dense", "natural", 1, 0]
-    chain = {"rounds": p.rounds, "start_lr": dense_lr}
-    stages.append([make("pruned", lr, seed, stage="search", **chain)
+    stages.append([make("pruned", lr, seed, stage="search", rounds=p.rounds,
+                        start=make("dense", dense_lr, seed, stage="search"))
                    for seed in SEARCH_SEEDS for lr in p.finetune_lrs])
 
     final: list[Run] = []
@@ -94,13 +94,24 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real") -> list[li
         return stages
     # A chain with a chosen learning rate goes as far as that choice holds.
     last = {lr: r for (method, _, _, r), lr in sorted(chosen.items()) if method == "pruned"}
-    same = {"lr": p.base_lr, "rounds": p.rounds, "start_lr": p.base_lr}
-    tuned = [{"lr": lr, "rounds": r, "start_lr": dense_lr} for lr, r in last.items()]
-    chains = [{"method": "pruned", **how} for how in [*tuned, same]]
+    same = {"lr": p.base_lr, "rounds": p.rounds, "from": p.base_lr}
+    tuned = [{"lr": lr, "rounds": r, "from": dense_lr} for lr, r in last.items()]
+    chains: list[dict[str, Any]] = [{"method": "pruned", **how} for how in [*tuned, same]]
     chains += [{"method": "pruned", "layers": "all", **how} for how in tuned]
     chains += [{"method": "unpruned", **how} for how in tuned]
-    stages.append([make(seed=seed, **how) for how in chains for seed in range(seeds)])
+    final = []
+    for how in chains:
+        start_lr = how.pop("from")
+        final += [make(seed=seed, start=make("dense", start_lr, seed), **how)
+                  for seed in range(seeds)]
+    stages.append(final)
     return [list(dict.fromkeys(stage)) for stage in stages]  # base and chosen may coincide
+
+
+def epochs(run: Run) -> tuple[int, int]:
+    """Return the epochs before a run starts (of the network it starts from), and its own."""
+    p = PRESETS[run.preset]
+    return (p.epochs, run.rounds * p.finetune_epochs) if run.start else (0, p.epochs)
 
 
 class Experiment:
@@ -117,7 +128,7 @@ class Experiment:
             skip = ["output"] if run.layers == "first" else []
             compression.compress(self.model, run.block_size, skip=skip, init="random")
         self.model.to(device)
-        self.epochs, self.finetune_epochs = self.preset.epochs, self.preset.finetune_epochs
+        self.finetune_epochs = self.preset.finetune_epochs
         self.config = {"base_lr": self.preset.base_lr, "preset_values": asdict(self.preset),
                        "batch_size": mnist.BATCH_SIZE, "optimizer": "Adam",
                        "schedule": "linear decay to 0 in each training"}
@@ -126,6 +137,10 @@ class Experiment:
             progress: str | None = None) -> list[dict[str, float]]:
         return mnist.train(self.model, self.digits, epochs=epochs, lr=self.run.lr, seed=seed,
                            checkpoint=checkpoint, progress=progress)
+
+    def begin(self) -> dict[str, Any]:
+        """Change the trained network that a run starts from; return what is to be recorded."""
+        return {}
 
     def prunable(self) -> list[nn.Module]:
         """Return the layers that a chain prunes."""
@@ -139,6 +154,11 @@ class Experiment:
         if self.run.stage == "final":
             metrics["test_error"] = mnist.error(self.model, digits.test_x, digits.test_y)
         return metrics
+
+    def counts(self) -> dict[str, Any]:
+        """Return the compression over the compressed layers, all weight matrices, the model."""
+        return {f"compression{suffix}": compression.compression_ratio(self.model, over)
+                for suffix, over in (("", "compressed"), ("_all", "weights"), ("_model", "model"))}
 
     def texts(self) -> list[str]:
         """Return what the last measurement wrote: nothing."""

@@ -1,16 +1,35 @@
 """The Multi30k experiments: their sizes, which runs there are, how one is built and measured."""
 
+import itertools
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from circtools import multi30k, results, translation
+from circtools import compression, multi30k, results, translation
+from circtools.compression import LowRankLinear
+from circtools.layers import BlockCirculantLinear
 from circtools.multi30k import Recipe
-from circtools.runs import Run
+from circtools.runs import PRUNING, SEARCH_SEEDS, Run, missing
+from circtools.transformer import LinearLayer, Transformer
+
+# Block sizes, and the rounds of pruning that stand against each: 0.79 ** rounds leaves as little.
+ROUNDS_AT = {2: 3, 4: 6, 8: 9, 16: 12, 32: 15}
+FEW = (4, 16)  # where the controls are measured, and where hyper-parameters are tried
+TRIAL_EPOCHS = 5  # from scratch, or of fine-tuning
+TRIAL_ROUNDS = 12  # of one epoch each
+TRIAL_PRESET = "small"  # whose choices serve every size, as factors of its own base values
+FACTORS = {"from scratch": (1.0, 2.0, 4.0), "fine-tuning": (0.125, 0.25, 0.5)}  # of the base lr
+DROPOUT_FACTORS = (1.0, 0.5)
+FINE_TUNED = (*PRUNING, "projected")
+METHODS = ("dense", "block_circulant", *FINE_TUNED, "low_rank", "small_dense")
 
 
 @dataclass(frozen=True)
@@ -23,10 +42,9 @@ class Preset:
     feed_forward: int
     dropout: float
     recipe: Recipe = field(default_factory=Recipe)
-
-    @property
-    def epochs(self) -> int:
-        return self.recipe.epochs
+    block_sizes: tuple[int, ...] = tuple(ROUNDS_AT)
+    rounds: int = 15
+    finetune_epochs: int = 2  # after each round of pruning
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -43,21 +61,114 @@ PRESETS = {
 }
 
 
-def plan(preset: str, seeds: int, folder: Path, source: str = "real") -> list[list[Run]]:
+def plan(preset: str, seeds: int, folder: Path, source: str = "real",
+         methods: Sequence[str] = ("dense",)) -> list[list[Run]]:
     """Return the runs in stages; each stage needs the results of those before it.
+
+    First the dense networks; then, if any other method is asked for, the trials of the learning
+    rate and dropout, at the size :data:`TRIAL_PRESET`; then, with what was chosen, the rest.
 
     Args:
         preset: a key of :data:`PRESETS`.
         seeds: number of seeds of the final runs.
         folder: where the results are.
         source: ``"real"`` or ``"sample"``.
+        methods: of :data:`METHODS`; ``dense`` is always among them.
+
+    Raises:
+        ValueError: if a method is unknown.
     """
+    if unknown := sorted(set(methods) - set(METHODS)):
+        raise ValueError(f"methods must be among {', '.join(METHODS)}, got {unknown[0]!r}")
     p = PRESETS[preset]
-    return [[Run("multi30k", preset, "dense", p.recipe.lr, seed, tied=True, dropout=p.dropout)
-             for seed in range(seeds)]]
+    stages = [[dense(preset, seed, tied=True) for seed in range(seeds)]]
+    if set(methods) == {"dense"}:
+        return stages
+    stages += [[dense(TRIAL_PRESET, 0)], trials(methods)]
+    if missing(stages[1] + stages[2], folder, source):
+        return stages
+    chosen = choices(folder, source)
+    stages.append([dense(preset, seed, *chosen["dense"]) for seed in range(seeds)])
+    stages.append([dense(preset, seed) for seed in range(seeds)])  # the series "same"
+
+    final: list[Run] = []
+    for seed in range(seeds):
+        start = dense(preset, seed, *chosen["dense"])
+        for method in methods:
+            if method == "dense":
+                continue
+            lr_factor, dropout_factor = chosen[method]
+            how = {"lr": lr_factor * p.recipe.lr, "dropout": dropout_factor * p.dropout}
+            if method in PRUNING:
+                final.append(_run(preset, method, seed, rounds=p.rounds, start=start, **how))
+            elif method == "block_circulant":
+                sizes = (*p.block_sizes, p.d_model)  # the last one: fully circulant
+                final += [_run(preset, method, seed, block_size=b, **how) for b in sizes]
+                final += [_run(preset, method, seed, block_size=b, lr=p.recipe.lr,
+                               dropout=p.dropout) for b in (4, 16, 32)]  # the series "same"
+            else:
+                more = {"start": start} if method == "projected" else {}
+                final += [_run(preset, method, seed, block_size=b, **more, **how) for b in FEW]
+    stages.append(list(dict.fromkeys(final)))
+    return stages
 
 
-DEMO = plan("small", 1, results.FOLDER)[0][0].path(results.FOLDER, "real").with_suffix(".pt")
+def _run(preset: str, method: str, seed: int, **more: Any) -> Run:
+    return Run("multi30k", preset, method, seed=seed, **{"tied": False, **more})
+
+
+def dense(preset: str, seed: int, lr_factor: float = 1.0, dropout_factor: float = 1.0,
+          tied: bool = False) -> Run:
+    """Return the run of a dense network."""
+    p = PRESETS[preset]
+    return _run(preset, "dense", seed, lr=lr_factor * p.recipe.lr,
+                dropout=dropout_factor * p.dropout, tied=tied)
+
+
+def trials(methods: Sequence[str]) -> list[Run]:
+    """Return the trials: as many for each method, at two compressions, each a short training."""
+    p, seed, runs = PRESETS[TRIAL_PRESET], SEARCH_SEEDS[0], []
+    lenders = [results.BORROWED.get(method, method) for method in ("dense", *methods)]
+    for method in dict.fromkeys(lenders):
+        kind = "fine-tuning" if method in FINE_TUNED else "from scratch"
+        for factor, dropout_factor in itertools.product(FACTORS[kind], DROPOUT_FACTORS):
+            more: dict[str, Any] = {"lr": factor * p.recipe.lr, "stage": "search",
+                                    "dropout": dropout_factor * p.dropout}
+            if method in FINE_TUNED:
+                more["start"] = dense(TRIAL_PRESET, 0)
+            if method in PRUNING:
+                runs.append(_run(TRIAL_PRESET, method, seed, rounds=TRIAL_ROUNDS, **more))
+            else:
+                levels = (1,) if method == "dense" else FEW
+                runs += [_run(TRIAL_PRESET, method, seed, block_size=b, **more) for b in levels]
+    return runs
+
+
+def choices(folder: Path, source: str) -> dict[str, tuple[float, float]]:
+    """Return, for each method, the factors of the base learning rate and dropout that were best.
+
+    The best is the lowest validation loss, averaged over the two compressions tried.
+    """
+    table = results.choices_by_factor(results.load(folder, data=source))
+    chosen = {row.method: (row.lr_factor, row.dropout_factor) for row in table.itertuples()}
+    lender = {method: results.BORROWED.get(method, method) for method in METHODS}
+    return {method: chosen[lender[method]] for method in METHODS if lender[method] in chosen}
+
+
+def epochs(run: Run) -> tuple[int, int]:
+    """Return the epochs before a run starts (of the network it starts from), and its own."""
+    p = PRESETS[run.preset]
+    before = p.recipe.epochs if run.start else 0
+    if run.stage == "search":
+        return before, run.rounds or TRIAL_EPOCHS
+    if run.method in PRUNING:
+        return before, run.rounds * p.finetune_epochs
+    if run.method == "projected":  # as long as pruning to the same compression
+        return before, ROUNDS_AT[run.block_size] * p.finetune_epochs
+    return before, p.recipe.epochs
+
+
+DEMO = dense("small", 0, tied=True).path(results.FOLDER, "real").with_suffix(".pt")
 
 
 class Experiment:
@@ -66,16 +177,41 @@ class Experiment:
     def __init__(self, run: Run, source: str, device: str = "cpu") -> None:
         self.run, self.preset, self.device = run, PRESETS[run.preset], device
         self.corpus = multi30k.load(source)
-        torch.manual_seed(run.seed)
-        self.model = multi30k.transformer(
-            self.corpus.words, dropout=run.dropout, tied=run.tied, **self.preset.sizes).to(device)
+        self.finetune_epochs = 1 if run.stage == "search" else self.preset.finetune_epochs
         self.recipe = replace(self.preset.recipe, lr=run.lr)
         self.precision = multi30k.precision_for(device)
-        self.epochs = self.recipe.epochs
-        self.config = {"base_lr": self.preset.recipe.lr, "preset_values": asdict(self.preset),
+        self.config = {"base_lr": self.preset.recipe.lr, "base_dropout": self.preset.dropout,
+                       "preset_values": asdict(self.preset),
                        "precision": str(self.precision).removeprefix("torch."),
                        "beam": translation.BEAM, "length_penalty": translation.LENGTH_PENALTY}
+        torch.manual_seed(run.seed)
+        self.model = self._build().to(device)
         self._texts: list[str] = []
+
+    def _build(self) -> Transformer:
+        run, sizes, b = self.run, self.preset.sizes, self.run.block_size
+        linear: LinearLayer = nn.Linear
+        if run.method == "block_circulant":
+            linear = partial(BlockCirculantLinear, block_size=b)
+        elif run.method == "low_rank":
+            linear = partial(LowRankLinear, ratio=b)
+        elif run.method == "small_dense":
+            for name in ("d_model", "feed_forward"):
+                sizes[name] //= math.isqrt(b)
+        return multi30k.transformer(self.corpus.words, linear, dropout=run.dropout, tied=run.tied,
+                                    **sizes)
+
+    def begin(self) -> dict[str, Any]:
+        """Change the trained network that a run starts from; return what is to be recorded."""
+        if self.run.method != "projected":
+            return {}
+        before = {name: layer.weight.detach().clone()
+                  for name, layer in compression.weight_layers(self.model).items()}
+        compression.compress(self.model, self.run.block_size, skip=["output"], init="project")
+        layers = compression.weight_layers(self.model)
+        return {"projection_error": {
+            name: float((layers[name].dense_weight() - weight).norm() / weight.norm())
+            for name, weight in before.items() if name != "output"}}
 
     def fit(self, epochs: int, seed: int, checkpoint: Path | None,
             progress: str | None = None) -> list[dict[str, float]]:
@@ -104,14 +240,43 @@ class Experiment:
         """Return the translations of the test set that the last measurement wrote."""
         return self._texts
 
+    def counts(self) -> dict[str, Any]:
+        """Return the compression over the Transformer layers, over all weight matrices but the
+        embeddings, and over the whole model; and the bytes of a file."""
+        with torch.device("meta"):
+            whole = multi30k.transformer(self.corpus.words, tied=self.run.tied,
+                                         **self.preset.sizes)
+        ratios = [_stored(whole)[i] / stored for i, stored in enumerate(_stored(self.model))]
+        names = ("compression", "compression_all", "compression_model")
+        counts: dict[str, Any] = dict(zip(names, ratios, strict=True))
+        counts["file_bytes"] = compression.file_bytes(self.model)
+        if masks := compression.masks(self.model):
+            counts["density"] = {name: round(float(m.float().mean()), 5)
+                                 for name, m in masks.items()}
+        return counts
+
     def keep(self, path: Path) -> None:
-        """Write beside the result of seed 0 the network that ``circtools translate`` uses."""
-        if self.run.preset in ("quick", "small") and self.run.method == "dense":
+        """Write beside the result of seed 0 what the notebooks and ``translate`` need."""
+        run, arrays = self.run, {}
+        if run.preset in ("quick", "small") and run.method == "dense" and run.tied:
             multi30k.save_model(self.model, self.corpus.words, path.with_suffix(".pt"))
+        layers = compression.weight_layers(self.model)
+        if run.method == "block_circulant":
+            kept = ("encoder.0.attention.query", "decoder.0.attention.query",
+                    "decoder.0.feed_forward.hidden")
+            arrays = {name: layers[name].weight.detach().half().cpu().numpy() for name in kept}
+        elif run.method in PRUNING and PRUNING[run.method][0] > 0:
+            arrays = {name: _density_by_head(name, mask, self.preset.heads)
+                      for name, mask in compression.masks(self.model).items()
+                      if "attention" in name}
+        if arrays:
+            results.write_arrays(arrays, path.with_suffix(".npz"))
 
     def prunable(self) -> list[nn.Module]:
-        """Return the layers that a chain prunes."""
-        raise NotImplementedError(self.run.method)
+        """Return the layers that a chain prunes: the Transformer's, or all with weight matrices."""
+        layers = compression.weight_layers(self.model)
+        return [layer for name, layer in layers.items()
+                if name != "output" or self.run.method == "pruned_all"]
 
     def seconds_per_epoch(self) -> float:
         """Time an eighth of an epoch."""
@@ -122,3 +287,16 @@ class Experiment:
         history = multi30k.train(self.model, corpus, replace(self.recipe, epochs=1, average=1),
                                  seed=0, device=self.device, precision=self.precision)
         return 8 * history[0]["seconds"]
+
+
+def _stored(model: Transformer) -> tuple[int, int, int]:
+    """Return the weights stored in the Transformer layers, in all weight matrices, in total."""
+    layers = sum(map(compression.stored_weights, (model.encoder, model.decoder)))
+    output = 0 if model.config.tied else compression.stored_weights(model.output)
+    return layers, layers + output, compression.stored_weights(model, "model")
+
+
+def _density_by_head(name: str, mask: Tensor, heads: int) -> np.ndarray:
+    """Return the share of weights left in each head's slice of an attention matrix, (heads,)."""
+    of_inputs = name.endswith(".output")  # its heads are its columns, the others' are their rows
+    return mask.float().mean(0 if of_inputs else 1).view(heads, -1).mean(1).cpu().numpy()

@@ -20,7 +20,8 @@ from circtools.data import ROOT
 FOLDER = ROOT / "data" / "results"
 COLUMNS = (
     "task", "preset", "data", "method", "series", "layers", "pixels", "block_size", "round",
-    "compression", "compression_all", "compression_model", "tied", "lr", "start_lr", "dropout",
+    "compression", "compression_all", "compression_model", "file_bytes", "tied", "lr", "start_lr",
+    "dropout", "lr_factor", "dropout_factor", "start_factors",
     "seed", "val_error", "test_error", "val_loss", "val_bleu", "test_bleu", "test_bleu_low",
     "test_bleu_high", "test_chrf", "epochs", "seconds",
     "device", "commit", "run",
@@ -110,13 +111,17 @@ def _processor() -> str:
 
 
 def read(folder: Path = FOLDER) -> list[dict[str, Any]]:
-    """Return every committed result as it was written, in the order of the file names.
+    """Return every run's result as it was written, in the order of the file names.
+
+    The folder ``benchmarks``, which holds timings, is left out.
 
     Raises:
         ValueError: if a file is no JSON, naming it.
     """
     results = []
     for path in sorted(folder.rglob("*.json")):
+        if path.parent.name == "benchmarks":
+            continue
         try:
             results.append(json.loads(path.read_text(encoding="utf-8")) | {"run": path.stem})
         except json.JSONDecodeError as error:
@@ -156,12 +161,23 @@ def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     common = {key: config[key] for key in COLUMNS if key in config}
     common |= {"data": result["data"], "device": result["provenance"]["device"],
                "commit": result["provenance"]["commit"], "run": result["run"]}
+    common |= _factors(config, config)
+    if config.get("start"):
+        common["start_factors"] = tuple(_factors(config["start"], config).values())
     if config["stage"] == "search":
         common["series"] = "search"
-    elif config["lr"] == config["base_lr"] and config["start_lr"] in (None, config["base_lr"]):
+    elif (config["lr"] == config["base_lr"] and config["start_lr"] in (None, config["base_lr"])
+          and config.get("dropout") == config.get("base_dropout")):
         common["series"] = "same"
     return [common | {key: final[key] for key in COLUMNS if key in final}
             for final in result["final"] if final["round"] > 0 or config["rounds"] == 0]
+
+
+def _factors(values: dict[str, Any], config: dict[str, Any]) -> dict[str, float]:
+    """Return a learning rate and a dropout as factors of the preset's base values."""
+    dropout, base = values.get("dropout"), config.get("base_dropout")
+    return {"lr_factor": values["lr"] / config["base_lr"],
+            "dropout_factor": dropout / base if dropout and base else 1.0}
 
 
 def describe(table: pd.DataFrame) -> str:
@@ -204,9 +220,8 @@ def choices(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The columns :data:`STRUCTURE`, ``lr`` and ``val_error``, a row a structure.
     """
-    search = table[table["series"] == "search"].copy()
-    # A trial that diverged has neither and is never chosen.
-    search["score"] = search["val_error"].fillna(search["val_loss"]).fillna(math.inf)
+    search = table[(table["series"] == "search") & (table["task"] == "mnist")].copy()
+    search["score"] = search["val_error"].fillna(1.0)  # a trial that diverged is never chosen
     search["late"] = search["round"] > POSTER_ROUNDS
     stretch = [c for c in STRUCTURE if c != "round"] + ["late"]
     scores = search.groupby([*stretch, "lr"], as_index=False)["score"].mean()
@@ -214,6 +229,44 @@ def choices(table: pd.DataFrame) -> pd.DataFrame:
     rounds = search[[*STRUCTURE, "late"]].drop_duplicates()
     chosen = rounds.merge(best, on=stretch).rename(columns={"score": "val_error"})
     return chosen.sort_values(STRUCTURE)[[*STRUCTURE, "lr", "val_error"]].reset_index(drop=True)
+
+
+COMPARED = (1, 4, 16)  # block sizes at which the hyper-parameters of Multi30k are tried
+COMPARED_ROUNDS = (0, 6, 12)  # the rounds of pruning that stand against them
+BORROWED = {"pruned_all": "pruned", "random_pruned": "pruned", "unpruned": "pruned"}
+
+
+def choices_by_factor(table: pd.DataFrame) -> pd.DataFrame:
+    """Return, for each method of Multi30k, the factors with the lowest validation loss.
+
+    The factors are those of the preset's base learning rate and dropout; the loss is the mean over
+    the compressions that were tried, 4 and 16 (rounds 6 and 12 of pruning).
+
+    Returns:
+        The columns ``method``, ``lr_factor``, ``dropout_factor``, ``val_loss``, a row a method.
+    """
+    search = table[(table["series"] == "search") & (table["task"] == "multi30k")]
+    search = search[search["block_size"].isin(COMPARED) & search["round"].isin(COMPARED_ROUNDS)]
+    search = search.assign(val_loss=search["val_loss"].fillna(math.inf))  # diverged: never chosen
+    key = ["method", "lr_factor", "dropout_factor"]
+    scores = search.groupby(key, as_index=False)["val_loss"].mean()
+    return scores.loc[scores.groupby("method")["val_loss"].idxmin()].reset_index(drop=True)
+
+
+def _tuned_transformers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of Multi30k that were trained with their method's chosen factors."""
+    chosen = {row.method: (row.lr_factor, row.dropout_factor)
+              for row in choices_by_factor(table).itertuples()}
+    final = table[(table["task"] == "multi30k") & (table["series"] != "search")
+                  & (table["tied"] == False)]  # noqa: E712 - a column of objects
+
+    def is_tuned(row: Any) -> bool:
+        own = chosen.get(BORROWED.get(row.method, row.method))
+        started_right = not isinstance(row.start_factors, tuple) or \
+            row.start_factors == chosen.get("dense")
+        return (row.lr_factor, row.dropout_factor) == own and started_right
+
+    return final[[is_tuned(row) for row in final.itertuples()]].assign(series="tuned")
 
 
 def _with_series(table: pd.DataFrame) -> pd.DataFrame:
@@ -231,5 +284,5 @@ def _with_series(table: pd.DataFrame) -> pd.DataFrame:
     tuned = tuned.merge(dense.rename(columns={"lr": "dense_lr"}), on=["task", "preset", "data"])
     tuned = tuned[tuned["start_lr"].isna() | (tuned["start_lr"] == tuned["dense_lr"])]
     tuned = tuned.assign(series="tuned", method=tuned["method_of_run"])[table.columns]
-    parts = [table[table["series"].notna()], tuned]
+    parts = [table[table["series"].notna()], tuned, _tuned_transformers(table)]
     return pd.concat([part for part in parts if len(part)] or [table], ignore_index=True)

@@ -1,12 +1,22 @@
 """What a run is: one training, or one trained network pruned in rounds, and where its result is."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from circtools import results
+from circtools.compression import AMOUNT
 
 SEARCH_SEEDS = (1000, 1001)  # trials of the hyper-parameters use seeds of their own
+
+# Methods that prune in rounds: the share of the remaining weights a round, and how they are picked.
+PRUNING: dict[str, tuple[float, Literal["magnitude", "random"]]] = {
+    "pruned": (AMOUNT, "magnitude"),
+    "pruned_all": (AMOUNT, "magnitude"),  # Multi30k: the output weights too
+    "random_pruned": (AMOUNT, "random"),  # a control
+    "unpruned": (0.0, "magnitude"),  # a control: the same loop, pruning nothing
+}
 
 
 @dataclass(frozen=True)
@@ -15,22 +25,22 @@ class Run:
 
     task: str
     preset: str
-    method: str  # dense, block_circulant, pruned, unpruned (the same loop, pruning nothing), ...
+    method: str  # dense, block_circulant, a key of PRUNING; Multi30k: projected, low_rank, ...
     lr: float  # of the fine-tuning, for a run that starts from a trained network
     seed: int
     stage: str = "final"  # or search: a trial, which never reads the test set
     layers: str = "first"  # MNIST: or all: the output layer is compressed too
     pixels: str = "natural"  # MNIST: or permuted
-    block_size: int = 1
+    block_size: int = 1  # of other structures their compression, which it stands against
     rounds: int = 0
-    start_lr: float | None = None  # of the dense training that a chain starts from
+    start: "Run | None" = None  # the dense run whose network this one starts from
     tied: bool | None = None  # Multi30k: whether the output weights are the target embedding's
     dropout: float | None = None  # Multi30k
 
     @property
     def name(self) -> str:
         parts = [self.method]
-        if self.tied is None:
+        if self.task == "mnist":
             parts += [self.layers, self.pixels]
         else:
             parts.append("tied" if self.tied else "untied")
@@ -38,20 +48,13 @@ class Run:
             parts.append(f"b{self.block_size}")
         if self.dropout is not None:
             parts.append(f"drop{self.dropout:g}")
-        if self.start_lr is not None:
-            parts.append(f"from{self.start_lr:g}")
+        if self.start is not None:
+            more = "" if self.start.dropout is None else f"drop{self.start.dropout:g}"
+            parts.append(f"from{self.start.lr:g}{more}")
         return "-".join([*parts, f"lr{self.lr:g}", f"{self.stage}{self.seed}"])
 
     def path(self, folder: Path, source: str) -> Path:
         return folder / source / self.task / self.preset / f"{self.name}.json"
-
-    @property
-    def start(self) -> "Run | None":
-        """The dense run that this one starts from."""
-        if self.start_lr is None:
-            return None
-        return replace(self, method="dense", lr=self.start_lr, start_lr=None, rounds=0,
-                       layers="first", block_size=1)
 
 
 def missing(runs: Iterable[Run], folder: Path, source: str) -> list[Run]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from circtools import claims, cli, experiments, figures, results
+from circtools import claims, cli, experiments, figures, multi30k, results, translation
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,8 +41,22 @@ def test_committed_results_are_of_the_real_data_and_unchanged_code() -> None:
     table = results.load(data=None)
     assert set(table["data"]) == {"real"}
     assert not table["commit"].str.contains("changed").any()
-    assert table.loc[table["series"] == "search", "test_error"].isna().all()
-    assert table.loc[table["series"] != "search", "test_error"].between(0.005, 0.95).all()
+    search, final = table[table["series"] == "search"], table[table["series"] != "search"]
+    assert search[["test_error", "test_bleu"]].isna().all(axis=None)
+    mnist, multi30k = (final[final["task"] == task] for task in ("mnist", "multi30k"))
+    assert mnist["test_error"].between(0.005, 0.95).all()
+    assert multi30k["test_bleu"].between(0, 60).all()
+
+
+def test_every_translation_scores_what_its_result_says() -> None:
+    corpus = multi30k.load("auto")
+    if corpus.origin == "sample":
+        pytest.skip("needs Multi30k: the references are not committed")
+    rows = figures.select(results.load(), task="multi30k").dropna(subset="test_bleu")
+    for row in rows.drop_duplicates(["run", "round"]).itertuples():
+        texts = results.texts(row.run, row.round)
+        scored = translation.score(texts, corpus.test.english, resamples=0)
+        assert scored.bleu == pytest.approx(row.test_bleu, abs=1e-9), row.run
 
 
 def test_the_claims_in_the_readme_are_those_of_the_results() -> None:
@@ -62,7 +76,7 @@ def test_figures_refuse_an_empty_table() -> None:
         figures.make_all(results.load(data="sample"))
 
 
-@pytest.mark.parametrize("command", ["data", "run", "figures", "report"])
+@pytest.mark.parametrize("command", ["data", "run", "translate", "figures", "report"])
 def test_help(command: str, capsys) -> None:
     with pytest.raises(SystemExit) as exit_:
         cli.main([command, "--help"])

@@ -1,0 +1,398 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 05 · A Transformer that translates
+#
+# **You will learn** how a sentence becomes numbers and back, what attention computes, how an
+# encoder-decoder Transformer is trained on 29,000 picture captions, how it writes a translation
+# word by word, and what a BLEU score means, and does not mean.
+#
+# **You need** the idea of a linear layer and of gradient descent; notebooks 00 to 04 help, and are
+# not needed. This network, uncompressed, is what the next notebooks compress.
+#
+# **Time:** 35 minutes to read, about two minutes to run (2 CPU cores).
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown
+
+from circtools import architecture, figures, multi30k, results, style, training, translation
+from circtools.multi30k_runs import DEMO, PRESETS
+from circtools.transformer import PAD, attention_maps
+from exercises import check, hint, solution
+
+style.use()
+pd.set_option("display.max_colwidth", None)
+corpus = multi30k.load()
+print(f"data: {corpus.origin}; {len(corpus.train)} training, {len(corpus.val)} validation, "
+      f"{len(corpus.test)} test pairs")
+architecture.transformer();
+
+# %% [markdown]
+# The picture is the whole network. On the left the **encoder** reads the German sentence; on the
+# right the **decoder** writes the English one, a word at a time, looking at what it has written so
+# far and, through *cross-attention*, at what the encoder made of the German. Nearly everything
+# that is learned sits in the square tiles: matrices. They are what this course compresses.
+#
+# ## From a sentence to numbers
+#
+# Multi30k is a set of photographs with an English caption, translated into German by people who
+# work as translators. We go the other way, from German to English.
+
+# %%
+pd.DataFrame({"German": corpus.train.german[:3], "English": corpus.train.english[:3]})
+
+# %% [markdown]
+# A network reads numbers. A sentence is cut into words and punctuation marks (by spaCy's rules, in
+# lower case), and each is looked up in a **vocabulary**: the words that occur at least twice in the
+# *training* sentences. Every other word becomes `<unk>`, the unknown word. Four places are taken by
+# marks of our own: padding, unknown, start and end of a sentence.
+
+# %%
+sentence = corpus.train.german[0]
+words = multi30k.tokenise(sentence, "de")
+indices = corpus.words.encode([sentence])[0]
+pd.DataFrame({"word": [*words, "(end)"], "index": indices.tolist(),
+              "in the vocabulary": [corpus.words.german[i] for i in indices]}).T
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4))
+lengths = {"German": (corpus.train.source != PAD).sum(1) - 1,
+           "English": (corpus.train.target != PAD).sum(1) - 2}
+bins = np.arange(0, 41) - 0.5
+left.hist([lengths["German"], lengths["English"]], bins, label=list(lengths),
+          color=[style.BLUE, style.ORANGE], histtype="step", linewidth=2)
+left.set(title="words in a sentence", xlabel="words", ylabel="training sentences")
+left.legend()
+counts = np.sort(np.bincount(corpus.train.source[corpus.train.source > 3].numpy()))[::-1]
+right.loglog(np.arange(1, len(counts) + 1), np.maximum(counts, 0.5), color=style.BLUE)
+right.set(title="how often a German word occurs", xlabel="rank of the word", ylabel="occurrences");
+
+# %%
+unknown = {language: (split == multi30k.UNKNOWN).sum() / (split > multi30k.UNKNOWN).sum()
+           for language, split in (("German", corpus.test.source), ("English", corpus.test.target))}
+print(f"vocabulary: {len(corpus.words.german)} German, {len(corpus.words.english)} English words")
+print("unknown in the test sentences: "
+      + ", ".join(f"{share:.1%} of the {language}" for language, share in unknown.items()))
+
+# %% [markdown]
+# **What to notice.** Captions are short, a dozen words. A few words make up most of the text and
+# thousands occur a handful of times; German, which writes compounds as one word, has more of them,
+# and more unknown ones. Half of the network's weights will be the *embeddings*, one row of numbers
+# for each of these words.
+#
+# ## Attention: a soft look-up
+#
+# Each word asks a question, the **query**; every word offers a **key**, a label, and a **value**,
+# its content. How well query and key agree decides how much of the value is taken:
+#
+# $$\operatorname{attention}(Q, K, V) = \operatorname{softmax}\!\left(\frac{Q K^\top}{\sqrt{d}}
+# \right) V$$
+#
+# with one row of $Q$, $K$, $V$ a word. The softmax makes each row of weights positive with sum 1.
+# Queries, keys and values are the words' features times three matrices, the tiles Q, K, V above.
+# Several **heads** do this side by side, each with its own slice of the features.
+
+# %%
+torch.manual_seed(0)
+features = torch.randn(4, 8)  # four words
+Q, K, V = (features @ torch.randn(8, 8) for _ in range(3))
+weights = (Q @ K.T / 8**0.5).softmax(dim=1)  # (4 words ask, 4 words answer)
+mixed = weights @ V
+print("each row sums to", weights.sum(1).round(decimals=6).tolist())
+
+# %% [markdown]
+# While it learns, the decoder sees the whole English sentence at once, and must not peek at the
+# word it is to predict. So a **causal mask** sets the scores of later words to minus infinity
+# before the softmax.
+#
+# **5.1** Write attention with a causal mask. Arguments and result have shape `(words, features)`.
+
+
+# %% tags=["nbval-check-output"]
+def attend(queries, keys, values):
+    ...
+
+
+check("5.1", attend)
+
+# %% [markdown]
+# Nothing in attention knows the *order* of the words. So each place in the sentence has a pattern
+# of its own, sines and cosines of many wavelengths, which is added to the word's embedding:
+
+# %%
+model = multi30k.transformer(corpus.words, **PRESETS["course"].sizes)
+positions = model._positions(0, 40, torch.device("cpu"))
+figure, axes = plt.subplots(figsize=(10, 3.2))
+axes.imshow(positions[:, :96], cmap=style.DIVERGING, aspect="auto", vmin=-1.2, vmax=1.2)
+axes.grid(False)
+axes.set(xlabel="feature (the first 96)", ylabel="place in the sentence",
+         title="one row a place: no two are alike");
+
+# %% [markdown]
+# ## Where the weights are
+#
+# **Predict:** the embeddings, the attention and the feed-forward layers: which of the three holds
+# most of the weights of this network?
+
+# %%
+def kind(name):
+    if "embedding" in name:
+        return "embeddings"
+    return "feed-forward" if "feed_forward" in name else "attention"
+
+
+matrices = [(kind(n), p.numel()) for n, p in model.named_parameters() if p.dim() == 2]
+held = pd.DataFrame(matrices, columns=["part", "weights"]).groupby("part")["weights"].sum()
+total = sum(p.numel() for p in model.parameters())
+print(f"preset 'course': {total / 1e6:.1f} million weights")
+(held / total).map("{:.0%}".format).to_frame("share of the weights")
+
+# %% [markdown]
+# The output layer, which scores every English word, has no matrix of its own here: it uses the
+# target embedding's (the weights are **tied**). The compressed networks of the next notebooks will
+# untie it, and say each time which set of matrices was compressed.
+#
+# ## How it is trained
+#
+# The network predicts every next word of every English sentence; the loss is the cross-entropy, in
+# nats a word, with three tricks of the trade:
+#
+# - **Label smoothing.** The target is not "this word with certainty" but 90 % of certainty, and
+#   the rest spread over the vocabulary. A network that may never be certain stays humble, and
+#   translates better.
+# - **Warm-up.** The learning rate rises from zero in the first tenth of the training and falls to
+#   zero in the rest. A young Transformer that takes large steps spoils itself for good.
+# - **Batches of similar length**, so that little is spent on padding. About 2,000 words a batch.
+
+# %%
+torch.manual_seed(0)
+batches = multi30k.batches(corpus.train, 2_000)
+shuffled = torch.randperm(len(corpus.train)).split(128)
+
+
+def padding(pairs):
+    words = sum(int((target != PAD).sum()) for _, target in pairs)
+    return 1 - words / sum(target.numel() for _, target in pairs)
+
+
+def cut(rows):
+    return corpus.train.source[rows], corpus.train.target[rows][:, : int(
+        (corpus.train.target[rows] != PAD).sum(1).max())]
+
+
+print(f"padding: {padding([cut(rows) for rows in shuffled]):.0%} in batches of 128 at random, "
+      f"{padding(batches):.0%} in batches of similar length")
+figure, (left, right) = plt.subplots(1, 2, figsize=(12, 3.6))
+longest = cut(shuffled[0])[1].shape[1]
+similar = next(target for _, target in batches if target.shape[1] > 15)
+for axes, target, name in ((left, cut(shuffled[0])[1], "at random"),
+                           (right, similar, "of similar length")):
+    axes.imshow(target[:64] == PAD, cmap=style.SEQUENTIAL, aspect="auto", interpolation="none")
+    axes.grid(False)
+    axes.set(title=f"a batch {name} (dark or light end: padding)", xlabel="word",
+             ylabel="sentence")
+
+# %% [markdown]
+# **5.2** The factor of the learning rate at a step: from 0 it rises in a straight line to 1 after
+# the share `share` of the steps, then falls in a straight line to 0 at the end.
+
+
+# %% tags=["nbval-check-output"]
+def warmup(step, steps, share):
+    ...
+
+
+check("5.2", warmup)
+
+# %%
+figure, axes = plt.subplots(figsize=(8, 3))
+done = np.linspace(0, 1, 200, endpoint=False)
+axes.plot(20 * done, [training.warmup_decay(d, 0.1) for d in done], color=style.BLUE)
+axes.set(xlabel="epoch", ylabel="share of the peak", title="the learning rate over the training");
+
+# %% [markdown]
+# ## Live: a small one, here and now
+#
+# The preset `quick` has one layer on each side and 64 features. **Predict:** what will it have
+# learned after two of its epochs, a few seconds each: words, grammar, both?
+
+# %%
+quick = PRESETS["quick"]
+torch.manual_seed(0)
+tiny = multi30k.transformer(corpus.words, dropout=quick.dropout, **quick.sizes)
+curve = multi30k.train(tiny, corpus, quick.recipe, seed=0)
+sample = corpus.test.german[:3]
+print(f"LIVE, {corpus.origin} data: {sum(p.numel() for p in tiny.parameters()) / 1e6:.1f} million "
+      f"weights, {quick.recipe.epochs} epochs; validation loss by epoch: "
+      + ", ".join(f"{epoch['val_loss']:.2f}" for epoch in curve))
+pd.DataFrame({"German": sample, "written by a person": corpus.test.english[:3],
+              "written by the tiny network": translation.translate(tiny, corpus.words, sample)})
+
+# %% [markdown]
+# It writes English, and often about the wrong things: grammar is learned first, because it is in
+# every sentence; a rare noun is in few.
+#
+# ## Writing: greedy and beam search
+#
+# The decoder gives a probability to every next word. **Greedy** search takes the likeliest each
+# time; **beam search** keeps the best few beginnings side by side, because the best first word is
+# not always the start of the best sentence. From here on the translations are by the network that
+# comes with the course (preset `small`, trained for 20 epochs on Multi30k).
+
+# %%
+demo, demo_words = multi30k.load_model(DEMO)
+score_of = {}
+for beam in (1, 4):
+    texts = translation.translate(demo, demo_words, corpus.val.german, beam=beam)
+    score_of[beam] = translation.score(texts, corpus.val.english, resamples=0).bleu
+print(f"LIVE, {corpus.origin} data, validation BLEU of the network that comes with the course: "
+      f"{score_of[1]:.1f} greedy, {score_of[4]:.1f} with a beam of 4")
+
+# %% [markdown]
+# Here is the poster's example sentence, and three of the test set beside it.
+
+# %%
+poster = "Mehrere Männer mit Schutzhelmen bedienen ein Antriebsradsystem."
+reference = "Several men in hard hats are operating a giant pulley system."
+others = [0, 4, 7]
+table = pd.DataFrame({
+    "from": ["the poster", *["test set"] * 3],
+    "German": [poster, *(corpus.test.german[i] for i in others)],
+    "by a person": [reference, *(corpus.test.english[i] for i in others)]})
+table["by the network"] = translation.translate(demo, demo_words, list(table["German"]))
+table
+
+# %% [markdown]
+# **A caution about the poster's example.** It is the second sentence of the *training* set: the
+# network has seen it twenty times, together with its translation. And its last noun,
+# *Antriebsradsystem*, occurs only there, so for the network it is `<unk>`, the unknown word. How
+# well a network does on this sentence says something of its memory and nothing of its skill. The
+# test sentences are new to it.
+#
+# ## Looking at attention
+#
+# Which German words does the decoder look at while it writes? The weights of the cross-attention
+# of the last layer, averaged over the heads:
+
+# %%
+def look(german):
+    source = demo_words.encode([german])
+    written = translation.beam_search(demo, source)[0]
+    target = torch.tensor([[multi30k.START, *written]])
+    maps = attention_maps(demo, source, target)
+    last = f"decoder.{len(demo.decoder) - 1}.cross_attention"
+    return maps[last][0].mean(0), [demo_words.english[i] for i in written] + ["(end)"]
+
+
+german = corpus.test.german[4]
+weights, english = look(german)
+figure, axes = plt.subplots(figsize=(9, 6.5))
+picture = axes.imshow(weights, cmap=style.SEQUENTIAL, vmin=0)
+axes.grid(False)
+labels = [*multi30k.tokenise(german, "de"), "(end)"]
+axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right")
+axes.set_yticks(range(len(english)), english)
+axes.set(title="rows: English words as they are written; columns: where the decoder looks")
+figure.colorbar(picture, ax=axes, label="attention weight", shrink=0.8);
+
+# %% [markdown]
+# **What to notice.** The bright cells follow the diagonal where the two languages run in parallel
+# and leave it where the word order differs. Nobody told the network which words belong together.
+#
+# When the network writes `<unk>`, the place it looks at most tells which German word it is stuck
+# on; `translation.translate` copies that word into the English text, which helps with names and
+# numbers.
+#
+# ## BLEU, and its interval
+#
+# BLEU compares the written text to a reference, by counting shared n-grams (runs of n words):
+#
+# $$\text{BLEU} = 100 \cdot \min\!\left(1, e^{1 - r/h}\right) \cdot (p_1 p_2 p_3 p_4)^{1/4}$$
+#
+# where $p_n$ is the share of the written n-grams that are in the reference, over the whole test
+# set, and the first factor punishes a text of $h$ words that is shorter than the reference's $r$.
+#
+# **5.3** The clipped precision $p_n$ for one sentence: how many of the hypothesis's n-grams are in
+# the reference, each counted at most as often as the reference has it, divided by their number.
+
+
+# %% tags=["nbval-check-output"]
+def clipped_precision(hypothesis, reference, n):
+    ...
+
+
+check("5.3", clipped_precision)
+
+# %% [markdown]
+# Two things BLEU is not. It is not a percentage of correct sentences: a translation may be perfect
+# and share few words with the one reference. And it is not exact: on other test sentences it would
+# have come out differently. The **bootstrap** says how differently: draw 1,000 sentences out of the
+# 1,000 with repetition, score them, and do it a thousand times.
+
+# %%
+texts = results.texts(DEMO.stem)
+table = results.load()
+runs = figures.select(table, task="multi30k", method="dense", tied=True)
+print("FULL-SCALE RESULTS:", results.describe(runs))
+demo_row = runs[runs["run"] == DEMO.stem].iloc[0]
+print(f"BLEU of {DEMO.stem}: {demo_row['test_bleu']:.1f} "
+      f"(95 % interval {demo_row['test_bleu_low']:.1f} to {demo_row['test_bleu_high']:.1f})")
+signature = next(r for r in results.read() if r["run"] == DEMO.stem)["final"][0]["test_signature"]
+print("sacreBLEU's signature, which says how it was computed:", signature)
+
+# %% [markdown]
+# ## Full scale
+#
+# **Predict:** three times as many weights and twice as many features: how many BLEU points better
+# than `small` will `course` be?
+
+# %%
+columns = {"preset": "preset", "seed": "seed", "test_bleu": "BLEU", "test_bleu_low": "from",
+           "test_bleu_high": "to", "test_chrf": "chrF", "val_loss": "validation loss",
+           "epochs": "epochs"}
+shown = runs.sort_values(["preset", "seed"])[list(columns)].rename(columns=columns)
+shown.round({"BLEU": 1, "from": 1, "to": 1, "chrF": 1, "validation loss": 3}).reset_index(drop=True)
+
+# %%
+figures.training_curves([r for r in results.read() if r["run"] in set(runs["run"])]);
+
+# %% [markdown]
+# **What to notice.** The validation loss falls while the learning rate does, and 20 epochs are
+# about enough. The interval of a single system is more than a point wide on either side, so two
+# networks that differ by one point need a *paired* test, sentence by sentence, or several seeds;
+# the next notebooks use both.
+
+# %%
+means = runs.groupby("preset")["test_bleu"].agg(["mean", "count"])
+for preset, row in means.iterrows():
+    print(f"FULL-SCALE: {preset}, mean of {row['count']:.0f} seeds: {row['mean']:.2f} BLEU")
+
+# %% [markdown]
+# The best public figures that we know for networks of about this size (9 million weights, 20
+# epochs, text only, this test set, lower-cased) are 40.5 to 41.1 BLEU.
+#
+# %% [markdown]
+# ## What we saw, and where next
+#
+# A sentence becomes indices, attention mixes words, a decoder writes, a beam search finds, and BLEU
+# compares, with an interval of more than a point. That is the dense baseline: what the compressed
+# networks of the next notebooks are measured against. Try your own captions:
+# `circtools translate "Ein Hund rennt über den Strand."`
+#
+# Stuck on an exercise? `hint("5.1")`, `solution("5.1")`, and so on.
+#
+# **References.** A. Vaswani et al., [Attention Is All You
+# Need](https://arxiv.org/abs/1706.03762), 2017. D. Elliott et al., [Multi30K: Multilingual
+# English-German Image Descriptions](https://arxiv.org/abs/1605.00459), 2016. M. Post, [A Call for
+# Clarity in Reporting BLEU Scores](https://arxiv.org/abs/1804.08771), 2018. C. Szegedy et al.,
+# [Rethinking the Inception Architecture](https://arxiv.org/abs/1512.00567), 2015 (label smoothing).

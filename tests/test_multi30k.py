@@ -1,0 +1,265 @@
+"""The corpus, its batches, the training of a Transformer and its runs."""
+
+import gzip
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from circtools import data, experiments, multi30k, multi30k_runs, results, training, translation
+from circtools.multi30k import END, SPECIAL, START, UNKNOWN, Split, batches, read_pairs
+from circtools.runs import Run
+from circtools.transformer import PAD
+
+
+@pytest.fixture(scope="module")
+def corpus() -> multi30k.Corpus:
+    return multi30k.load("sample")
+
+
+def write(path: Path, lines: list[bytes]) -> Path:
+    path.write_bytes(gzip.compress(b"".join(line + b"\n" for line in lines)))
+    return path
+
+
+# --- The files -----------------------------------------------------------------------------------
+
+
+def test_pairs_are_read(tmp_path: Path) -> None:
+    german = write(tmp_path / "de.gz", ["Ein Mädchen. ".encode(), b"Zwei"])
+    english = write(tmp_path / "en.gz", [b"A girl.", b"Two"])
+    assert read_pairs(german, english) == [("Ein Mädchen.", "A girl."), ("Zwei", "Two")]
+
+
+@pytest.mark.parametrize(("german", "english", "words"), [
+    ([b"a", b" ", b"c"], [b"a", b"b", b"c"], r"de\.gz, line 2 is empty"),
+    ([b"a", b"b"], [b"a", "Café".encode("latin-1")], r"en\.gz, line 2: no valid UTF-8"),
+    ([b"a", b"b"], [b"a"], r"has 2 lines and .*en\.gz has 1; from line 2 on nothing pairs up"),
+])
+def test_bad_lines_are_named(tmp_path: Path, german: list[bytes], english: list[bytes],
+                             words: str) -> None:
+    with pytest.raises(data.CorruptData, match=words):
+        read_pairs(write(tmp_path / "de.gz", german), write(tmp_path / "en.gz", english))
+
+
+def test_without_data_and_network_the_sample_serves(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> Path:
+        raise data.DataUnavailable("no network")
+
+    monkeypatch.setattr(data, "locate", fail)
+    monkeypatch.setattr(multi30k, "CACHE", tmp_path)
+    multi30k._real.cache_clear()
+    corpus = multi30k.load("auto")
+    assert corpus.origin == "sample"
+    printed = capsys.readouterr().out
+    assert "NOTICE" in printed and "no network" in printed and "data: sample" in printed
+    with pytest.raises(data.DataUnavailable):
+        multi30k.load("real")
+    with pytest.raises(ValueError, match="'fake'"):
+        multi30k.load("fake")
+    multi30k._real.cache_clear()
+
+
+def test_a_machine_without_spacy_trains_from_the_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, corpus: multi30k.Corpus
+) -> None:
+    pairs = list(zip(corpus.val.german, corpus.val.english, strict=True))
+    folder = tmp_path / "multi30k"
+    folder.mkdir()
+    for name in multi30k.SPLITS.values():
+        for side, language in enumerate(("de", "en")):
+            write(folder / f"{name}.{language}.gz", [pair[side].encode() for pair in pairs])
+    monkeypatch.setattr(data, "locate", lambda task: tmp_path)
+    monkeypatch.setattr(multi30k, "CACHE", tmp_path / "cache")
+    multi30k._real.cache_clear()
+    first = multi30k.load("real")
+    assert first.origin == "real" and len(first.train) == len(pairs)
+    multi30k._real.cache_clear()
+    monkeypatch.setattr(data, "locate", None)
+    monkeypatch.setattr(multi30k, "tokenise", None)
+    again = multi30k.load("real")
+    assert again.words == first.words and torch.equal(again.test.target, first.test.target)
+    multi30k._real.cache_clear()
+
+
+@pytest.mark.parametrize("name", multi30k.EXTRA)
+def test_the_manifest_names_the_further_test_sets(name: str, corpus: multi30k.Corpus) -> None:
+    paths = {entry["path"] for entry in data.manifest("multi30k-extra")}
+    assert {f"multi30k/{name}.de.gz", f"multi30k/{name}.en.gz"} <= paths
+    with pytest.raises(ValueError, match="'test_2030'"):
+        multi30k.extra_test_set("test_2030", corpus.words)
+
+
+# --- Words and indices ---------------------------------------------------------------------------
+
+
+def test_vocabulary_is_of_the_training_split_alone(corpus: multi30k.Corpus) -> None:
+    counts = Counter(w for text in corpus.train.german for w in multi30k.tokenise(text, "de"))
+    words = corpus.words.german
+    assert tuple(words[:4]) == SPECIAL and len(set(words)) == len(words)
+    assert set(words[4:]) == {word for word, n in counts.items() if n >= 2}
+    assert [counts[w] for w in words[4:]] == sorted((counts[w] for w in words[4:]), reverse=True)
+    assert all(word == word.lower() for word in words)
+
+
+def test_sentences_are_encoded(corpus: multi30k.Corpus) -> None:
+    split, words = corpus.val, corpus.words
+    for i in range(20):
+        source = [words.german[k] for k in split.source[i] if k not in (PAD, END)]
+        target = [words.english[k] for k in split.target[i] if k not in (PAD, START, END)]
+        for got, text, language in ((source, split.german[i], "de"),
+                                    (target, split.english[i], "en")):
+            expected = multi30k.tokenise(text, language)  # type: ignore[arg-type]
+            assert [w if w != "<unk>" else e for w, e in zip(got, expected, strict=True)] == \
+                expected
+        assert split.target[i, 0] == START
+        assert int((split.source[i] == END).sum()) == int((split.target[i] == END).sum()) == 1
+    assert words.encode(["Xyzzy!"]).tolist()[0][0] == UNKNOWN
+
+
+# --- Batches -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tokens", [10, 300, 2000])
+def test_every_sentence_is_in_one_batch(corpus: multi30k.Corpus, tokens: int) -> None:
+    torch.manual_seed(0)
+    split = corpus.train
+    made = batches(split, tokens)
+    seen = Counter(tuple(row[row != PAD].tolist()) for source, _ in made for row in source)
+    assert seen == Counter(tuple(row[row != PAD].tolist()) for row in split.source)
+    for source, target in made:
+        assert len(source) == len(target)
+        assert target[:, 1:].numel() <= tokens or len(target) == 1
+        assert (source[:, -1] != PAD).any() and (target[:, -1] != PAD).any(), "no needless padding"
+
+
+def test_batches_waste_little_and_differ_between_epochs(corpus: multi30k.Corpus) -> None:
+    torch.manual_seed(0)
+    first, second = batches(corpus.train, 2000), batches(corpus.train, 2000)
+    words = int((corpus.train.target[:, 1:] != PAD).sum() + (corpus.train.source != PAD).sum())
+    computed = sum(source.numel() + target[:, 1:].numel() for source, target in first)
+    assert computed < 1.15 * words
+    assert not any(torch.equal(a[0], b[0]) for a in first for b in second)
+    lengths = [target.shape[1] for _, target in first]
+    assert lengths != sorted(lengths), "short and long batches are mixed"
+
+
+# --- Training ------------------------------------------------------------------------------------
+
+
+def small(corpus: multi30k.Corpus) -> tuple[Any, multi30k.Corpus, multi30k.Recipe]:
+    few = Split(corpus.train.german[:300], corpus.train.english[:300], corpus.train.source[:300],
+                corpus.train.target[:300])
+    torch.manual_seed(0)
+    model = multi30k.transformer(corpus.words, layers=1, d_model=16, heads=2, feed_forward=16)
+    recipe = multi30k.Recipe(epochs=4, lr=1e-2, batch_tokens=500, average=2)
+    return model, replace(corpus, train=few), recipe
+
+
+def test_training_lowers_the_loss_and_averages_the_last_epochs(
+    corpus: multi30k.Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, few, recipe = small(corpus)
+    ends: list[list[torch.Tensor]] = []
+    original = multi30k.validation_loss
+
+    def spy(m: Any, split: Split) -> float:
+        ends.append([p.detach().clone() for p in m.parameters()])
+        return original(m, split)
+
+    monkeypatch.setattr(multi30k, "validation_loss", spy)
+    history = multi30k.train(model, few, recipe, seed=0)
+    assert [set(epoch) for epoch in history] == \
+        [{"train_loss", "val_loss", "tokens", "seconds"}] * 4
+    assert history[-1]["val_loss"] < 0.8 * history[0]["val_loss"]
+    for parameter, third, fourth in zip(model.parameters(), *ends[-2:], strict=True):
+        torch.testing.assert_close(parameter.detach(), (third + fourth) / 2)
+
+
+@pytest.mark.parametrize("stop", [2, 3])
+def test_killed_and_resumed_with_averaging_is_bit_identical(
+    corpus: multi30k.Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stop: int
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+    expected, few, recipe = small(corpus)
+    whole = multi30k.train(expected, few, recipe, seed=0)
+    original, epochs = multi30k.batches, iter(range(4))
+
+    def killed(split: Split, tokens: int) -> Any:
+        if split.source is few.train.source and next(epochs) == stop:
+            raise KeyboardInterrupt
+        return original(split, tokens)
+
+    model, _, _ = small(corpus)
+    monkeypatch.setattr(multi30k, "batches", killed)
+    with pytest.raises(KeyboardInterrupt):
+        multi30k.train(model, few, recipe, seed=0, checkpoint=tmp_path / "run.ckpt")
+    monkeypatch.setattr(multi30k, "batches", original)
+    model, _, _ = small(corpus)
+    again = multi30k.train(model, few, recipe, seed=0, checkpoint=tmp_path / "run.ckpt")
+    assert [{**e, "seconds": 0} for e in again] == [{**e, "seconds": 0} for e in whole]
+    for a, b in zip(model.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_validation_loss_does_not_disturb_the_random_numbers(corpus: multi30k.Corpus) -> None:
+    model, few, _ = small(corpus)
+    model.eval()
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first = multi30k.validation_loss(model, few.val)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert multi30k.validation_loss(model, few.val, tokens=100) == pytest.approx(first, rel=1e-5)
+
+
+def test_model_is_saved_and_loaded(corpus: multi30k.Corpus, tmp_path: Path) -> None:
+    model, _, _ = small(corpus)
+    multi30k.save_model(model, corpus.words, tmp_path / "m.pt")
+    again, words = multi30k.load_model(tmp_path / "m.pt")
+    assert words == corpus.words and again.config == model.config
+    assert again.output.weight is again.target_embedding.weight
+    for a, b in zip(again.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+    (tmp_path / "bad.pt").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"bad\.pt holds no model"):
+        multi30k.load_model(tmp_path / "bad.pt")
+
+
+# --- Runs ----------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_its_result_and_its_translations(
+    corpus: multi30k.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset = replace(multi30k_runs.PRESETS["quick"], recipe=multi30k.Recipe(epochs=1, average=1))
+    monkeypatch.setitem(multi30k_runs.PRESETS, "quick", preset)
+    monkeypatch.setattr(experiments, "CHECKPOINTS", tmp_path / "checkpoints")
+    [[run]] = multi30k_runs.plan("quick", 1, tmp_path)
+    path = experiments.execute(run, tmp_path, "sample")
+    table = results.load(tmp_path, data="sample")
+    row = table.iloc[0]
+    assert len(table) == 1 and row["series"] == "same" and row["tied"] and row["task"] == "multi30k"
+    assert row["compression"] == row["compression_model"] == 1
+    texts = results.texts(run.name, folder=tmp_path)
+    assert len(texts) == len(corpus.test)
+    again = translation.score(texts, corpus.test.english)
+    assert again.bleu == row["test_bleu"] and again.chrf == row["test_chrf"]
+    assert row["test_bleu_low"] <= row["test_bleu"] <= row["test_bleu_high"]
+    result = results.read(tmp_path)[0]
+    assert result["final"][0]["test_signature"] == again.signature
+    assert result["config"]["precision"] in ("bfloat16", "float32")
+    assert experiments.pending("multi30k", "quick", 1, tmp_path, "sample") == []
+    model, words = multi30k.load_model(path.with_suffix(".pt"))
+    assert len(translation.translate(model, words, ["Ein Hund läuft."])) == 1
+
+
+def test_a_trial_never_reads_the_test_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run("multi30k", "quick", "dense", 1e-3, 1000, stage="search", tied=True, dropout=0.0)
+    work = multi30k_runs.Experiment(run, "sample")
+    monkeypatch.setattr(translation, "translate", None)
+    assert set(work.measure()) == {"val_loss"} and work.texts() == []
