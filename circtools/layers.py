@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -35,29 +36,26 @@ def multiply_fft(x: Tensor, w: Tensor) -> Tensor:
 def multiply_dft(x: Tensor, w: Tensor) -> Tensor:
     """Multiply in the frequency domain with real matrix products alone.
 
-    The transform is a product with a real orthogonal b x b matrix, so it works in every dtype and
-    in exported graphs; each frequency is then one ordinary matrix product over the blocks.
+    The transforms are products with small matrices, so this works in every dtype and in exported
+    graphs. They put the frequencies first, where each is one contiguous product over the blocks:
+    one for a real frequency, three, by Gauss's trick, for a complex one.
     """
-    b = w.shape[-1]
-    n_real, n_complex = 2 - b % 2 if b > 1 else 1, (b - 1) // 2
-    basis, scale = real_dft_basis(b, x.dtype, x.device)
-    x_hat = (x @ basis).permute(2, 0, 1)  # (b, tokens, in_blocks)
-    w_hat = (w @ (basis * scale)).permute(2, 1, 0)  # (b, in_blocks, out_blocks)
-    x_real, x_cos, x_sin = x_hat.split([n_real, n_complex, n_complex])
-    w_real, w_cos, w_sin = w_hat.split([n_real, n_complex, n_complex])
-    y_real = x_real @ w_real  # (n_real, tokens, out_blocks)
-    # (x_cos - i x_sin)(w_cos + i w_sin) as one real product of twice the size.
-    x_pair = torch.cat([x_cos, x_sin], dim=2)  # (n_complex, tokens, 2 in_blocks)
-    w_pair = torch.cat(
-        [torch.cat([w_cos, -w_sin], dim=2), torch.cat([w_sin, w_cos], dim=2)], dim=1
-    )  # (n_complex, 2 in_blocks, 2 out_blocks)
-    y_cos, y_sin = (x_pair @ w_pair).chunk(2, dim=2)  # each (n_complex, tokens, out_blocks)
-    y_hat = torch.cat([y_real, y_cos, y_sin]).permute(1, 2, 0)  # (tokens, out_blocks, b)
-    return y_hat @ basis.T  # (tokens, out_blocks, b)
+    tokens, q, b = x.shape
+    p = w.shape[0]
+    of_x, of_w, back = dft_bases(b, x.dtype, x.device)
+    x_hat = (of_x @ x.reshape(tokens * q, b).T).unflatten(1, (tokens, q))  # (products, tokens, q)
+    w_hat = (of_w @ w.reshape(p * q, b).T).unflatten(1, (p, q))  # (products, p, q)
+    y_hat = x_hat @ w_hat.transpose(1, 2)  # (products, tokens, p)
+    return (y_hat.flatten(1).T @ back).view(tokens, p, b)
 
 
-def real_dft_basis(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the real discrete Fourier basis as an orthogonal matrix, and its scale.
+def dft_bases(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what takes x, and w, to the factors of the real products, and these back to y.
+
+    At a frequency with cosine part x_c, w_c and sine part x_s, w_s the spectrum of y is
+    y_c = x_c w_c + x_s w_s and y_s = x_s w_c - x_c w_s. Gauss: with the three products
+    k_1 = (x_c + x_s) w_c, k_2 = x_c (w_c + w_s), k_3 = x_s (w_c - w_s) it is
+    y_c = k_1 - k_3 and y_s = k_1 - k_2.
 
     Args:
         b: block size.
@@ -65,21 +63,35 @@ def real_dft_basis(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Te
         device: of the results.
 
     Returns:
-        ``basis`` of shape ``(b, b)``, orthogonal: its columns are the constant, the alternating
-        one (even b only), the cosines and the sines of the frequencies 1 ... (b - 1) // 2; and
-        ``scale`` of shape ``(b,)``, by which ``w @ basis`` becomes an unnormalised spectrum.
+        Three matrices of shape (products, b); ``products`` is one for each real frequency (the
+        constant and, for even b, the alternating one) and three for each other.
     """
+    # A graph that is being traced must compute them itself: what it holds is not data yet.
+    if torch.compiler.is_compiling():
+        return _dft_bases(b, dtype, device)
+    return _cached_dft_bases(b, dtype, device)
+
+
+@lru_cache(maxsize=128)
+def _cached_dft_bases(b: int, dtype: torch.dtype, device: torch.device
+                      ) -> tuple[Tensor, Tensor, Tensor]:
+    with torch.inference_mode(False):  # or else no later training could use them
+        return _dft_bases(b, dtype, device)
+
+
+def _dft_bases(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     positions = torch.arange(b, device=device)
+    real = [torch.ones(1, b, dtype=torch.float64, device=device)]
+    if b % 2 == 0:
+        real.append((1 - 2 * (positions % 2)).double()[None])
     k = torch.arange(1, (b - 1) // 2 + 1, device=device)
     # Reduce the product modulo b while it is an integer: the angle then keeps full precision.
-    angles = (positions[:, None] * k % b).double() * (2 * math.pi / b)  # (b, n_complex)
-    real = [torch.ones(b, 1, dtype=torch.float64, device=device)]
-    if b % 2 == 0:
-        real.append((1 - 2 * (positions % 2)).double()[:, None])
-    unnormalised = torch.cat([*real, angles.cos(), angles.sin()], dim=1)  # (b, b)
-    scale = torch.full((b,), math.sqrt(b / 2), dtype=torch.float64, device=device)
-    scale[: len(real)] = math.sqrt(b)
-    return (unnormalised / scale).to(dtype), scale.to(dtype)
+    angles = (k[:, None] * positions % b).double() * (2 * math.pi / b)  # (complex frequencies, b)
+    cos, sin = angles.cos(), angles.sin()
+    of_x = torch.cat([*real, cos + sin, cos, sin])
+    of_w = torch.cat([*real, cos, cos + sin, cos - sin])
+    back = torch.cat([*real, 2 * (cos + sin), -2 * sin, -2 * cos]) / b
+    return of_x.to(dtype), of_w.to(dtype), back.to(dtype)
 
 
 ALGORITHMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

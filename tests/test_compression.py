@@ -8,7 +8,16 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from circtools import BlockCirculantLinear, compress, compression_ratio, prune
-from circtools.compression import AMOUNT, empty_layers, masks, weight_layers
+from circtools.compression import (
+    AMOUNT,
+    LowRankLinear,
+    empty_layers,
+    file_bytes,
+    masks,
+    stored_weights,
+    weight_layers,
+)
+from circtools.transformer import Config, Transformer
 
 
 def network() -> nn.Sequential:
@@ -294,3 +303,55 @@ def test_bad_arguments_of_prune_are_named(
 ) -> None:
     with pytest.raises(error, match=words):
         prune(**{"layers": [nn.Linear(4, 4)], **arguments})
+
+
+# --- Low rank, stored weights, bytes -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "ratio"),
+                         [(256, 256, 4), (256, 1024, 16), (8, 5, 3)])
+def test_low_rank_is_a_product_and_stores_that_much_less(inputs: int, outputs: int,
+                                                         ratio: float) -> None:
+    torch.manual_seed(0)
+    layer = LowRankLinear(inputs, outputs, ratio)
+    x = torch.randn(7, 3, inputs)
+    matrix = layer.up @ layer.down
+    torch.testing.assert_close(layer(x), x @ matrix.T + layer.bias, rtol=1e-4, atol=1e-5)
+    rank = len(layer.down)
+    assert torch.linalg.matrix_rank(matrix) == rank
+    expected = inputs * outputs / (rank * (inputs + outputs))
+    assert compression_ratio(layer) == pytest.approx(expected)
+    if inputs > 100:
+        assert expected == pytest.approx(ratio, rel=0.03)
+        as_linear = 1 / (3 * inputs)  # the variance of nn.Linear's weights
+        assert float(matrix.detach().var() / as_linear) == pytest.approx(1, rel=0.1)
+
+
+def test_low_rank_of_less_than_one_is_named() -> None:
+    with pytest.raises(ValueError, match=r"got 0\.5"):
+        LowRankLinear(8, 8, 0.5)
+
+
+def test_stored_weights_leave_out_what_is_pruned_and_count_tied_ones_once() -> None:
+    model = Transformer(Config(11, 13, layers=1, d_model=8, heads=2, feed_forward=16, tied=True))
+    whole = sum(p.numel() for p in model.parameters())
+    assert stored_weights(model, "model") == whole
+    assert stored_weights(model.encoder) == 4 * 64 + 2 * 128
+    prune(list(weight_layers(model.encoder).values()), 0.5)
+    assert stored_weights(model.encoder) == 256
+    assert stored_weights(model, "model") == whole - 256
+    compress(model.decoder, 4)
+    assert stored_weights(model.decoder) == (8 * 64 + 2 * 128) // 4
+
+
+def test_file_bytes_pick_the_shortest_way() -> None:
+    layer = nn.Linear(100, 50, bias=False)
+    assert file_bytes(layer) == 4 * 5000
+    prune([layer], 0.01)
+    assert file_bytes(layer) == 4 * 5000, "few are gone: dense is the shortest"
+    prune([layer], 0.5)
+    left = int(layer.weight_mask.sum())
+    assert file_bytes(layer) == 4 * left + 5000 // 8
+    prune([layer], 0.95)
+    left = int(layer.weight_mask.sum())
+    assert file_bytes(layer) == 6 * left + 4 * 51 < 4 * left + 5000 // 8

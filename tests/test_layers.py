@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from circtools import BlockCirculantLinear
-from circtools.layers import ALGORITHMS, real_dft_basis
+from circtools.circulant import circulant
+from circtools.layers import ALGORITHMS, dft_bases
 
 NAMES = ("auto", *ALGORITHMS)
 SHAPES = st.tuples(st.integers(1, 24), st.integers(1, 24)).flatmap(
@@ -89,9 +90,19 @@ def test_first_and_second_derivatives(name: str, shape: tuple[int, int, int]) ->
 
 
 @given(st.integers(1, 40))
-def test_real_dft_basis_is_orthogonal(b: int) -> None:
-    basis, _ = real_dft_basis(b, torch.float64, torch.device("cpu"))
-    assert torch.allclose(basis.T @ basis, torch.eye(b, dtype=torch.float64), atol=1e-12)
+def test_dft_bases_turn_a_product_of_circulants_into_single_products(b: int) -> None:
+    of_x, of_w, back = dft_bases(b, torch.float64, torch.device("cpu"))
+    real = 1 + (b % 2 == 0 and b > 1)
+    assert of_x.shape == of_w.shape == back.shape == (real + 3 * ((b - real) // 2), b)
+    x, w = torch.randn(2, b, dtype=torch.float64)
+    close(((of_x @ x) * (of_w @ w)) @ back, circulant(w) @ x, 1e-12)
+
+
+def test_dft_bases_made_in_inference_mode_serve_a_training() -> None:
+    layer = BlockCirculantLinear(22, 11, 11, algorithm="dft")
+    with torch.inference_mode():
+        layer(torch.randn(2, 22))
+    layer(torch.randn(2, 22)).sum().backward()
 
 
 def test_dense_weight_is_the_matrix_in_use() -> None:
