@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
                      help="runs at a time; 1 shows the progress of each (default 2)")
     run.add_argument("--device", default="cpu", choices=["cpu", "cuda"],
                      help="where to train (default cpu)")
+    run.add_argument("--scheduler", metavar="ADDRESS",
+                     help="address of a Dask scheduler (tcp://host:8786) whose workers, which see "
+                          "the same files, do the runs; needs 'pip install circtools[cluster]'")
     run.add_argument("--results", type=Path, default=results.FOLDER, metavar="FOLDER",
                      help="where the results are (default data/results)")
     run.add_argument("--source", default="auto", choices=["auto", "real", "sample"],
@@ -120,7 +123,8 @@ def _run(options: argparse.Namespace) -> None:
             print(run.name)
         return
     experiments.run_all(options.task, options.preset, options.seeds, options.workers,
-                        options.results, options.source, options.device, methods)
+                        options.results, options.source, options.device, methods,
+                        options.scheduler)
     print("every run has its result")
 
 

@@ -31,7 +31,7 @@ def pending(task: str, preset: str, seeds: int, folder: Path, source: str,
 
 def run_all(task: str, preset: str = "course", seeds: int = 5, workers: int = 2,
             folder: Path = results.FOLDER, source: str = "auto", device: str = "cpu",
-            methods: Sequence[str] = ()) -> None:
+            methods: Sequence[str] = (), scheduler: str | None = None) -> None:
     """Run everything that has no result yet, several runs at a time, stage by stage.
 
     Args:
@@ -43,6 +43,8 @@ def run_all(task: str, preset: str = "course", seeds: int = 5, workers: int = 2,
         source: ``"real"``, ``"sample"``, or ``"auto"`` (the sample, if the data cannot be had).
         device: ``"cpu"`` or ``"cuda"``.
         methods: of Multi30k, which to run; none for the dense network alone.
+        scheduler: address of a Dask scheduler whose workers do the runs instead; they must see
+            the same files.
 
     Raises:
         ValueError: if the task, the preset or the device is unknown or a number not positive.
@@ -61,8 +63,12 @@ def run_all(task: str, preset: str = "course", seeds: int = 5, workers: int = 2,
     threads = max(1, joblib.cpu_count() // workers)
     while runs := pending(task, preset, seeds, folder, source, methods):
         minutes = estimate_seconds(runs, folder, source, device) / workers / 60
-        print(f"{len(runs)} runs to do in this stage, about {minutes:.0f} minutes "
-              f"with {workers} workers of {threads} threads", flush=True)
+        where = f"on {scheduler}" if scheduler else f"with {workers} workers of {threads} threads"
+        print(f"{len(runs)} runs to do in this stage, about {minutes:.0f} minutes {where}",
+              flush=True)
+        if scheduler is not None:
+            _run_on_cluster(scheduler, runs, folder, source, device)
+            continue
         if workers == 1:  # in this process, so that each run shows its own progress
             for i, run in enumerate(runs, start=1):
                 _work(run, folder, source, device, threads, f"run {i} of {len(runs)}")
@@ -73,9 +79,25 @@ def run_all(task: str, preset: str = "course", seeds: int = 5, workers: int = 2,
             pass
 
 
-def _work(run: Run, folder: Path, source: str, device: str, threads: int,
+def _run_on_cluster(scheduler: str, runs: Sequence[Run], folder: Path, source: str,
+                    device: str) -> None:
+    """Run on the workers of a Dask cluster; what a worker that dies had begun goes to another."""
+    try:
+        from distributed import Client, as_completed
+    except ImportError as error:
+        raise ValueError("--scheduler needs Dask: pip install 'circtools[cluster]'") from error
+    with Client(scheduler) as client:
+        futures = [client.submit(_work, run, folder, source, device, key=f"{run.task}-{run.name}",
+                                 pure=False) for run in runs]
+        for future in tqdm(as_completed(futures), total=len(runs), desc="runs", unit="run",
+                           mininterval=1):
+            future.result()
+
+
+def _work(run: Run, folder: Path, source: str, device: str, threads: int | None = None,
           progress: str | None = None) -> None:
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
     execute(run, folder, source, device, progress)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from circtools import data, training
+from circtools import captions, data, training
 from circtools.losses import linear_cross_entropy
 from circtools.transformer import PAD, Config, LinearLayer, Transformer
 
@@ -111,7 +111,6 @@ def _real() -> Corpus:
 
 @cache
 def _sample() -> Corpus:
-    from circtools import captions
     pairs = captions.pairs(5_000)
     return _corpus("sample", _encode({"train": pairs[:-1_000], "val": pairs[-1_000:-500],
                                       "test": pairs[-500:]}))
