@@ -201,6 +201,15 @@ def masks(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
+def weight_in_use(layer: nn.Module) -> Tensor:
+    """Return a layer's weight, for those who read it past the module.
+
+    A pruned layer makes its ``weight`` anew only when it is called; between two calls, after a
+    step of the optimizer, the attribute is out of date.
+    """
+    return layer.weight_orig * layer.weight_mask if hasattr(layer, "weight_mask") else layer.weight
+
+
 def empty_layers(model: nn.Module) -> list[str]:
     """Return the names of the pruned layers that have no weight left."""
     return [name for name, mask in masks(model).items() if not mask.any()]

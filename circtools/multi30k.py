@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from circtools import captions, data, training
+from circtools.compression import weight_in_use
 from circtools.losses import linear_cross_entropy
 from circtools.transformer import PAD, Config, LinearLayer, Transformer
 
@@ -259,7 +260,7 @@ def loss(model: Transformer, batch: tuple[Tensor, Tensor], smoothing: float,
     source, target = batch
     with torch.autocast(source.device.type, precision, enabled=precision != torch.float32):
         features = model.decode(target[:, :-1], model.encode(source))
-        return linear_cross_entropy(features.flatten(0, 1), model.output.weight,
+        return linear_cross_entropy(features.flatten(0, 1), weight_in_use(model.output),
                                     target[:, 1:].flatten(), smoothing=smoothing, ignore=PAD)
 
 
@@ -271,7 +272,7 @@ def validation_loss(model: Transformer, split: Split, tokens: int = 4_000) -> fl
     for batch in cut:
         words = (batch[1][:, 1:] != PAD).sum()
         total += loss(model, batch, 0.0, torch.float32) * words
-    return float(total) / int((split.target[:, 1:] != PAD).sum())
+    return total.item() / int((split.target[:, 1:] != PAD).sum())
 
 
 def train(model: Transformer, corpus: Corpus, recipe: Recipe, *, seed: int,

@@ -23,6 +23,7 @@ from circtools.transformer import LinearLayer, Transformer
 # Block sizes, and the rounds of pruning that stand against each: 0.79 ** rounds leaves as little.
 ROUNDS_AT = {2: 3, 4: 6, 8: 9, 16: 12, 32: 15}
 FEW = (4, 16)  # where the controls are measured, and where hyper-parameters are tried
+SAME = (4, 16, 32)  # block sizes of the series "same", with the dense hyper-parameters
 TRIAL_EPOCHS = 5  # from scratch, or of fine-tuning
 TRIAL_ROUNDS = 12  # of one epoch each
 TRIAL_PRESET = "small"  # whose choices serve every size, as factors of its own base values
@@ -105,7 +106,7 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real",
                 sizes = (*p.block_sizes, p.d_model)  # the last one: fully circulant
                 final += [_run(preset, method, seed, block_size=b, **how) for b in sizes]
                 final += [_run(preset, method, seed, block_size=b, lr=p.recipe.lr,
-                               dropout=p.dropout) for b in (4, 16, 32)]  # the series "same"
+                               dropout=p.dropout) for b in SAME]
             else:
                 more = {"start": start} if method == "projected" else {}
                 final += [_run(preset, method, seed, block_size=b, **more, **how) for b in FEW]
@@ -210,7 +211,7 @@ class Experiment:
         compression.compress(self.model, self.run.block_size, skip=["output"], init="project")
         layers = compression.weight_layers(self.model)
         return {"projection_error": {
-            name: float((layers[name].dense_weight() - weight).norm() / weight.norm())
+            name: ((layers[name].dense_weight() - weight).norm() / weight.norm()).item()
             for name, weight in before.items() if name != "output"}}
 
     def fit(self, epochs: int, seed: int, checkpoint: Path | None,

@@ -1,0 +1,184 @@
+"""Every method of the Multi30k experiments, in miniature; on a cluster whose worker is killed."""
+
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from circtools import experiments, multi30k, multi30k_runs, results
+from circtools.multi30k import Split
+from circtools.multi30k_runs import METHODS, PRESETS, Experiment, plan
+from circtools.runs import Run
+
+
+def cut(split: Split, n: int) -> Split:
+    return Split(split.german[:n], split.english[:n], split.source[:n], split.target[:n])
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Small data, a small network, few trials; returns the folder of the results."""
+    corpus = multi30k.load("sample")
+    corpus = replace(corpus, train=cut(corpus.train, 300), val=cut(corpus.val, 30),
+                     test=cut(corpus.test, 30))
+    monkeypatch.setattr(multi30k, "load", lambda _: corpus)
+    monkeypatch.setitem(experiments.LOAD, "multi30k", lambda _: corpus)
+    recipe = multi30k.Recipe(epochs=2, lr=1e-2, batch_tokens=500, average=1)
+    preset = multi30k_runs.Preset(1, 16, 2, 32, dropout=0.1, recipe=recipe, block_sizes=(2, 4),
+                                  rounds=3, finetune_epochs=1)
+    monkeypatch.setitem(PRESETS, "small", preset)
+    monkeypatch.setattr(multi30k_runs, "FEW", (4,))
+    monkeypatch.setattr(multi30k_runs, "SAME", (4,))
+    monkeypatch.setattr(multi30k_runs, "TRIAL_EPOCHS", 1)
+    monkeypatch.setattr(multi30k_runs, "TRIAL_ROUNDS", 6)
+    monkeypatch.setattr(multi30k_runs, "FACTORS",
+                        {"from scratch": (1.0, 2.0), "fine-tuning": (0.25,)})
+    monkeypatch.setattr(experiments, "CHECKPOINTS", tmp_path / "checkpoints")
+    return tmp_path / "results"
+
+
+def test_the_whole_plan_runs_and_never_again(tiny: Path, capsys: pytest.CaptureFixture[str]
+                                              ) -> None:
+    experiments.run_all("multi30k", "small", seeds=1, workers=1, folder=tiny, source="sample",
+                        methods=METHODS)
+    assert experiments.pending("multi30k", "small", 1, tiny, "sample", METHODS) == []
+    files = {path: path.stat().st_mtime_ns for path in tiny.rglob("*.*")}
+    experiments.run_all("multi30k", "small", seeds=1, workers=1, folder=tiny, source="sample",
+                        methods=METHODS)
+    assert files == {path: path.stat().st_mtime_ns for path in tiny.rglob("*.*")}
+
+    table = results.load(tiny, data="sample")
+    search, final = table[table["series"] == "search"], table[table["series"] != "search"]
+    assert search[["test_bleu", "test_chrf"]].isna().all(axis=None)
+    assert final["test_bleu"].notna().all()
+    tuned = table[table["series"] == "tuned"]
+    assert set(tuned["method"]) == set(METHODS), "each method has rows with its chosen factors"
+    for method, rows in tuned.groupby("method"):
+        chosen = results.choices_by_factor(table).set_index("method")
+        lender = results.BORROWED.get(method, method)
+        assert (rows["lr_factor"] == chosen.loc[lender, "lr_factor"]).all()
+        assert (rows["dropout_factor"] == chosen.loc[lender, "dropout_factor"]).all()
+    check_compression(tuned)
+    check_artefacts(tuned, tiny)
+
+
+def check_compression(tuned: pd.DataFrame) -> None:
+    """Compression is of the Transformer's layers, of all matrices, of the whole model."""
+    by = tuned.set_index(["method", "block_size", "round"])
+    for b in (2, 4, 16):
+        row = by.loc[("block_circulant", b, 0)]
+        assert row["compression"] == pytest.approx(b)
+        assert 1 < row["compression_model"] < row["compression_all"] < row["compression"]
+    for number in (1, 2, 3):
+        left = 0.79**-number
+        assert by.loc[("pruned", 1, number), "compression"] == pytest.approx(left, rel=0.01)
+        assert by.loc[("pruned_all", 1, number), "compression_all"] == pytest.approx(left, rel=0.01)
+        assert by.loc[("pruned", 1, number), "compression_all"] < left
+        assert by.loc[("random_pruned", 1, number), "compression"] == pytest.approx(left, rel=0.01)
+        assert by.loc[("unpruned", 1, number), "compression"] == 1
+        assert by.loc[("pruned", 1, number), "epochs"] == 2 + number
+    assert by.loc[("small_dense", 4, 0), "compression"] == pytest.approx(4)
+    assert by.loc[("low_rank", 4, 0), "compression"] == pytest.approx(4, rel=0.35)
+    assert by.loc[("projected", 4, 0), "compression"] == pytest.approx(4)
+    assert by.loc[("projected", 4, 0), "epochs"] == 2 + multi30k_runs.ROUNDS_AT[4]
+    assert by.loc[("dense", 1, 0), "compression_model"] == 1
+    bytes_ = by["file_bytes"]
+    assert bytes_["block_circulant", 4, 0] < bytes_["dense", 1, 0]
+
+
+def check_artefacts(tuned: pd.DataFrame, folder: Path) -> None:
+    for row in tuned.itertuples():
+        assert len(results.texts(row.run, row.round, folder)) == 30
+    run = tuned.loc[tuned["method"] == "pruned", "run"].iloc[0]
+    heads = results.arrays(run, folder)["encoder.0.attention.query"]
+    assert heads.shape == (2,) and 0 < heads.mean() < 1
+    result = next(r for r in results.read(folder) if r["run"] == run)
+    density = result["final"][3]["density"]
+    assert heads.mean() == pytest.approx(density["encoder.0.attention.query"], abs=1e-3)
+    assert "output" not in density and len(density) == 16
+    run = tuned.loc[tuned["method"] == "projected", "run"].iloc[0]
+    result = next(r for r in results.read(folder) if r["run"] == run)
+    errors = result["final"][0]["projection_error"]
+    assert len(errors) == 16 and all(0.5 < e < 1 for e in errors.values())
+    circulant = tuned[(tuned["method"] == "block_circulant") & (tuned["block_size"] == 4)]
+    rows = results.arrays(circulant["run"].iloc[0], folder)
+    assert rows["decoder.0.feed_forward.hidden"].shape == (8, 4, 4)
+
+
+def test_unknown_methods_are_named(tiny: Path) -> None:
+    with pytest.raises(ValueError, match="'magic'"):
+        plan("small", 1, tiny, methods=["magic"])
+    with pytest.raises(ValueError, match="multi30k only, got pruned"):
+        experiments.run_all("mnist", "quick", methods=["pruned"], source="sample")
+
+
+def test_a_chain_that_stopped_resumes_after_its_last_round(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiments.training, "CHECKPOINT_SECONDS", -1.0)
+    start = multi30k_runs.dense("small", 0)
+    run = Run("multi30k", "small", "random_pruned", 1e-3, 0, rounds=3, start=start, tied=False,
+              dropout=0.1)
+    whole = experiments.execute(run, tiny / "whole", "sample")
+    rounds: list[int] = []
+    fit = Experiment.fit
+
+    def dies_in_round_two(self: Any, *arguments: Any) -> Any:
+        rounds.append(len(rounds) + 1)
+        if len(rounds) == 2:
+            raise KeyboardInterrupt
+        return fit(self, *arguments)
+
+    monkeypatch.setattr(Experiment, "fit", dies_in_round_two)
+    with pytest.raises(KeyboardInterrupt):
+        experiments.execute(run, tiny / "killed", "sample")
+    again = experiments.execute(run, tiny / "killed", "sample")
+    assert len(rounds) == 4, "round 1, round 2 cut off, round 2, round 3"
+    first, second = (results.load(path.parents[3], data="sample") for path in (whole, again))
+    columns = ["round", "compression", "val_loss", "test_bleu"]
+    pd.testing.assert_frame_equal(first[columns], second[columns])
+    for number in (1, 2, 3):
+        assert results.texts(run.name, number, tiny / "whole") == \
+            results.texts(run.name, number, tiny / "killed")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+def test_a_cluster_loses_nothing_when_a_worker_is_killed(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    runs = [Run("mnist", "quick", "dense", lr, seed, stage="search")
+            for seed in range(4) for lr in (1e-3, 4e-3)]
+    folder = tmp_path / "results"
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None,
+                                  local_directory=str(tmp_path)) as cluster:
+        victim = next(iter(cluster.workers.values())).pid
+
+        def kill_after_the_first() -> None:
+            while not list(folder.rglob("*.json")):
+                time.sleep(0.05)
+            os.kill(victim, signal.SIGKILL)
+
+        from threading import Thread
+
+        Thread(target=kill_after_the_first, daemon=True).start()
+        experiments._run_on_cluster(cluster.scheduler_address, runs, folder, "sample", "cpu")
+    assert len(list(folder.rglob("*.json"))) == len(runs)
+    assert len(results.load(folder, data="sample")) == len(runs)
+    with pytest.raises(ProcessLookupError):  # it is gone, and its work was done by the other
+        for _ in range(100):
+            os.kill(victim, 0)
+            time.sleep(0.05)
+
+
+def test_density_by_head_reads_the_right_side() -> None:
+    import torch
+
+    mask = torch.zeros(8, 4)
+    mask[:4] = 1  # the first of two heads of a query matrix
+    np.testing.assert_allclose(multi30k_runs._density_by_head("x.query", mask, 2), [1, 0])
+    np.testing.assert_allclose(multi30k_runs._density_by_head("x.output", mask.T, 2), [1, 0])
