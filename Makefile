@@ -18,7 +18,7 @@ $(READY): requirements.txt pyproject.toml
 	touch $@
 
 course: $(READY) ## set up, get the data, execute all notebooks into build/, draw the figures
-	$(BIN)/circtools data --optional mnist
+	$(BIN)/circtools data --optional mnist multi30k
 	$(BIN)/python notebooks/build.py build
 	$(MAKE) figures
 
@@ -34,8 +34,10 @@ figures: $(READY) ## draw figures/ from data/results
 	$(BIN)/circtools figures
 
 experiments: $(READY) ## run every experiment that has no result yet, or resume it
-	$(BIN)/circtools data mnist
+	$(BIN)/circtools data mnist multi30k
 	$(BIN)/circtools run mnist --preset course
+	$(BIN)/circtools run multi30k --preset small --seeds 3
+	$(BIN)/circtools run multi30k --preset course --seeds 3 --workers 1
 
 notebooks: $(READY) ## make the notebooks afresh from their texts, execute and save them
 	$(BIN)/python notebooks/build.py build --update

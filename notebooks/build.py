@@ -44,7 +44,8 @@ def main() -> int:
                         help="only the notebooks whose name starts with this")
     options = parser.parse_args()
     if options.update:
-        data.locate("mnist")  # raises without it: the committed notebooks show the real data
+        for task in ("mnist", "multi30k"):
+            data.locate(task)  # raises without it: the committed notebooks show the real data
     output = options.output
     output.mkdir(parents=True, exist_ok=True)
     paths = sorted((FOLDER / "text").glob(f"{options.only}*.py"))
