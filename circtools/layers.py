@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,30 +11,42 @@ from torch import Tensor, nn
 
 from circtools.circulant import block_circulant, check_block_size, nearest_circulant
 
-# Each algorithm maps x (tokens, in_blocks, b) and first rows w (out_blocks, in_blocks, b) to
-# y (tokens, out_blocks, b). They compute the same product; the first is the one to trust.
+HALF = (torch.float16, torch.bfloat16)  # torch.fft has no transforms of these on a CPU
+
+# Each algorithm prepares the first rows w (out_blocks, in_blocks, b), which can be done once for
+# many inputs, and applies the result to x (tokens, in_blocks, b), which gives y (tokens,
+# out_blocks, b). They compute the same product; the first is the one to trust.
 
 
-def multiply_dense(x: Tensor, w: Tensor) -> Tensor:
-    """Rebuild the dense matrix and multiply: the plain reference, n * n operations a token."""
-    y = x.flatten(1) @ block_circulant(w).T  # (tokens, out)
-    return y.unflatten(1, (w.shape[0], w.shape[2]))  # (tokens, out_blocks, b)
+def apply_dense(x: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply by the dense matrix (out, in): the plain reference, n * n operations a token."""
+    y = x.flatten(1) @ matrix.T  # (tokens, out)
+    return y.unflatten(1, (-1, x.shape[2]))  # (tokens, out_blocks, b)
 
 
-def multiply_fft(x: Tensor, w: Tensor) -> Tensor:
+def prepare_fft(w: Tensor) -> Tensor:
+    """Return the complex spectra (out_blocks, in_blocks, b // 2 + 1)."""
+    return torch.fft.rfft(w.float() if w.dtype in HALF else w).conj()
+
+
+def apply_fft(x: Tensor, w_hat: Tensor) -> Tensor:
     """Multiply in the frequency domain, where every circulant block is diagonal."""
+    dtype, b = x.dtype, x.shape[2]
     if x.shape[0] == 0:  # the FFT library refuses to plan an empty transform
-        return multiply_dft(x, w)
-    b, dtype = w.shape[-1], x.dtype
-    if dtype in (torch.bfloat16, torch.float16):  # torch.fft has no half-precision transforms
-        x, w = x.float(), w.float()
-    x_hat = torch.fft.rfft(x)  # (tokens, in_blocks, b // 2 + 1)
-    w_hat = torch.fft.rfft(w).conj()  # (out_blocks, in_blocks, b // 2 + 1)
+        return apply_fft(F.pad(x, (0, 0, 0, 0, 0, 1)), w_hat)[:0]
+    x_hat = torch.fft.rfft(x.float() if dtype in HALF else x)  # (tokens, in_blocks, b // 2 + 1)
     y_hat = torch.einsum("tqk,pqk->tpk", x_hat, w_hat)  # (tokens, out_blocks, b // 2 + 1)
     return torch.fft.irfft(y_hat, n=b).to(dtype)  # (tokens, out_blocks, b)
 
 
-def multiply_dft(x: Tensor, w: Tensor) -> Tensor:
+def prepare_dft(w: Tensor) -> Tensor:
+    """Return the factors of the real products, (products, out_blocks, in_blocks)."""
+    p, q, b = w.shape
+    _, of_w, _ = dft_bases(b, w.dtype, w.device)
+    return (of_w @ w.reshape(p * q, b).T).unflatten(1, (p, q))
+
+
+def apply_dft(x: Tensor, w_hat: Tensor) -> Tensor:
     """Multiply in the frequency domain with real matrix products alone.
 
     The transforms are products with small matrices, so this works in every dtype and in exported
@@ -41,12 +54,10 @@ def multiply_dft(x: Tensor, w: Tensor) -> Tensor:
     one for a real frequency, three, by Gauss's trick, for a complex one.
     """
     tokens, q, b = x.shape
-    p = w.shape[0]
-    of_x, of_w, back = dft_bases(b, x.dtype, x.device)
+    of_x, _, back = dft_bases(b, x.dtype, x.device)
     x_hat = (of_x @ x.reshape(tokens * q, b).T).unflatten(1, (tokens, q))  # (products, tokens, q)
-    w_hat = (of_w @ w.reshape(p * q, b).T).unflatten(1, (p, q))  # (products, p, q)
-    y_hat = x_hat @ w_hat.transpose(1, 2)  # (products, tokens, p)
-    return (y_hat.flatten(1).T @ back).view(tokens, p, b)
+    y_hat = x_hat @ w_hat.transpose(1, 2)  # (products, tokens, out_blocks)
+    return (y_hat.flatten(1).T @ back).view(tokens, w_hat.shape[1], b)
 
 
 def dft_bases(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,10 +105,17 @@ def _dft_bases(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor
     return of_x.to(dtype), of_w.to(dtype), back.to(dtype)
 
 
-ALGORITHMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "dense": multiply_dense,
-    "fft": multiply_fft,
-    "dft": multiply_dft,
+class Algorithm(NamedTuple):
+    """One way to multiply; ``apply(x, prepare(w))`` is y."""
+
+    prepare: Callable[[Tensor], Tensor]
+    apply: Callable[[Tensor, Tensor], Tensor]
+
+
+ALGORITHMS = {
+    "dense": Algorithm(block_circulant, apply_dense),
+    "fft": Algorithm(prepare_fft, apply_fft),
+    "dft": Algorithm(prepare_dft, apply_dft),
 }
 
 
@@ -122,6 +140,10 @@ class BlockCirculantLinear(nn.Module):
         bias: learn an additive bias of shape ``(out_features,)``.
         device, dtype: as for ``torch.nn.Linear``.
         algorithm: ``"dense"``, ``"fft"``, ``"dft"``, or ``"auto"``, which picks by block size.
+
+    In evaluation mode without gradients the weight's spectrum is computed once and kept until the
+    weight changes (by an optimizer, loading, moving or an edit in place). An edit through
+    ``weight.data``, which torch does not count, needs a call of ``eval()`` or ``train()``.
 
     Shapes:
         input ``(..., in_features)``, output ``(..., out_features)``.
@@ -164,6 +186,8 @@ class BlockCirculantLinear(nn.Module):
             self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype))
         else:
             self.register_parameter("bias", None)
+        # What the algorithm prepared from the weight, and the weight's state that it belongs to.
+        self._prepared: tuple[tuple[object, ...], Tensor] | None = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -225,9 +249,31 @@ class BlockCirculantLinear(nn.Module):
         name = choose_algorithm(b) if self.algorithm == "auto" else self.algorithm
         tokens = x.shape[:-1].numel()  # not -1, which an empty batch would leave undetermined
         blocks = F.pad(x, (0, q * b - self.in_features)).reshape(tokens, q, b)  # (tokens, q, b)
-        y = ALGORITHMS[name](blocks, weight)  # (tokens, p, b)
+        y = ALGORITHMS[name].apply(blocks, self._prepare(name, weight))  # (tokens, p, b)
         y = y.reshape(*x.shape[:-1], p * b)[..., : self.out_features]  # (..., out_features)
         return y if bias is None else y + bias
+
+    def _prepare(self, name: str, weight: Tensor) -> Tensor:
+        """Prepare the weight; in evaluation mode without gradients, only if it has changed."""
+        prepare = ALGORITHMS[name].prepare
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return prepare(weight)
+        stored = self.weight
+        if stored.is_inference():  # has no count of its changes
+            return prepare(weight)
+        state = (name, weight.dtype, stored.device, stored.data_ptr(), stored._version)
+        if self._prepared is None or self._prepared[0] != state:
+            self._prepared = (state, prepare(weight))
+        return self._prepared[1]
+
+    def train(self, mode: bool = True) -> "BlockCirculantLinear":
+        """Set training or evaluation mode; forgets what was prepared from the weight."""
+        self._prepared = None
+        return super().train(mode)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what a copy or a pickle holds: everything but what can be prepared again."""
+        return {**super().__getstate__(), "_prepared": None}
 
     def extra_repr(self) -> str:
         return (

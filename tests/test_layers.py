@@ -156,6 +156,49 @@ def test_autocast_gives_what_linear_gives(name: str) -> None:
     assert layer.weight.grad.dtype == torch.float32
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_spectrum_is_kept_in_evaluation_and_dropped_when_the_weight_changes(name: str) -> None:
+    torch.manual_seed(0)
+    layer = BlockCirculantLinear(12, 8, 4, algorithm=name).eval()
+    x = torch.randn(3, 12)
+
+    def check() -> Tensor:
+        with torch.no_grad():
+            close(layer(x), x @ layer.dense_weight().T + layer.bias, 1e-5)
+            return layer._prepared[1]
+
+    first = check()
+    assert check() is first, "kept"
+    with torch.no_grad():
+        layer.weight.mul_(2)  # an edit in place
+    assert check() is not first
+    layer.load_state_dict(BlockCirculantLinear(12, 8, 4).state_dict())
+    check()
+    layer.weight = nn.Parameter(torch.randn(2, 3, 4))
+    check()
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    layer(x).sum().backward()  # gradients are on: nothing is kept of this
+    optimizer.step()
+    last = check()
+    layer.weight.data.mul_(3)  # torch does not count this one
+    assert layer.eval()._prepared is None
+    assert check() is not last
+    layer.double()
+    x = x.double()
+    check()
+    assert layer.train()._prepared is None
+    with torch.no_grad():
+        layer(x)
+    assert layer._prepared is None, "nothing is kept in training mode"
+    layer.eval()
+    check()
+    assert copy.deepcopy(layer)._prepared is None
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        assert layer.float()(x.float()).dtype == torch.bfloat16
+    x = x.float()
+    check()
+
+
 def test_meta_device_and_dtype() -> None:
     layer = BlockCirculantLinear(8, 8, 4, device="meta", dtype=torch.float64)
     assert layer(torch.empty(3, 8, device="meta", dtype=torch.float64)).shape == (3, 8)
