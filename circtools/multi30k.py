@@ -222,7 +222,7 @@ class Recipe:
 
     epochs: int = 20
     lr: float = 1e-3
-    batch_tokens: int = 2_000  # target words in a batch, padding counted
+    batch_tokens: int = 1_000  # target words in a batch, padding counted
     warmup: float = 0.1  # share of the training in which the learning rate rises
     smoothing: float = 0.1  # of the labels
     clip_norm: float = 1.0

@@ -13,7 +13,7 @@ from circtools.multi30k import END, START, UNKNOWN, Words, tokenise
 from circtools.transformer import PAD, Transformer, attention_maps
 
 SENTENCES = 100  # translated together
-BEAM, LENGTH_PENALTY = 4, 0.6
+BEAM, LENGTH_PENALTY = 4, 2.5
 
 
 @torch.inference_mode()
