@@ -67,7 +67,11 @@ def _parser() -> argparse.ArgumentParser:
                      help="where the results are (default data/results)")
     run.add_argument("--source", default="auto", choices=["auto", "real", "sample"],
                      help="auto uses the built-in sample if the data cannot be had")
-    run.add_argument("--plan", action="store_true", help="only list the runs of the next stage")
+    run.add_argument("--plan", action="store_true",
+                     help="only print the runs of the next stage as a table; any scheduler can do "
+                          "them, each by --only")
+    run.add_argument("--only", metavar="RUN",
+                     help="do this one run of the next stage, named as --plan names it")
     run.set_defaults(command=_run)
 
     translate = commands.add_parser(
@@ -118,14 +122,14 @@ def _run(options: argparse.Namespace) -> None:
     methods = multi30k_runs.METHODS if options.methods == ["all"] else options.methods
     if options.plan:
         source = "sample" if options.source == "sample" else "real"
-        for run in experiments.pending(options.task, options.preset, options.seeds,
-                                       options.results, source, methods):
-            print(run.name)
+        runs = experiments.pending(options.task, options.preset, options.seeds, options.results,
+                                   source, methods)
+        print(experiments.plan_table(runs, options.results, source, options.device).to_string())
         return
     experiments.run_all(options.task, options.preset, options.seeds, options.workers,
                         options.results, options.source, options.device, methods,
-                        options.scheduler)
-    print("every run has its result")
+                        options.scheduler, options.only)
+    print("every run has its result" if options.only is None else "done")
 
 
 def _translate(options: argparse.Namespace) -> None:

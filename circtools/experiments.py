@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
@@ -29,9 +30,19 @@ def pending(task: str, preset: str, seeds: int, folder: Path, source: str,
     return []
 
 
+def plan_table(runs: Sequence[Run], folder: Path, source: str, device: str = "cpu"
+               ) -> pd.DataFrame:
+    """Return runs as a table, indexed by name: epochs of their own, and estimated minutes."""
+    seconds = estimate_seconds(runs, folder, source, device)
+    return pd.DataFrame({"epochs": [TASKS[run.task].epochs(run)[1] for run in runs],
+                         "minutes": [round(s / 60, 1) for s in seconds]},
+                        index=pd.Index([run.name for run in runs], name="run"))
+
+
 def run_all(task: str, preset: str = "course", seeds: int = 5, workers: int = 2,
             folder: Path = results.FOLDER, source: str = "auto", device: str = "cpu",
-            methods: Sequence[str] = (), scheduler: str | None = None) -> None:
+            methods: Sequence[str] = (), scheduler: str | None = None,
+            only: str | None = None) -> None:
     """Run everything that has no result yet, several runs at a time, stage by stage.
 
     Args:
@@ -45,9 +56,11 @@ def run_all(task: str, preset: str = "course", seeds: int = 5, workers: int = 2,
         methods: of Multi30k, which to run; none for the dense network alone.
         scheduler: address of a Dask scheduler whose workers do the runs instead; they must see
             the same files.
+        only: the name of one run of the stage that is to be done next; nothing else is run.
 
     Raises:
-        ValueError: if the task, the preset or the device is unknown or a number not positive.
+        ValueError: if the task, the preset or the device is unknown, a number is not positive,
+            or there is no such run in that stage.
     """
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
@@ -61,8 +74,13 @@ def run_all(task: str, preset: str = "course", seeds: int = 5, workers: int = 2,
         raise ValueError(f"methods can be chosen for multi30k only, got {', '.join(methods)}")
     source = LOAD[task](source).origin
     threads = max(1, joblib.cpu_count() // workers)
+    if only is not None:
+        named = {run.name: run for run in pending(task, preset, seeds, folder, source, methods)}
+        if only not in named:
+            raise ValueError(f"the next stage has no run {only!r} to do; --plan lists what it has")
+        return _work(named[only], folder, source, device, joblib.cpu_count(), only)
     while runs := pending(task, preset, seeds, folder, source, methods):
-        minutes = estimate_seconds(runs, folder, source, device) / workers / 60
+        minutes = sum(estimate_seconds(runs, folder, source, device)) / workers / 60
         where = f"on {scheduler}" if scheduler else f"with {workers} workers of {threads} threads"
         print(f"{len(runs)} runs to do in this stage, about {minutes:.0f} minutes {where}",
               flush=True)
@@ -102,8 +120,8 @@ def _work(run: Run, folder: Path, source: str, device: str, threads: int | None 
 
 
 def estimate_seconds(runs: Iterable[Run], folder: Path, source: str,
-                     device: str = "cpu") -> float:
-    """Return the single-worker seconds that the runs will take.
+                     device: str = "cpu") -> list[float]:
+    """Return the seconds that each run will take a worker.
 
     From the results there are: seconds an epoch on this kind of device, of the same method and
     block size where one has been run; without any, from a short measurement.
@@ -114,17 +132,17 @@ def estimate_seconds(runs: Iterable[Run], folder: Path, source: str,
     by_preset = table.groupby(["task", "preset"])["epoch_seconds"].median()
     by_kind = table.groupby(["task", "preset", "method", "block_size"])["epoch_seconds"].median()
     measured: dict[tuple[str, str], float] = {}
-    total = 0.0
+    estimates = []
     for run in runs:
         kind = (run.task, run.preset)
         seconds = by_kind.get((*kind, run.method, run.block_size), by_preset.get(kind))
-        experiment = TASKS[run.task].Experiment
         if seconds is None:
             if kind not in measured:
-                measured[kind] = experiment(run, source, device).seconds_per_epoch()
+                experiment = TASKS[run.task].Experiment(run, source, device)
+                measured[kind] = experiment.seconds_per_epoch()
             seconds = measured[kind]
-        total += seconds * TASKS[run.task].epochs(run)[1]
-    return total
+        estimates.append(seconds * TASKS[run.task].epochs(run)[1])
+    return estimates
 
 
 def execute(run: Run, folder: Path = results.FOLDER, source: str = "real", device: str = "cpu",
@@ -207,8 +225,7 @@ def _measure(work: Any, path: Path, number: int, epochs: int, seconds: float) ->
     model = work.model.eval()
     with torch.inference_mode():
         metrics = work.measure()
-    if texts := work.texts():
-        results.write_texts(texts, path, number)
+    work.keep_round(path, number)
     return {"round": number, **work.counts(), **metrics, "epochs": epochs, "seconds": seconds,
             "empty_layers": compression.empty_layers(model)}
 

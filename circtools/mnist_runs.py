@@ -160,9 +160,8 @@ class Experiment:
         return {f"compression{suffix}": compression.compression_ratio(self.model, over)
                 for suffix, over in (("", "compressed"), ("_all", "weights"), ("_model", "model"))}
 
-    def texts(self) -> list[str]:
-        """Return what the last measurement wrote: nothing."""
-        return []
+    def keep_round(self, path: Path, number: int) -> None:
+        """Write what each measurement leaves beside the result: nothing, for a classifier."""
 
     def keep(self, path: Path) -> None:
         """Write beside the result of seed 0 what the notebooks show: first rows, masks."""

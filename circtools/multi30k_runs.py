@@ -24,7 +24,7 @@ from circtools.transformer import LinearLayer, Transformer
 ROUNDS_AT = {2: 3, 4: 6, 8: 9, 16: 12, 32: 15}
 FEW = (4, 16)  # where the controls are measured, and where hyper-parameters are tried
 SAME = (4, 16, 32)  # block sizes of the series "same", with the dense hyper-parameters
-TRIAL_EPOCHS = 5  # from scratch, or of fine-tuning
+TRIAL_EPOCHS = 4  # from scratch, or of fine-tuning
 TRIAL_ROUNDS = 12  # of one epoch each
 TRIAL_PRESET = "small"  # whose choices serve every size, as factors of its own base values
 FACTORS = {"from scratch": (1.0, 2.0, 4.0), "fine-tuning": (0.125, 0.25, 0.5)}  # of the base lr
@@ -237,9 +237,12 @@ class Experiment:
             metrics |= {f"test_{name}": value for name, value in asdict(scored).items()}
         return metrics
 
-    def texts(self) -> list[str]:
-        """Return the translations of the test set that the last measurement wrote."""
-        return self._texts
+    def keep_round(self, path: Path, number: int) -> None:
+        """Write beside the result what the last measurement translated."""
+        if self._texts:
+            references = self.corpus.test.english
+            results.write_texts(self._texts, path, number)
+            results.write_counts(translation.sentence_counts(self._texts, references), path, number)
 
     def counts(self) -> dict[str, Any]:
         """Return the compression over the Transformer layers, over all weight matrices but the

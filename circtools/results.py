@@ -74,6 +74,25 @@ def texts(run: str, number: int = 0, folder: Path = FOLDER) -> list[str]:
     return gzip.decompress(paths[0].read_bytes()).decode().splitlines()
 
 
+def counts(run: str, number: int = 0, folder: Path = FOLDER) -> np.ndarray:
+    """Return what BLEU counted in each test sentence of a run (of a round), (sentences, 10).
+
+    See :func:`circtools.translation.sentence_counts`. With them two runs can be compared sentence
+    by sentence where the references are not at hand.
+
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    name = _texts_name(run, number).removesuffix(".txt.gz")
+    return arrays(f"{name}.counts", folder)["counts"].astype(int)
+
+
+def write_counts(counts: np.ndarray, path: Path, number: int = 0) -> None:
+    """Write what :func:`counts` reads, beside the translations of a run (of a round)."""
+    name = _texts_name(path.stem, number).removesuffix(".txt.gz")
+    write_arrays({"counts": counts.astype(np.uint8)}, path.with_name(f"{name}.counts.npz"))
+
+
 def _texts_name(run: str, number: int) -> str:
     return f"{run}.round{number}.txt.gz" if number else f"{run}.txt.gz"
 

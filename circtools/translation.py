@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -198,6 +199,36 @@ def score(hypotheses: Sequence[str], references: Sequence[str], resamples: int =
     low, high = ((result.score, result.score) if resamples < 2
                  else (result._mean - result._ci, result._mean + result._ci))
     return Score(result.score, low, high, chrf.score, str(metric.get_signature()))
+
+
+def sentence_counts(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """Return what BLEU counts in each sentence, so that any resample of them can be scored.
+
+    Returns:
+        Integers (sentences, 10): matching n-grams and all n-grams of the hypothesis for
+        n = 1 ... 4, words of the hypothesis, words of the reference.
+
+    Raises:
+        ValueError: if there are not as many references as hypotheses.
+    """
+    from sacrebleu.metrics import BLEU
+
+    if len(hypotheses) != len(references):
+        raise ValueError(f"got {len(hypotheses)} hypotheses and {len(references)} references")
+    metric = BLEU(lowercase=True, effective_order=True)
+    each = [metric.sentence_score(h, [r]) for h, r in zip(hypotheses, references, strict=True)]
+    return np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in each], dtype=np.int32)
+
+
+def bleu_of_counts(counts: np.ndarray) -> np.ndarray:
+    """Return the BLEU of sums of :func:`sentence_counts`, (..., 10) to (...).
+
+    Without smoothing: it is meant for whole test sets, where every sum is above zero.
+    """
+    precisions = counts[..., :4] / counts[..., 4:8]
+    brevity = np.minimum(0.0, 1 - counts[..., 9] / counts[..., 8])
+    with np.errstate(divide="ignore"):  # no match at all gives 0
+        return 100 * np.exp(brevity + np.log(precisions).mean(-1))
 
 
 def paired_bootstrap(first: Sequence[str], second: Sequence[str], references: Sequence[str],

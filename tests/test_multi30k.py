@@ -271,6 +271,9 @@ def test_a_run_leaves_its_result_and_its_translations(
     assert len(texts) == len(corpus.test)
     again = translation.score(texts, corpus.test.english)
     assert again.bleu == row["test_bleu"] and again.chrf == row["test_chrf"]
+    counts = results.counts(run.name, folder=tmp_path)
+    assert len(counts) == len(texts)  # sacreBLEU smooths the tiny BLEU of one epoch
+    assert translation.bleu_of_counts(counts.sum(0)) == pytest.approx(again.bleu, abs=0.1)
     assert row["test_bleu_low"] <= row["test_bleu"] <= row["test_bleu_high"]
     result = results.read(tmp_path)[0]
     assert result["final"][0]["test_signature"] == again.signature
@@ -284,4 +287,6 @@ def test_a_trial_never_reads_the_test_set(tmp_path: Path, monkeypatch: pytest.Mo
     run = Run("multi30k", "quick", "dense", 1e-3, 1000, stage="search", tied=True, dropout=0.0)
     work = multi30k_runs.Experiment(run, "sample")
     monkeypatch.setattr(translation, "translate", None)
-    assert set(work.measure()) == {"val_loss"} and work.texts() == []
+    assert set(work.measure()) == {"val_loss"}
+    work.keep_round(tmp_path / "run.json", 0)
+    assert not list(tmp_path.iterdir()), "nothing was translated"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circtools import experiments, multi30k, multi30k_runs, results
+from circtools import cli, experiments, multi30k, multi30k_runs, results
 from circtools.multi30k import Split
 from circtools.multi30k_runs import METHODS, PRESETS, Experiment, plan
 from circtools.runs import Run
@@ -109,6 +109,22 @@ def check_artefacts(tuned: pd.DataFrame, folder: Path) -> None:
     circulant = tuned[(tuned["method"] == "block_circulant") & (tuned["block_size"] == 4)]
     rows = results.arrays(circulant["run"].iloc[0], folder)
     assert rows["decoder.0.feed_forward.hidden"].shape == (8, 4, 4)
+
+
+def test_the_plan_is_a_table_whose_runs_can_be_done_one_by_one(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "multi30k", "--preset", "small", "--seeds", "2", "--source", "sample",
+             "--results", str(tiny)]
+    assert cli.main([*words, "--plan"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["epochs", "minutes"] and len(lines) == 4
+    name, epochs, _ = lines[3].split()
+    assert name.endswith("final1") and epochs == "2"
+    assert cli.main([*words, "--only", name]) == 0
+    assert [path.stem for path in tiny.rglob("*.json")] == [name]
+    assert cli.main([*words, "--only", name]) == 1
+    assert f"no run '{name}' to do" in capsys.readouterr().err
 
 
 def test_unknown_methods_are_named(tiny: Path) -> None:

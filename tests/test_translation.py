@@ -3,11 +3,12 @@
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from circtools import multi30k, translation
+from circtools import captions, multi30k, translation
 from circtools.multi30k import END, START, UNKNOWN, Words
 from circtools.transformer import PAD, Config, Transformer
 from circtools.translation import beam_search, detokenise, score, translate
@@ -161,6 +162,24 @@ def test_score_is_sacrebleus() -> None:
     assert worse.bleu_low < worse.bleu < worse.bleu_high and worse.bleu < 90
     with pytest.raises(ValueError, match="2 hypotheses and 3 references"):
         score(["a", "b"], references)
+
+
+def test_counts_of_any_sentences_give_their_bleu() -> None:
+    pairs = captions.pairs(80, seed=1)
+    references = [english for _, english in pairs]
+    written = [english.replace("the", "a") for english in references[:-4]] + references[-4:]
+    counts = translation.sentence_counts(written, references)
+    rows = np.array([3, 3, 8, 30, 30, 77, 0])
+    parts = [[texts[i] for i in rows] for texts in (written, references)]
+    for picked, (hypotheses, right) in ((slice(None), (written, references)), (rows, parts)):
+        truth = score(hypotheses, right, resamples=0).bleu
+        assert translation.bleu_of_counts(counts[picked].sum(0)) == pytest.approx(truth)
+    both = np.stack([counts.sum(0), counts[rows].sum(0)])
+    assert translation.bleu_of_counts(both).shape == (2,)
+    none = translation.sentence_counts(["x"], ["a b c d e"])
+    assert translation.bleu_of_counts(none.sum(0) + np.array([0] * 4 + [1] * 6)) == 0
+    with pytest.raises(ValueError, match="1 hypotheses and 2 references"):
+        translation.sentence_counts(["a"], ["a", "b"])
 
 
 def test_paired_bootstrap() -> None:
