@@ -1,64 +1,24 @@
 """The poster's claims, each with an estimate, a 95 % interval and a verdict, from the results.
 
-The rules for a verdict were written before there were full-scale results, and have not changed
-since; the wording of claim 4 was ("needs the order" became "profits from the order", once it was
-seen that small blocks do not need it). Seeds are the sample: intervals are Student's t
-over seeds, and differences are taken seed by seed at equal compression. A claim over several
-levels of compression is
-
-- confirmed, if the mean difference over the levels is above zero with its whole interval and no
-  single level is significantly below;
-- refuted, if the mean is below zero with its whole interval, or a single level is significantly
-  below;
-- undecided otherwise.
-
-Single levels are tested at 5 % with Holm's correction across the levels.
+The rules are in :mod:`circtools.verdicts`. The wording of claim 4 has changed since they were
+written: "needs the order" became "profits from the order", once it was seen that small blocks do
+not need it.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from circtools import results, translation_claims
 from circtools.data import ROOT
+from circtools.verdicts import Claim, above_zero, interval, levels, over_levels
 
 README = ROOT / "README.md"
 BEGIN, END = "<!-- claims: written by 'circtools report' -->", "<!-- end of claims -->"
 PERCENT = 100.0
-
-
-class Interval(NamedTuple):
-    """A mean with its 95 % t interval; the bounds are nan for fewer than two values."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def interval(values: Sequence[float] | np.ndarray | pd.Series) -> Interval:
-    """Return the mean of a sample and its 95 % interval by Student's t."""
-    sample = np.asarray(values, dtype=float)
-    if len(sample) < 2:
-        return Interval(float(sample.mean()), float("nan"), float("nan"))
-    mean, half = sample.mean(), stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample)
-    return Interval(float(mean), float(mean - half), float(mean + half))
-
-
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Return p-values adjusted for their number, in their order.
-
-    Source: S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scand. J. Stat. 6
-    (1979).
-    """
-    p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p)
-    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    return np.minimum(adjusted, 1.0)[np.argsort(order)]
 
 
 # --- Differences, seed by seed -------------------------------------------------------------------
@@ -115,101 +75,62 @@ def permuted_minus_natural(table: pd.DataFrame, series: str) -> pd.DataFrame:
     return difference.rename("difference").reset_index()
 
 
-def levels(differences: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean difference of each level with its interval and its Holm-adjusted p-value.
-
-    Returns:
-        Columns ``block_size``, ``compression``, ``mean``, ``low``, ``high``, ``p`` and
-        ``decided`` (1 significantly above zero, -1 significantly below, 0 neither).
-    """
-    rows = []
-    for (block_size, compression), group in differences.groupby(["block_size", "compression"]):
-        p = stats.ttest_1samp(group["difference"], 0.0).pvalue if len(group) > 1 else np.nan
-        rows.append((block_size, compression, *interval(group["difference"]), p))
-    result = pd.DataFrame(
-        rows, columns=["block_size", "compression", "mean", "low", "high", "p"])
-    result["p"] = holm(result["p"].fillna(1.0))
-    result["decided"] = np.where(result["p"] < 0.05, np.sign(result["mean"]), 0).astype(int)
-    return result
-
-
 # --- The table -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A claim with its evidence; the estimate and its interval are in ``unit``."""
-
-    number: str
-    statement: str
-    series: str
-    estimate: float
-    low: float
-    high: float
-    unit: str
-    verdict: str
-    evidence: str
-
-
-def table_of_claims(table: pd.DataFrame) -> pd.DataFrame:
+def table_of_claims(table: pd.DataFrame, folder: Path = results.FOLDER) -> pd.DataFrame:
     """Return the claims that the results speak of, a row a claim and series.
 
     ``tuned`` gives the verdict, ``same`` is the reproduction with the dense hyper-parameters.
 
     Args:
-        table: rows of :func:`circtools.results.load`, of preset ``course``.
+        table: rows of :func:`circtools.results.load`.
+        folder: where the results are.
     """
+    mnist = of_mnist(table)
     claims: list[Claim | None] = []
     for series in ("tuned", "same"):
-        first = pruned_minus_circulant(table, series)
+        first = pruned_minus_circulant(mnist, series)
         claims += [
-            _over_levels("1", "MNIST: at equal compression of the first layer, block-circulant "
+            _mnist_levels("1", "MNIST: at equal compression of the first layer, block-circulant "
                          "has a lower test error than pruning", series, first),
-            _growth("1", "MNIST: that gap grows with compression", series, first),
+            _mnist_growth("1", "MNIST: that gap grows with compression", series, first),
         ]
         if series == "tuned":
-            claims.append(_over_levels(
+            claims.append(_mnist_levels(
                 "1", "MNIST: the same with both layers compressed", series,
-                pruned_minus_circulant(table, series, layers="all")))
+                pruned_minus_circulant(mnist, series, layers="all")))
         claims += [
-            _over_levels("4", "MNIST: block-circulant profits from the order of the pixels: "
+            _mnist_levels("4", "MNIST: block-circulant profits from the order of the pixels: "
                          "permuting them raises its test error", series,
-                         permuted_minus_natural(table, series)),
-            _over_levels("4", "MNIST: with permuted pixels, block-circulant still has a lower "
+                         permuted_minus_natural(mnist, series)),
+            _mnist_levels("4", "MNIST: with permuted pixels, block-circulant still has a lower "
                          "test error than pruning", series,
-                         pruned_minus_circulant(table, series, pixels="permuted")),
+                         pruned_minus_circulant(mnist, series, pixels="permuted")),
         ]
+    claims += translation_claims.claims(table, folder)
     return pd.DataFrame([asdict(claim) for claim in claims if claim is not None])
 
 
-def _over_levels(number: str, statement: str, series: str, differences: pd.DataFrame
-                 ) -> Claim | None:
+def _mnist_levels(number: str, statement: str, series: str, differences: pd.DataFrame
+                  ) -> Claim | None:
     if differences.empty:
         return None
-    each = levels(differences)
     mean = interval(differences.groupby("seed")["difference"].mean())
-    better, worse = int((each["decided"] > 0).sum()), int((each["decided"] < 0).sum())
-    verdict = "undecided"
-    if mean.high < 0 or worse:
-        verdict = "refuted"
-    elif mean.low > 0:
-        verdict = "confirmed"
-    evidence = (f"{len(each)} levels from {each['compression'].min():.3g}x to "
-                f"{each['compression'].max():.3g}x, {differences['seed'].nunique()} seeds: "
-                f"true at {better}, false at {worse}, open at {len(each) - better - worse}")
-    return Claim(number, statement, series, *mean, "percentage points of test error", verdict,
-                 evidence)
+    return over_levels(number, statement, series, levels(differences), mean,
+                       "percentage points of test error",
+                       f"{differences['seed'].nunique()} seeds")
 
 
-def _growth(number: str, statement: str, series: str, differences: pd.DataFrame) -> Claim | None:
+def _mnist_growth(number: str, statement: str, series: str, differences: pd.DataFrame
+                  ) -> Claim | None:
     if differences["block_size"].nunique() < 2:
         return None
     slopes = [np.polyfit(np.log2(group["compression"]), group["difference"], 1)[0]
               for _, group in differences.groupby("seed")]
     slope = interval(slopes)
-    verdict = "confirmed" if slope.low > 0 else "refuted" if slope.high < 0 else "undecided"
     return Claim(number, statement, series, *slope,
-                 "percentage points for each doubling of the compression", verdict,
+                 "percentage points for each doubling of the compression", above_zero(slope),
                  f"slope of a straight line in log2(compression), {len(slopes)} seeds")
 
 
@@ -248,7 +169,7 @@ def write_report(table: pd.DataFrame, readme: Path = README, check: bool = False
     pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
     if not pattern.search(text):
         raise ValueError(f"{readme} lacks the marks {BEGIN!r} and {END!r}")
-    block = f"{BEGIN}\n{markdown(table_of_claims(of_mnist(table)))}\n{END}"
+    block = f"{BEGIN}\n{markdown(table_of_claims(table))}\n{END}"
     fresh = pattern.sub(lambda _: block, text)
     if fresh != text and not check:
         temporary = readme.with_name(readme.name + ".tmp")

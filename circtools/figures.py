@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from torch import Tensor
 
-from circtools import claims, diagrams, style
+from circtools import claims, diagrams, style, verdicts
 from circtools.data import ROOT
 
 FOLDER = ROOT / "figures"
@@ -24,6 +24,15 @@ LOOK: dict[str, dict[str, str]] = {
     "unpruned": {"color": style.BLACK, "marker": "", "linestyle": ":",
                  "label": "control: same loop, nothing pruned"},
     "dense": {"color": style.BLACK, "marker": "D", "label": "dense"},
+    "pruned_all": {"color": style.ORANGE, "marker": "D", "linestyle": "--",
+                   "label": "pruned, output layer too"},
+    "random_pruned": {"color": "0.45", "marker": "x", "linestyle": ":",
+                      "label": "control: pruned at random"},
+    "projected": {"color": style.SKY, "marker": "^", "linestyle": "--",
+                  "label": "block-circulant, projected"},
+    "low_rank": {"color": style.GREEN, "marker": "v", "linestyle": "-.", "label": "low rank"},
+    "small_dense": {"color": style.PURPLE, "marker": "P", "linestyle": "-.",
+                    "label": "smaller dense"},
 }
 SERIES = {"same": "dense hyper-parameters kept", "tuned": "learning rate tuned for each"}
 
@@ -35,9 +44,11 @@ def select(table: pd.DataFrame, **values: object) -> pd.DataFrame:
     return table
 
 
-def curve(axes: Axes, rows: pd.DataFrame, by: str = "compression", **look: object) -> None:
-    """Draw the mean test error (in %) over seeds against ``by``, with its 95 % band."""
-    grouped = rows.groupby(by)["test_error"].apply(lambda e: claims.interval(claims.PERCENT * e))
+def curve(axes: Axes, rows: pd.DataFrame, by: str = "compression", metric: str = "test_error",
+          **look: object) -> None:
+    """Draw the mean of a metric over seeds against ``by``, with its 95 % band; errors in %."""
+    scale = claims.PERCENT if metric == "test_error" else 1.0
+    grouped = rows.groupby(by)[metric].apply(lambda values: verdicts.interval(scale * values))
     points = pd.DataFrame(grouped.tolist(), index=grouped.index).sort_index()
     line, = axes.plot(points.index, points["mean"], **look)
     axes.fill_between(points.index, points["low"], points["high"], color=line.get_color(),
@@ -78,7 +89,7 @@ def mnist_benchmark(table: pd.DataFrame) -> Figure:
 
 def _benchmark_panel(axes: Axes, table: pd.DataFrame, series: str) -> None:
     rows = select(table, task="mnist", series=series, layers="first", pixels="natural")
-    dense = claims.interval(claims.PERCENT * select(rows, method="dense")["test_error"])
+    dense = verdicts.interval(claims.PERCENT * select(rows, method="dense")["test_error"])
     axes.axhspan(dense.low, dense.high, color=style.BLACK, alpha=0.15, linewidth=0)
     axes.axhline(dense.mean, color=style.BLACK, linestyle="--", linewidth=1.5,
                  label="dense, uncompressed")
@@ -97,7 +108,8 @@ def mnist_gap(table: pd.DataFrame) -> Figure:
         looks = {"same": {"color": style.SKY, "marker": "^", "linestyle": ":"},
                  "tuned": {"color": style.BLUE, "marker": "o", "linestyle": "-"}}
         for series, look in looks.items():
-            gaps(axes, claims.pruned_minus_circulant(table, series), label=SERIES[series], **look)
+            each = verdicts.levels(claims.pruned_minus_circulant(table, series))
+            gaps(axes, each, label=SERIES[series], **look)
         axes.set_ylabel("error of pruned minus block-circulant\n(percentage points)")
         axes.set_title("Above zero, block-circulant is better")
         compression_axis(axes)
@@ -105,9 +117,15 @@ def mnist_gap(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def gaps(axes: Axes, differences: pd.DataFrame, label: str, **look: object) -> None:
-    """Draw the mean difference at each level with its 95 % interval; filled where decided."""
-    each = claims.levels(differences)
+def gaps(axes: Axes, each: pd.DataFrame, label: str, **look: object) -> None:
+    """Draw the mean difference at each level with its 95 % interval; filled where decided.
+
+    Args:
+        axes: where to.
+        each: the levels, as :func:`circtools.verdicts.levels` returns them.
+        label: for the legend.
+        look: colour, marker and line.
+    """
     axes.axhline(0, color=style.BLACK, linewidth=1)
     axes.errorbar(each["compression"], each["mean"],
                   yerr=[each["mean"] - each["low"], each["high"] - each["mean"]],

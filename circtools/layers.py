@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from circtools import cost
 from circtools.circulant import block_circulant, check_block_size, nearest_circulant
 
 HALF = (torch.float16, torch.bfloat16)  # torch.fft has no transforms of these on a CPU
@@ -119,11 +120,30 @@ ALGORITHMS = {
 }
 
 
-def choose_algorithm(block_size: int) -> str:
-    """Return the algorithm that ``auto`` uses; ``benchmarks/layer_speed.py`` measures them all."""
+class Plan(NamedTuple):
+    """What a layer will do for one size of input, and the estimates that it goes by."""
+
+    algorithm: str
+    seconds: dict[str, float]  # of each algorithm, by the cost model
+
+
+@lru_cache(maxsize=4096)
+def choose_algorithm(out_blocks: int, in_blocks: int, block_size: int, tokens: int,
+                     training: bool) -> Plan:
+    """Return the algorithm that ``auto`` uses, the fastest by :mod:`circtools.cost`.
+
+    Args:
+        out_blocks: rows of blocks of the matrix.
+        in_blocks: columns of blocks of the matrix.
+        block_size: b.
+        tokens: rows of the input.
+        training: whether gradients are computed, and so the weights prepared anew.
+    """
+    shape = (out_blocks, in_blocks, block_size)
+    estimates = {name: cost.seconds(name, *shape, tokens, training) for name in ALGORITHMS}
     if block_size == 1:
-        return "dense"
-    return "dft" if block_size <= 64 else "fft"
+        return Plan("dense", estimates)
+    return Plan(min(estimates, key=lambda name: estimates[name]), estimates)
 
 
 class BlockCirculantLinear(nn.Module):
@@ -139,7 +159,8 @@ class BlockCirculantLinear(nn.Module):
         block_size: b; 1 is an unstructured matrix, larger blocks store b times fewer weights.
         bias: learn an additive bias of shape ``(out_features,)``.
         device, dtype: as for ``torch.nn.Linear``.
-        algorithm: ``"dense"``, ``"fft"``, ``"dft"``, or ``"auto"``, which picks by block size.
+        algorithm: ``"dense"``, ``"fft"``, ``"dft"``, or ``"auto"``, which picks the fastest for
+            each input; :meth:`plan` tells which.
 
     In evaluation mode without gradients the weight's spectrum is computed once and kept until the
     weight changes (by an optimizer, loading, moving or an edit in place). An edit through
@@ -186,8 +207,9 @@ class BlockCirculantLinear(nn.Module):
             self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype))
         else:
             self.register_parameter("bias", None)
-        # What the algorithm prepared from the weight, and the weight's state that it belongs to.
-        self._prepared: tuple[tuple[object, ...], Tensor] | None = None
+        # What each algorithm prepared from the weight, and the state that the weight had then.
+        self._prepared: dict[str, Tensor] = {}
+        self._prepared_from: tuple[object, ...] | None = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -246,34 +268,65 @@ class BlockCirculantLinear(nn.Module):
             x, weight = x.to(dtype), weight.to(dtype)
             bias = None if bias is None else bias.to(dtype)
         p, q, b = weight.shape
-        name = choose_algorithm(b) if self.algorithm == "auto" else self.algorithm
-        tokens = x.shape[:-1].numel()  # not -1, which an empty batch would leave undetermined
+        tokens = math.prod(x.shape[:-1])  # not -1, which an empty batch would leave undetermined
+        name = self._algorithm(tokens)
         blocks = F.pad(x, (0, q * b - self.in_features)).reshape(tokens, q, b)  # (tokens, q, b)
         y = ALGORITHMS[name].apply(blocks, self._prepare(name, weight))  # (tokens, p, b)
         y = y.reshape(*x.shape[:-1], p * b)[..., : self.out_features]  # (..., out_features)
         return y if bias is None else y + bias
 
+    def plan(self, tokens: int, training: bool | None = None) -> Plan:
+        """Return the algorithm that an input of this many rows will take, with the estimates.
+
+        Args:
+            tokens: rows of the input, all its dimensions but the last together.
+            training: whether gradients are computed; None for the layer's mode.
+
+        Raises:
+            ValueError: if ``tokens`` is not positive.
+        """
+        if tokens < 1:
+            raise ValueError(f"tokens must be 1 or more, got {tokens}")
+        p, q, b = self.weight.shape
+        found = choose_algorithm(p, q, b, tokens, self.training if training is None else training)
+        return found if self.algorithm == "auto" else Plan(self.algorithm, found.seconds)
+
+    def _algorithm(self, tokens: int) -> str:
+        if self.algorithm != "auto":
+            return self.algorithm
+        p, q, b = self.weight.shape
+        if torch.compiler.is_exporting():  # ONNX has products, and no transform for every size
+            return "dft"
+        if torch.compiler.is_compiling():  # one graph must serve any number of tokens
+            return "dft" if b <= 64 else "fft"
+        return choose_algorithm(p, q, b, tokens, self._gradients()).algorithm
+
+    def _gradients(self) -> bool:
+        return self.training or torch.is_grad_enabled()
+
     def _prepare(self, name: str, weight: Tensor) -> Tensor:
         """Prepare the weight; in evaluation mode without gradients, only if it has changed."""
         prepare = ALGORITHMS[name].prepare
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if self._gradients() or torch.compiler.is_compiling():
             return prepare(weight)
         stored = self.weight
         if stored.is_inference():  # has no count of its changes
             return prepare(weight)
-        state = (name, weight.dtype, stored.device, stored.data_ptr(), stored._version)
-        if self._prepared is None or self._prepared[0] != state:
-            self._prepared = (state, prepare(weight))
-        return self._prepared[1]
+        state = (weight.dtype, stored.device, stored.data_ptr(), stored._version)
+        if self._prepared_from != state:
+            self._prepared, self._prepared_from = {}, state
+        if name not in self._prepared:
+            self._prepared[name] = prepare(weight)
+        return self._prepared[name]
 
     def train(self, mode: bool = True) -> "BlockCirculantLinear":
         """Set training or evaluation mode; forgets what was prepared from the weight."""
-        self._prepared = None
+        self._prepared = {}
         return super().train(mode)
 
     def __getstate__(self) -> dict[str, object]:
         """Return what a copy or a pickle holds: everything but what can be prepared again."""
-        return {**super().__getstate__(), "_prepared": None}
+        return {**super().__getstate__(), "_prepared": {}}
 
     def extra_repr(self) -> str:
         return (

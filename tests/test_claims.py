@@ -1,11 +1,14 @@
 """The statistics and the verdicts, on tables whose answer is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from circtools import claims
+from circtools import captions, claims, results, translation, translation_claims, verdicts
+from circtools.multi30k_runs import ROUNDS_AT
 
 
 def rows(method: str, errors: dict[tuple[float, int], float], series: str = "tuned",
@@ -17,43 +20,47 @@ def rows(method: str, errors: dict[tuple[float, int], float], series: str = "tun
             for (compression, seed), error in errors.items()]
 
 
+def table(rows: list[dict[str, object]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(results.COLUMNS))
+
+
 def benchmark(gap: dict[float, float], noise: float = 1e-4) -> pd.DataFrame:
     """Block-circulant at 2 % throughout, pruning worse by ``gap`` percentage points."""
     spread = dict(enumerate((-1.0, -0.5, 0.0, 0.5, 1.0)))
     circulant = {(c, seed): 0.02 for c in gap for seed in spread}
     pruned = {(c, seed): 0.02 + gap[c] / 100 + noise * s * c**0.5
               for c in gap for seed, s in spread.items()}
-    return pd.DataFrame(rows("block_circulant", circulant) + rows("pruned", pruned))
+    return table(rows("block_circulant", circulant) + rows("pruned", pruned))
 
 
 def test_interval_is_the_t_interval() -> None:
     values = [1.0, 2.0, 4.0]
     half = stats.t.ppf(0.975, 2) * np.std(values, ddof=1) / np.sqrt(3)
     mean = np.mean(values)
-    assert claims.interval(values) == pytest.approx((mean, mean - half, mean + half))
-    assert np.isnan(claims.interval([1.0]).low)
+    assert verdicts.interval(values) == pytest.approx((mean, mean - half, mean + half))
+    assert np.isnan(verdicts.interval([1.0]).low)
 
 
 def test_holm_against_a_worked_example() -> None:
     # Sorted 0.01, 0.02, 0.03, 0.04: times 4, 3, 2, 1, never falling.
-    assert claims.holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    assert claims.holm([0.9, 0.8]).max() == 1.0
+    assert verdicts.holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert verdicts.holm([0.9, 0.8]).max() == 1.0
 
 
 def test_difference_is_interpolated_in_the_logarithm_for_each_seed() -> None:
-    table = pd.DataFrame(
+    frame = table(
         rows("block_circulant", {(4.0, 0): 0.020, (4.0, 1): 0.025})
         + rows("pruned", {(2.0, 0): 0.02, (8.0, 0): 0.04, (2.0, 1): 0.03, (8.0, 1): 0.03}))
-    difference = claims.pruned_minus_circulant(table, "tuned").set_index("seed")["difference"]
+    difference = claims.pruned_minus_circulant(frame, "tuned").set_index("seed")["difference"]
     assert difference[0] == pytest.approx(1.0)  # halfway between 2x and 8x is 3 %
     assert difference[1] == pytest.approx(0.5)
 
 
 def test_levels_out_of_reach_of_the_pruned_network_are_left_out() -> None:
-    table = pd.DataFrame(
+    frame = table(
         rows("block_circulant", {(4.0, 0): 0.02, (99.0, 0): 0.02})
         + rows("pruned", {(2.0, 0): 0.02, (8.0, 0): 0.04}))
-    assert claims.pruned_minus_circulant(table, "tuned")["block_size"].tolist() == [4]
+    assert claims.pruned_minus_circulant(frame, "tuned")["block_size"].tolist() == [4]
 
 
 @pytest.mark.parametrize(("gap", "verdict", "growth"), [
@@ -62,35 +69,35 @@ def test_levels_out_of_reach_of_the_pruned_network_are_left_out() -> None:
     ({2.0: -0.5, 8.0: 1.0, 32.0: 2.0}, "refuted", "confirmed"),  # one level is surely against
 ])
 def test_verdicts(gap: dict[float, float], verdict: str, growth: str) -> None:
-    table = claims.table_of_claims(benchmark(gap)).set_index("statement")["verdict"]
-    assert table.filter(like="lower test error than pruning").iloc[0] == verdict
-    assert table.filter(like="gap grows").iloc[0] == growth
+    found = claims.table_of_claims(benchmark(gap)).set_index("statement")["verdict"]
+    assert found.filter(like="lower test error than pruning").iloc[0] == verdict
+    assert found.filter(like="gap grows").iloc[0] == growth
 
 
 def test_a_gap_within_the_noise_is_undecided() -> None:
-    table = claims.table_of_claims(benchmark({2.0: 0.05, 8.0: 0.05, 32.0: 0.05}, noise=5e-3))
-    assert set(table["verdict"]) == {"undecided"}
+    found = claims.table_of_claims(benchmark({2.0: 0.05, 8.0: 0.05, 32.0: 0.05}, noise=5e-3))
+    assert set(found["verdict"]) == {"undecided"}
 
 
 def test_permutation_is_paired_by_seed() -> None:
-    table = pd.DataFrame(
+    frame = table(
         rows("block_circulant", {(8.0, 0): 0.02, (8.0, 1): 0.03})
         + rows("block_circulant", {(8.0, 0): 0.021, (8.0, 1): 0.031}, pixels="permuted"))
-    difference = claims.permuted_minus_natural(table, "tuned")["difference"]
+    difference = claims.permuted_minus_natural(frame, "tuned")["difference"]
     assert difference.tolist() == pytest.approx([0.1, 0.1])
 
 
 def test_report_replaces_only_what_is_between_the_marks(tmp_path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{claims.BEGIN}\nold\n{claims.END}\nafter\n", encoding="utf-8")
-    table = benchmark({2.0: 0.5, 8.0: 1.0})
-    assert not claims.write_report(table, readme, check=True)
+    frame = benchmark({2.0: 0.5, 8.0: 1.0})
+    assert not claims.write_report(frame, readme, check=True)
     assert "old" in readme.read_text(encoding="utf-8")
-    claims.write_report(table, readme)
+    claims.write_report(frame, readme)
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("after\n")
     assert "confirmed" in text and "old" not in text
-    assert claims.write_report(table, readme, check=True)
+    assert claims.write_report(frame, readme, check=True)
 
 
 def test_report_names_missing_marks(tmp_path) -> None:
@@ -98,3 +105,68 @@ def test_report_names_missing_marks(tmp_path) -> None:
     readme.write_text("nothing here\n", encoding="utf-8")
     with pytest.raises(ValueError, match="lacks the marks"):
         claims.write_report(benchmark({2.0: 0.5, 8.0: 1.0}), readme)
+
+
+# --- Translation ---------------------------------------------------------------------------------
+
+
+def bleu_row(method: str, bleu: float, seed: int = 0, block_size: int = 1, number: int = 0
+             ) -> dict[str, object]:
+    return {"task": "multi30k", "preset": "small", "series": "tuned", "method": method,
+            "block_size": block_size, "round": number, "compression": float(block_size),
+            "seed": seed, "test_bleu": bleu, "run": f"{method}{block_size}"}
+
+
+def sweep(gap: float, seeds: int, spread: float = 0.2) -> pd.DataFrame:
+    """Pruning better than block-circulant by ``gap`` BLEU at every level, give or take."""
+    rng = np.random.default_rng(0)
+    return table([row for seed in range(seeds) for b, number in ROUNDS_AT.items()
+                         for row in (bleu_row("block_circulant", 30.0, seed, b),
+                                     bleu_row("pruned", 30 + gap + spread * rng.normal(), seed,
+                                              number=number))])
+
+
+@pytest.mark.parametrize(("gap", "wins", "by_eight"), [
+    (8.0, "confirmed", "confirmed"), (1.0, "confirmed", "refuted"), (-1.0, "refuted", "refuted"),
+    (0.0, "undecided", "refuted")])
+def test_claim_2_over_seeds(gap: float, wins: str, by_eight: str) -> None:
+    found = claims.table_of_claims(sweep(gap, seeds=4))
+    assert found["verdict"].tolist() == [wins, by_eight]
+    assert found["estimate"].to_numpy() == pytest.approx(gap, abs=0.2)
+    assert "4 seeds" in found["evidence"].iloc[0]
+
+
+def test_claim_2_over_sentences_for_a_single_seed(tmp_path: Path) -> None:
+    references = [english for _, english in captions.pairs(200, seed=3)]
+    half = [text if i % 2 else "no idea" for i, text in enumerate(references)]
+    frame = sweep(1.0, seeds=1)
+    for row in frame.itertuples():
+        texts = references if row.method == "pruned" else half
+        results.write_counts(translation.sentence_counts(texts, references),
+                             tmp_path / f"{row.run}.json", row.round)
+    wins, size = claims.table_of_claims(frame, tmp_path).itertuples()
+    assert wins.verdict == "confirmed" and "test sentences" in wins.evidence
+    assert wins.low > 20, "half of the sentences are missing"
+    assert size.verdict == "refuted"
+    pairs = translation_claims.pairs_at_equal_compression(frame)
+    same = pairs.assign(second=pairs["first"])
+    each, mean, _ = translation_claims.compare(same.assign(difference=0.0), tmp_path)
+    assert (each["decided"] == 0).all() and tuple(mean) == (0, 0, 0)
+
+
+def test_claim_3_against_the_dense_network_and_against_the_control() -> None:
+    noise = [0.0, 0.3, -0.3, 0.1]
+    frame = table(
+        [bleu_row("dense", 35.0, seed) for seed in range(4)]
+        + [bleu_row("pruned", 36.0 + noise[seed], seed, number=1) for seed in range(4)]
+        + [bleu_row("unpruned", 35.9 - noise[seed], seed, number=1) for seed in range(4)])
+    dense, control = claims.table_of_claims(frame).itertuples()
+    assert dense.verdict == "confirmed" and dense.estimate == pytest.approx(1.025)
+    assert control.verdict == "undecided" and "seeds" in control.evidence
+
+
+def test_how_many_seeds_would_decide() -> None:
+    assert verdicts.seeds_to_decide([1.0]) is None
+    assert verdicts.seeds_to_decide([1.0, 1.1, 0.9]) == 2
+    few = verdicts.seeds_to_decide([0.5, -0.4, 0.3])
+    assert few is not None and 20 < few < 60

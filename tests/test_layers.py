@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from circtools import BlockCirculantLinear
+from circtools import BlockCirculantLinear, cost
 from circtools.circulant import circulant
-from circtools.layers import ALGORITHMS, dft_bases
+from circtools.layers import ALGORITHMS, choose_algorithm, dft_bases
 
 NAMES = ("auto", *ALGORITHMS)
 SHAPES = st.tuples(st.integers(1, 24), st.integers(1, 24)).flatmap(
@@ -165,7 +165,8 @@ def test_the_spectrum_is_kept_in_evaluation_and_dropped_when_the_weight_changes(
     def check() -> Tensor:
         with torch.no_grad():
             close(layer(x), x @ layer.dense_weight().T + layer.bias, 1e-5)
-            return layer._prepared[1]
+            [prepared] = layer._prepared.values()
+            return prepared
 
     first = check()
     assert check() is first, "kept"
@@ -181,18 +182,18 @@ def test_the_spectrum_is_kept_in_evaluation_and_dropped_when_the_weight_changes(
     optimizer.step()
     last = check()
     layer.weight.data.mul_(3)  # torch does not count this one
-    assert layer.eval()._prepared is None
+    assert layer.eval()._prepared == {}
     assert check() is not last
     layer.double()
     x = x.double()
     check()
-    assert layer.train()._prepared is None
+    assert layer.train()._prepared == {}
     with torch.no_grad():
         layer(x)
-    assert layer._prepared is None, "nothing is kept in training mode"
+    assert layer._prepared == {}, "nothing is kept in training mode"
     layer.eval()
     check()
-    assert copy.deepcopy(layer)._prepared is None
+    assert copy.deepcopy(layer)._prepared == {}
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
         assert layer.float()(x.float()).dtype == torch.bfloat16
     x = x.float()
@@ -253,3 +254,49 @@ def test_other_bad_arguments_are_named() -> None:
     with pytest.raises(TypeError, match=r"takes a torch.nn.Linear, got Conv2d"):
         BlockCirculantLinear.from_linear(nn.Conv2d(1, 1, 1), 2)
 
+
+def test_the_plan_can_be_asked_for_and_is_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = BlockCirculantLinear(64, 64, 8).eval()
+    cheap = dict.fromkeys(ALGORITHMS, cost.Work(1.0, 0.0, 0.0, 0.0))
+    for name in ALGORITHMS:
+        monkeypatch.setattr(cost, "SECONDS", cheap | {name: cost.Work(0.0, 0.0, 0.0, 0.0)})
+        choose_algorithm.cache_clear()
+        assert layer.plan(5).algorithm == name and set(layer.plan(5).seconds) == set(ALGORITHMS)
+        with torch.no_grad():
+            layer(torch.randn(5, 64))
+        assert list(layer._prepared) == [name]
+        layer.eval()
+    choose_algorithm.cache_clear()
+    assert BlockCirculantLinear(64, 64, 8, algorithm="fft").plan(5).algorithm == "fft"
+    assert BlockCirculantLinear(8, 8, 1).plan(5).algorithm == "dense"
+    with pytest.raises(ValueError, match="got 0"):
+        layer.plan(0)
+
+
+def test_the_cost_model_counts_what_there_is_to_do() -> None:
+    dense = cost.work("dense", 4, 8, 16, tokens=100, training=False)
+    assert dense.products == 2 * 100 * (4 * 16) * (8 * 16)
+    dft = cost.work("dft", 4, 8, 16, tokens=100, training=False)
+    assert dft.products / dense.products == pytest.approx((2 + 3 * 7) / 16**2)
+    for name in ALGORITHMS:
+        once, twice = (cost.seconds(name, 4, 8, 16, t, training=True) for t in (1000, 2000))
+        assert 1 < twice / once <= 2 and once > cost.seconds(name, 4, 8, 16, 1000, training=False)
+    with pytest.raises(KeyError):
+        cost.work("magic", 1, 1, 2, 1, training=False)
+
+
+@pytest.mark.parametrize("block_size", [1, 4, 5, 32])
+def test_an_exported_layer_runs_in_onnxruntime(block_size: int, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    model = nn.Sequential(BlockCirculantLinear(32, 20, block_size), nn.ReLU(),
+                          BlockCirculantLinear(20, 7, min(block_size, 20))).eval()
+    path = tmp_path / "model.onnx"
+    torch.onnx.export(model, (torch.randn(3, 32),), path, input_names=["x"], verbose=False,
+                      dynamic_shapes=({0: torch.export.Dim("tokens", min=1)},), dynamo=True)
+    session = onnxruntime.InferenceSession(path)
+    for tokens in (1, 6):
+        x = torch.randn(tokens, 32)
+        [y] = session.run(None, {"x": x.numpy()})
+        with torch.no_grad():
+            close(torch.from_numpy(y), model(x), 1e-5)

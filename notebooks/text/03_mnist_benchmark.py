@@ -25,7 +25,7 @@ import torch
 from IPython.display import Markdown
 
 from circtools import (claims, compress, compression_ratio, figures, mnist, nearest_circulant,
-                       results, style)
+                       results, style, verdicts)
 from exercises import check, hint, solution
 
 style.use()
@@ -165,7 +165,7 @@ sharing = course[course["method"].isin(["dense", "block_circulant"])]
 natural = figures.select(sharing, layers="first", pixels="natural")
 summary = (natural[natural["series"] != "search"]
            .groupby(["series", "block_size"])["test_error"]
-           .apply(lambda e: "{:.2f} % ({:.2f} to {:.2f})".format(*claims.interval(100 * e)))
+           .apply(lambda e: "{:.2f} % ({:.2f} to {:.2f})".format(*verdicts.interval(100 * e)))
            .unstack("series"))
 print("FULL-SCALE: test error, mean of 5 seeds (95 % interval); block size 1 is the dense network")
 summary
@@ -265,7 +265,7 @@ figures.images([digits.train_x[0], digits.train_x[1], digits.permuted().train_x[
 figures.mnist_permuted(course);
 
 # %%
-levels = claims.levels(claims.permuted_minus_natural(course, "tuned"))
+levels = verdicts.levels(claims.permuted_minus_natural(course, "tuned"))
 print("FULL-SCALE, tuned: what the permutation adds to the test error, in percentage points")
 levels[["block_size", "mean", "low", "high", "p", "decided"]].round(3)
 

@@ -26,6 +26,7 @@ from IPython.display import Markdown
 
 from circtools import (claims, compression, compression_ratio, diagrams, figures, mnist, prune,
                        results, style)
+from circtools.verdicts import interval
 from exercises import check, hint, solution
 
 style.use()
@@ -118,7 +119,7 @@ figure, axes = plt.subplots(figsize=(10, 5.5))
 for method in ("pruned", "unpruned"):
     rows = figures.select(course, method=method, series="tuned", layers="first")
     figures.curve(axes, rows, by="round", **figures.LOOK[method])
-dense = claims.interval(100 * figures.select(course, method="dense", series="tuned")["test_error"])
+dense = interval(100 * figures.select(course, method="dense", series="tuned")["test_error"])
 axes.axhline(dense.mean, color="black", linestyle="--", linewidth=1.5, label="dense, 10 epochs")
 figures.error_axis(axes)
 axes.set_xlabel("round (2 epochs each)")
@@ -129,7 +130,7 @@ axes.legend();
 both = course[course["method"].isin(["pruned", "unpruned"])]
 both = figures.select(both, series="tuned", layers="first")
 wide = both.pivot_table(index=["round", "seed"], columns="method", values="test_error") * 100
-gain = (wide["pruned"] - wide["unpruned"]).groupby("round").apply(claims.interval)
+gain = (wide["pruned"] - wide["unpruned"]).groupby("round").apply(interval)
 gain = pd.DataFrame(gain.tolist(), index=gain.index).loc[[1, 3, 6, 9, 12, 15, 20, 25, 29]]
 print("FULL-SCALE: error of pruned minus control, percentage points, paired by seed")
 gain.round(3)
@@ -209,7 +210,7 @@ tuned = claims.pruned_minus_circulant(course, "tuned")
 print("FULL-SCALE, tuned: pruned minus block-circulant, percentage points (95 % interval)")
 for low, high in ((2, 28), (49, 392), (784, 784)):
     group = tuned[tuned["block_size"].between(low, high)].groupby("seed")["difference"].mean()
-    print("{:3}x to {:3}x: {:+.2f} ({:+.2f} to {:+.2f})".format(low, high, *claims.interval(group)))
+    print("{:3}x to {:3}x: {:+.2f} ({:+.2f} to {:+.2f})".format(low, high, *interval(group)))
 
 # %% [markdown]
 # ## What is left at the end

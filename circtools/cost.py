@@ -1,0 +1,71 @@
+"""Which algorithm is fastest for a layer: a small cost model with measured constants.
+
+The time of an algorithm is taken as a sum: so much for being called, so much for each operation of
+its matrix products and of its transforms, so much for each byte of its intermediate results. What
+there is to do, :func:`work` counts; what it costs, ``python benchmarks/layer.py --calibrate``
+measures. The constants below are those of two cores of a server's CPU in float32. They need not be
+right for another machine to choose well there: only their ratios matter, and between two
+algorithms of nearly equal speed a wrong choice costs little.
+"""
+
+import math
+from typing import NamedTuple
+
+
+class Work(NamedTuple):
+    """What an algorithm does for one input (or, of a constant, the seconds that each costs)."""
+
+    calls: float
+    products: float  # floating-point operations
+    transforms: float  # floating-point operations
+    moved: float  # bytes written and read again between the steps
+
+
+# Seconds for a call, an operation, a byte.
+SECONDS = {
+    "dense": Work(4.0e-6, 5.0e-12, 0.0, 2.0e-10),
+    "fft": Work(3.0e-5, 2.0e-11, 3.0e-10, 1.0e-10),
+    "dft": Work(1.0e-5, 6.0e-12, 1.0e-11, 2.0e-10),
+}
+
+
+def work(algorithm: str, out_blocks: int, in_blocks: int, block_size: int, tokens: int,
+         training: bool) -> Work:
+    """Return what one pass takes: forward with prepared weights, or forward and backward.
+
+    Args:
+        algorithm: ``"dense"``, ``"fft"`` or ``"dft"``.
+        out_blocks: rows of blocks of the matrix.
+        in_blocks: columns of blocks of the matrix.
+        block_size: b.
+        tokens: rows of the input.
+        training: whether the weights are prepared anew and gradients computed.
+
+    Raises:
+        KeyError: if the algorithm is unknown.
+    """
+    p, q, b = out_blocks, in_blocks, block_size
+    # Numbers to transform, in vectors of length b: inputs and outputs; in training their
+    # gradients too, and the weights and theirs.
+    vectors = tokens * (p + q) * (2 if training else 1) + (2 * p * q if training else 0)
+    passes = 3 if training else 1  # backward has two products for the one of forward
+    if algorithm == "dense":
+        moved = 4 * b * b * p * q * (4 if training else 1)  # the matrix, made and read
+        return Work(passes, passes * 2 * tokens * p * q * b * b, 0, moved)
+    if algorithm == "fft":
+        frequencies = b // 2 + 1
+        return Work(passes, passes * 8 * tokens * p * q * frequencies,
+                    vectors * 2.5 * b * math.log2(b), 8 * frequencies * vectors)
+    if algorithm == "dft":
+        real = 2 - b % 2  # frequencies with one product; the others have three
+        products = real + 3 * (b - real) // 2
+        return Work(passes, passes * 2 * tokens * p * q * products,
+                    vectors * 2 * products * b, 4 * products * vectors)
+    raise KeyError(algorithm)
+
+
+def seconds(algorithm: str, out_blocks: int, in_blocks: int, block_size: int, tokens: int,
+            training: bool) -> float:
+    """Return the estimated time; the arguments are those of :func:`work`."""
+    done = work(algorithm, out_blocks, in_blocks, block_size, tokens, training)
+    return sum(n * each for n, each in zip(done, SECONDS[algorithm], strict=True))

@@ -1,0 +1,180 @@
+"""The poster's claims about translation, from the results of Multi30k."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from circtools import results, translation
+from circtools.multi30k_runs import ROUNDS_AT
+from circtools.verdicts import (
+    Claim,
+    Interval,
+    above_zero,
+    holm,
+    interval,
+    levels,
+    over_levels,
+    seeds_to_decide,
+)
+
+POSTERS_GAP = 8.0  # BLEU by which pruning is said to win, on average
+CLOSE = 2.0  # how near a gap must be to it, with its whole interval, to confirm that number
+RESAMPLES = 2000
+
+
+def main_preset(table: pd.DataFrame) -> str | None:
+    """Return the largest preset of Multi30k with both methods' results, or None."""
+    rows = table[(table["task"] == "multi30k") & (table["series"] == "tuned")]
+    for preset in ("poster", "course", "small"):
+        if {"pruned", "block_circulant"} <= set(rows.loc[rows["preset"] == preset, "method"]):
+            return preset
+    return None
+
+
+def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned") -> pd.DataFrame:
+    """Return the pruned and the block-circulant network of each level and seed.
+
+    Rounds 3, 6, 9, 12, 15 stand against b = 2, 4, 8, 16, 32; pruned networks have no series
+    ``same``, because the dense hyper-parameters are none of fine-tuning.
+
+    Args:
+        table: rows of :func:`circtools.results.load`, of one preset.
+        series: of the block-circulant networks.
+
+    Returns:
+        Columns ``block_size``, ``compression`` (of the block-circulant network), ``seed``,
+        ``difference`` (BLEU of pruned minus block-circulant), ``first`` and ``second`` (run and
+        round of the two).
+    """
+    pruned = table[(table["method"] == "pruned") & (table["series"] == "tuned")]
+    circulant = table[(table["method"] == "block_circulant") & (table["series"] == series)]
+    rows = []
+    for run in circulant[circulant["block_size"].isin(list(ROUNDS_AT))].itertuples():
+        matching = pruned[(pruned["seed"] == run.seed)
+                          & (pruned["round"] == ROUNDS_AT[run.block_size])]
+        rows += [(run.block_size, run.compression, run.seed, other.test_bleu - run.test_bleu,
+                  (other.run, other.round), (run.run, 0)) for other in matching.itertuples()]
+    return _pairs(rows)
+
+
+def slightly_pruned_pairs(table: pd.DataFrame, against: str) -> pd.DataFrame:
+    """Return the network pruned for one round, and what it is compared with, of each seed.
+
+    Args:
+        table: rows of :func:`circtools.results.load`, of one preset.
+        against: ``"dense"``, or ``"unpruned"`` for the same loop that prunes nothing.
+
+    Returns:
+        As :func:`pairs_at_equal_compression`.
+    """
+    tuned = table[(table["series"] == "tuned")]
+    pruned = tuned[(tuned["method"] == "pruned") & (tuned["round"] == 1)]
+    other = tuned[(tuned["method"] == against) & (tuned["round"] == (against == "unpruned"))]
+    merged = pruned.merge(other, on="seed", suffixes=("", "_other"))
+    return _pairs([(1, row.compression, row.seed, row.test_bleu - row.test_bleu_other,
+                    (row.run, 1), (row.run_other, row.round_other))
+                   for row in merged.itertuples()])
+
+
+def _pairs(rows: list[tuple[object, ...]]) -> pd.DataFrame:
+    columns = ["block_size", "compression", "seed", "difference", "first", "second"]
+    return pd.DataFrame(rows, columns=columns).sort_values(["block_size", "seed"])
+
+
+def compare(pairs: pd.DataFrame, folder: Path = results.FOLDER
+            ) -> tuple[pd.DataFrame, Interval, str]:
+    """Return the difference at each level, the mean over the levels, and what was sampled.
+
+    Over seeds where there are several, else over test sentences (the paired bootstrap).
+
+    Args:
+        pairs: of :func:`pairs_at_equal_compression` or :func:`slightly_pruned_pairs`.
+        folder: where the results are.
+    """
+    seeds = pairs["seed"].nunique()
+    if seeds > 1:
+        by_seed = pairs.groupby("seed")["difference"].mean()
+        return levels(pairs), interval(by_seed), f"{seeds} seeds"
+    drawn = np.stack([_resampled(*first, folder) - _resampled(*second, folder)
+                      for first, second in zip(pairs["first"], pairs["second"], strict=True)])
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
+    each = pairs[["block_size", "compression"]].assign(
+        mean=pairs["difference"], low=low, high=high,
+        p=holm([_p_value(draws) for draws in drawn]))
+    each["decided"] = np.where(each["p"] < 0.05, np.sign(each["mean"]), 0).astype(int)
+    low, high = np.quantile(drawn.mean(0), [0.025, 0.975])
+    mean = Interval(float(pairs["difference"].mean()), float(low), float(high))
+    return each.reset_index(drop=True), mean, "1 seed, bootstrap over test sentences"
+
+
+def _resampled(run: str, number: int, folder: Path) -> np.ndarray:
+    """Return the BLEU of a run on resamples of the test sentences, the same for every run."""
+    counts = results.counts(run, number, folder)  # (sentences, 10)
+    n = len(counts)
+    times = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
+    return translation.bleu_of_counts(times @ counts)  # (resamples,)
+
+
+def _p_value(draws: np.ndarray) -> float:
+    """Return the two-sided p-value of no difference, never zero."""
+    smaller = min((draws <= 0).sum(), (draws >= 0).sum())
+    return min(1.0, 2 * float(smaller + 1) / (len(draws) + 1))
+
+
+def claims(table: pd.DataFrame, folder: Path = results.FOLDER) -> list[Claim]:
+    """Return the verdicts on claims 2 and 3, as far as there are results.
+
+    Args:
+        table: rows of :func:`circtools.results.load`.
+        folder: where the results are.
+    """
+    preset = main_preset(table)
+    found: list[Claim] = []
+    if preset is not None:
+        rows = table[(table["task"] == "multi30k") & (table["preset"] == preset)]
+        for series in ("tuned", "same"):
+            found += _claim_2(pairs_at_equal_compression(rows, series), series, preset, folder)
+    # Claim 3 is decided where there are most seeds.
+    multi30k = table[(table["task"] == "multi30k") & (table["series"] == "tuned")]
+    candidates = {name: multi30k[multi30k["preset"] == name]
+                  for name in ("poster", "course", "small")}
+    most = max(candidates, key=lambda n: len(slightly_pruned_pairs(candidates[n], "dense")))
+    for against in ("dense", "unpruned"):
+        pairs = slightly_pruned_pairs(candidates[most], against)
+        found += _claim_3(pairs, against, most, folder)
+    return found
+
+
+def _claim_2(pairs: pd.DataFrame, series: str, preset: str, folder: Path) -> Sequence[Claim]:
+    if pairs.empty:
+        return []
+    each, mean, sample = compare(pairs, folder)
+    where = f"Multi30k ({preset}): "
+    wins = over_levels("2", where + "at equal compression of the Transformer's layers, pruning "
+                       "has a higher BLEU than block-circulant", series, each, mean, "BLEU", sample)
+    verdict = "undecided"
+    if not mean.low <= POSTERS_GAP <= mean.high:
+        verdict = "refuted"
+    elif max(POSTERS_GAP - mean.low, mean.high - POSTERS_GAP) <= CLOSE:
+        verdict = "confirmed"
+    size = Claim("2", where + f"by {POSTERS_GAP:g} BLEU on average", series, *mean, "BLEU",
+                 verdict, f"the mean of {len(each)} levels, {sample}")
+    return [wins, size]
+
+
+def _claim_3(pairs: pd.DataFrame, against: str, preset: str, folder: Path) -> Sequence[Claim]:
+    if pairs.empty:
+        return []
+    each, mean, sample = compare(pairs, folder)
+    verdict = above_zero(mean)
+    evidence = f"{each['compression'].mean():.3g}x, {sample}"
+    if verdict == "undecided":
+        needed = seeds_to_decide(pairs["difference"])
+        evidence += (f"; a difference of this size would take about {needed} seeds" if needed
+                     else "; more seeds are needed to say how many would decide")
+    other = {"dense": "the uncompressed one",
+             "unpruned": "one that went through the same loop with nothing pruned"}[against]
+    return [Claim("3", f"Multi30k ({preset}): the slightly pruned Transformer has a higher BLEU "
+                  f"than {other}", "tuned", *mean, "BLEU", verdict, evidence)]

@@ -1,0 +1,292 @@
+"""The figures of the Multi30k experiments; like all figures, made from the results alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from circtools import results, style, translation_claims, verdicts
+from circtools.figures import LOOK, compression_axis, curve, gaps, select
+from circtools.translation_claims import POSTERS_GAP
+
+METHODS = ("pruned", "pruned_all", "random_pruned", "block_circulant", "projected", "low_rank",
+           "small_dense")
+OVER = {"compression": "compression of the Transformer's layers",
+        "compression_all": "compression of all weight matrices but the embeddings",
+        "compression_model": "compression of the whole model, embeddings counted"}
+
+
+def of_multi30k(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the untied networks' rows of the largest size that has both methods."""
+    rows = select(table, task="multi30k", tied=False)
+    return rows[rows["preset"] == translation_claims.main_preset(table)]
+
+
+def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
+                by: str = "compression") -> None:
+    """Draw the test BLEU of methods against compression, and the dense network's as a line.
+
+    The grey band is the dense network's 95 % interval: over seeds where there are several, else
+    over test sentences.
+    """
+    tuned = select(rows, series="tuned")
+    dense = select(tuned, method="dense")
+    mean = verdicts.interval(dense["test_bleu"])
+    low, high = ((mean.low, mean.high) if len(dense) > 1
+                 else dense[["test_bleu_low", "test_bleu_high"]].iloc[0])
+    axes.axhspan(low, high, color=style.BLACK, alpha=0.12, linewidth=0)
+    axes.axhline(mean.mean, color=style.BLACK, linestyle="--", linewidth=1.5,
+                 label="dense, uncompressed")
+    for method in methods:
+        if len(chosen := select(tuned, method=method)):
+            keys = ["round", "block_size"]
+            # Seeds prune to the same number of weights: name the level by its mean compression.
+            level = chosen.groupby(keys)[by].transform("mean").round(6)
+            curve(axes, chosen.assign(level=level), by="level", metric="test_bleu", **LOOK[method])
+    compression_axis(axes, OVER[by])
+    axes.set_ylabel("test BLEU")
+
+
+def _note(rows: pd.DataFrame) -> str:
+    tuned = select(rows, series="tuned")
+    seeds = tuned.loc[tuned["method"].isin(["pruned", "block_circulant"]), "seed"].nunique()
+    return f"preset {rows['preset'].iloc[0]}, {seeds} seed{'s' * (seeds > 1)}"
+
+
+def translation_benchmark(table: pd.DataFrame) -> Figure:
+    """Multi30k: BLEU against compression, every method that has results."""
+    rows = of_multi30k(table)
+    with style.context():
+        figure, axes = plt.subplots(figsize=(11, 7))
+        bleu_curves(axes, rows, METHODS)
+        axes.set_title(f"Multi30k, German to English ({_note(rows)})")
+        axes.legend(loc="lower left")
+    return figure
+
+
+def translation_sets(table: pd.DataFrame) -> Figure:
+    """Multi30k: the same networks, with compression counted over larger sets of weights."""
+    rows = of_multi30k(table)
+    with style.context():
+        figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharey=True)
+        for axes, by in zip(panels, ("compression_all", "compression_model"), strict=True):
+            bleu_curves(axes, rows, ("pruned", "pruned_all", "block_circulant"), by)
+        panels[1].set_ylabel("")
+        panels[0].legend(loc="lower left")
+        figure.suptitle(f"The same networks, counted otherwise ({_note(rows)})", fontsize=16)
+    return figure
+
+
+def translation_gap(table: pd.DataFrame) -> Figure:
+    """Claim 2: how many BLEU pruning is ahead at equal compression, level by level."""
+    rows = of_multi30k(table)
+    with style.context():
+        figure, axes = plt.subplots(figsize=(10, 6))
+        looks = {"tuned": {"color": style.BLUE, "marker": "o", "linestyle": "-"},
+                 "same": {"color": style.SKY, "marker": "^", "linestyle": ":"}}
+        names = {"tuned": "block-circulant tuned", "same": "block-circulant at the dense settings"}
+        for series, look in looks.items():
+            pairs = translation_claims.pairs_at_equal_compression(rows, series)
+            if len(pairs):
+                each, _, _ = translation_claims.compare(pairs)
+                gaps(axes, each, label=names[series], **look)
+        axes.axhline(POSTERS_GAP, color=style.BLACK, linestyle="--", linewidth=1.2,
+                     label=f"the poster's average gap, {POSTERS_GAP:g}")
+        axes.set_ylabel("BLEU of pruned minus block-circulant")
+        axes.set_title(f"Above zero, pruning is better ({_note(rows)})")
+        compression_axis(axes, OVER["compression"])
+        axes.legend(loc="best")
+    return figure
+
+
+def pruned_transformer(table: pd.DataFrame) -> Figure:
+    """Poster: the Transformer's layers pruned, with both controls."""
+    return _panel(table, ("pruned", "random_pruned", "unpruned"), "Pruned Transformer")
+
+
+def pruned_entire_network(table: pd.DataFrame) -> Figure:
+    """Poster: all weight matrices but the embeddings pruned."""
+    return _panel(table, ("pruned", "pruned_all"), "Pruned entire network", "compression_all")
+
+
+def block_circulant_transformer(table: pd.DataFrame) -> Figure:
+    """Poster: block-circulant layers of several block sizes, trained from scratch or projected."""
+    return _panel(table, ("block_circulant", "projected", "low_rank", "small_dense"),
+                  "Block-circulant Transformer")
+
+
+def _panel(table: pd.DataFrame, methods: Sequence[str], title: str, by: str = "compression"
+           ) -> Figure:
+    rows = of_multi30k(table)
+    with style.context():
+        figure, axes = plt.subplots(figsize=(9, 6))
+        if "unpruned" in methods:
+            _unpruned(axes, rows)
+        bleu_curves(axes, rows, [m for m in methods if m != "unpruned"], by)
+        axes.set_title(f"{title} ({_note(rows)})")
+        axes.legend(loc="lower left")
+    return figure
+
+
+def _unpruned(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw the control that prunes nothing where pruning would stand after as many rounds."""
+    control = select(rows, series="tuned", method="unpruned")
+    if len(control):
+        placed = control.assign(level=0.79 ** -control["round"].astype(float))
+        curve(axes, placed, by="level", metric="test_bleu", **LOOK["unpruned"])
+
+
+def circulant_transformer(table: pd.DataFrame) -> Figure:
+    """Poster: BLEU as the blocks grow until every matrix is one circulant, b = d_model.
+
+    A block wider than a head makes the heads share their weights, up to a rotation.
+    """
+    rows = of_multi30k(table)
+    with style.context():
+        figure, axes = plt.subplots(figsize=(9, 6))
+        bleu_curves(axes, rows, ("block_circulant",))
+        tuned = select(rows, series="tuned", method="block_circulant")
+        widest = tuned.loc[tuned["block_size"].idxmax()]
+        axes.annotate(f"fully circulant,\nb = d_model = {widest['block_size']}",
+                      (widest["compression"], widest["test_bleu"]), xytext=(-20, 45),
+                      textcoords="offset points", ha="right",
+                      arrowprops={"arrowstyle": "->", "color": style.BLACK})
+        axes.set_title(f"Circulant Transformer ({_note(rows)})")
+        axes.legend(loc="lower left")
+    return figure
+
+
+def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 6, 9, 12, 15)) -> Figure:
+    """Which weights global pruning leaves: the share left of each matrix, round by round.
+
+    Args:
+        run: a pruned network's result, as :func:`circtools.results.read` gives it.
+        rounds: the columns.
+    """
+    density = pd.DataFrame({f["round"]: f["density"] for f in run["final"] if "density" in f})
+    shown = density[[n for n in rounds if n in density]]
+    relative = np.log2(shown / shown.mean())
+    with style.context():
+        figure, axes = plt.subplots(figsize=(8.5, 0.3 * len(shown) + 1.6))
+        top = max(1.0, np.nanmax(np.abs(relative.to_numpy())))
+        picture = axes.imshow(relative, cmap=style.DIVERGING, vmin=-top, vmax=top, aspect="auto")
+        for (i, j), value in np.ndenumerate(shown.to_numpy()):
+            dark = abs(relative.iat[i, j]) > 0.6 * top
+            axes.text(j, i, f"{value:.0%}" if value >= 0.095 else f"{value:.1%}", ha="center",
+                      va="center", fontsize=9, color="white" if dark else "black")
+        axes.set_xticks(range(shown.shape[1]), [f"round {n}" for n in shown.columns])
+        axes.set_yticks(range(len(shown)), [name.replace("_", " ") for name in shown.index],
+                        fontsize=9)
+        axes.grid(False)
+        axes.set_title("share of the weights left in each matrix", fontsize=13)
+        figure.colorbar(picture, ax=axes, label="against the average, in doublings", shrink=0.7)
+    return figure
+
+
+def emptied_heads(heads: dict[str, np.ndarray]) -> Figure:
+    """The share of weights left in each head of each attention matrix.
+
+    Args:
+        heads: by matrix, shape (heads,), as a pruned run of seed 0 leaves them.
+    """
+    shares = pd.DataFrame(heads).T
+    with style.context():
+        figure, axes = plt.subplots(figsize=(8.5, 0.3 * len(shares) + 1.4))
+        picture = axes.imshow(100 * shares, cmap=style.SEQUENTIAL, aspect="auto", vmin=0)
+        axes.set_xticks(range(shares.shape[1]), range(1, shares.shape[1] + 1))
+        axes.set_yticks(range(len(shares)), [name.replace("_", " ") for name in shares.index],
+                        fontsize=9)
+        axes.grid(False)
+        axes.set(xlabel="head")
+        axes.set_title("weights left in each head after the last round", fontsize=13)
+        figure.colorbar(picture, ax=axes, label="% of the weights", shrink=0.7)
+    return figure
+
+
+def spectra(first_rows: dict[str, np.ndarray]) -> Figure:
+    """Mean magnitude of the spectra of learned circulant blocks, beside freshly drawn ones.
+
+    Args:
+        first_rows: by layer, shape (out_blocks, in_blocks, b), as a run of seed 0 leaves them.
+    """
+    with style.context():
+        figure, panels = plt.subplots(1, len(first_rows), figsize=(4.6 * len(first_rows), 4.2),
+                                      sharey=True, squeeze=False)
+        for axes, (name, w) in zip(panels.flat, first_rows.items(), strict=True):
+            w = w.astype(float)
+            fresh = np.random.default_rng(0).uniform(-1, 1, w.shape)
+            for rows, label, color, line in ((w, "learned", style.BLUE, "-o"),
+                                             (fresh, "freshly drawn", style.BLACK, "--")):
+                size = np.abs(np.fft.rfft(rows)).reshape(-1, w.shape[-1] // 2 + 1)
+                power = np.sqrt((size**2).mean(0))  # (frequencies,)
+                axes.plot(power / np.sqrt((power**2).mean()), line, color=color, label=label,
+                          markersize=5)
+            axes.set_title(name.replace("_", " "), fontsize=11)
+            axes.set_xlabel("frequency")
+            axes.set_ylim(bottom=0)
+        panels[0, 0].set_ylabel("magnitude / its average")
+        panels[0, 0].legend(loc="best")
+    return figure
+
+
+def projection_errors(runs: Sequence[dict[str, Any]]) -> Figure:
+    """What each trained matrix loses when it is projected onto block-circulant form.
+
+    Beside it what a random matrix loses on average, the share sqrt(1 - 1/b) of its norm.
+
+    Args:
+        runs: results of the method ``projected``.
+    """
+    looks = [(style.BLUE, "o"), (style.VERMILION, "s"), (style.GREEN, "^")]
+    with style.context():
+        names = list(runs[0]["final"][0]["projection_error"])
+        figure, axes = plt.subplots(figsize=(9, 0.3 * len(names) + 1.6))
+        for run, (color, marker) in zip(runs, looks, strict=False):
+            b, errors = run["config"]["block_size"], run["final"][0]["projection_error"]
+            axes.plot([errors[name] for name in names], range(len(names)), color=color,
+                      marker=marker, linestyle="", label=f"trained, b = {b}")
+            axes.axvline(np.sqrt(1 - 1 / b), color=color, linestyle="--", linewidth=1.3,
+                         label=f"a random matrix, b = {b}")
+        axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=9)
+        axes.invert_yaxis()
+        axes.set(xlabel="share of the matrix's norm that is lost", xlim=(None, 1.005))
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def slightly_pruned(table: pd.DataFrame) -> Figure:
+    """Claim 3: the network of the first round against the dense one and against the control."""
+    tuned = select(table, task="multi30k", series="tuned")
+    with style.context():
+        figure, axes = plt.subplots(figsize=(9, 4))
+        ticks = []
+        for preset in ("small", "course", "poster"):
+            for against, label in (("dense", "dense network"), ("unpruned", "same loop")):
+                pairs = translation_claims.slightly_pruned_pairs(
+                    select(tuned, preset=preset), against)
+                if pairs.empty:
+                    continue
+                _, mean, sample = translation_claims.compare(pairs)
+                y = len(ticks)
+                ticks.append(f"{preset}: minus the {label}\n({sample.split(',')[0]})")
+                axes.errorbar(mean.mean, y, xerr=[[mean.mean - mean.low], [mean.high - mean.mean]],
+                              color=style.VERMILION, marker="s", capsize=4, zorder=3)
+                axes.plot(pairs["difference"], np.full(len(pairs), y), "|", color="0.4",
+                          markersize=14)
+        axes.axvline(0, color=style.BLACK, linewidth=1)
+        axes.set_yticks(range(len(ticks)), ticks)
+        axes.invert_yaxis()
+        axes.margins(y=0.3)
+        axes.set(xlabel="BLEU of the network after round 1, minus that of the other",
+                 title="Is a slightly pruned Transformer better?")
+    return figure
+
+
+def artefacts(table: pd.DataFrame, method: str, **values: object) -> dict[str, np.ndarray]:
+    """Return the arrays that the tuned run of seed 0 of a method left; see results.arrays."""
+    rows = select(of_multi30k(table), method=method, series="tuned", seed=0, **values)
+    return results.arrays(rows["run"].iloc[0])
