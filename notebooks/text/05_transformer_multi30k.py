@@ -172,11 +172,11 @@ print(f"preset 'course': {total / 1e6:.1f} million weights")
 #   translates better.
 # - **Warm-up.** The learning rate rises from zero in the first tenth of the training and falls to
 #   zero in the rest. A young Transformer that takes large steps spoils itself for good.
-# - **Batches of similar length**, so that little is spent on padding. About 2,000 words a batch.
+# - **Batches of similar length**, so that little is spent on padding. About 1,000 words a batch.
 
 # %%
 torch.manual_seed(0)
-batches = multi30k.batches(corpus.train, 2_000)
+batches = multi30k.batches(corpus.train, PRESETS["course"].recipe.batch_tokens)
 shuffled = torch.randperm(len(corpus.train)).split(128)
 
 
