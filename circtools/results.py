@@ -202,8 +202,9 @@ def _factors(values: dict[str, Any], config: dict[str, Any]) -> dict[str, float]
 def describe(table: pd.DataFrame) -> str:
     """Return one line that says where results come from: runs, seeds, devices, commits."""
     final = table[table["series"] != "search"]
-    return (f"{final['run'].nunique()} runs ({', '.join(final['data'].unique())} data, preset "
-            f"{', '.join(final['preset'].unique())}, {final['seed'].nunique()} seeds) on "
+    runs, seeds = final["run"].nunique(), final["seed"].nunique()
+    return (f"{runs} run{'s' * (runs > 1)} ({', '.join(final['data'].unique())} data, preset "
+            f"{', '.join(final['preset'].unique())}, {seeds} seed{'s' * (seeds > 1)}) on "
             f"{'; '.join(final['device'].unique())}; commit "
             f"{', '.join(sorted({commit[:7] for commit in final['commit']}))}")
 

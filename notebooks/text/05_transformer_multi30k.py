@@ -19,11 +19,12 @@
 # **Time:** 35 minutes to read, about two minutes to run (2 CPU cores).
 
 # %%
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown
 
 from circtools import architecture, figures, multi30k, results, style, training, translation
 from circtools.multi30k_runs import DEMO, PRESETS
@@ -87,8 +88,8 @@ print("unknown in the test sentences: "
 # %% [markdown]
 # **What to notice.** Captions are short, a dozen words. A few words make up most of the text and
 # thousands occur a handful of times; German, which writes compounds as one word, has more of them,
-# and more unknown ones. Half of the network's weights will be the *embeddings*, one row of numbers
-# for each of these words.
+# and more unknown ones. More than a third of the network's weights will be the *embeddings*, one
+# row of numbers for each of these words.
 #
 # ## Attention: a soft look-up
 #
@@ -199,7 +200,7 @@ for axes, target, name in ((left, cut(shuffled[0])[1], "at random"),
                            (right, similar, "of similar length")):
     axes.imshow(target[:64] == PAD, cmap=style.SEQUENTIAL, aspect="auto", interpolation="none")
     axes.grid(False)
-    axes.set(title=f"a batch {name} (dark or light end: padding)", xlabel="word",
+    axes.set(title=f"a batch {name} (light: padding)", xlabel="word",
              ylabel="sentence")
 
 # %% [markdown]
@@ -224,16 +225,17 @@ axes.set(xlabel="epoch", ylabel="share of the peak", title="the learning rate ov
 # ## Live: a small one, here and now
 #
 # The preset `quick` has one layer on each side and 64 features. **Predict:** what will it have
-# learned after two of its epochs, a few seconds each: words, grammar, both?
+# learned after three epochs, a few seconds each: words, grammar, both?
 
 # %%
 quick = PRESETS["quick"]
+short = replace(quick.recipe, epochs=3)
 torch.manual_seed(0)
 tiny = multi30k.transformer(corpus.words, dropout=quick.dropout, **quick.sizes)
-curve = multi30k.train(tiny, corpus, quick.recipe, seed=0)
+curve = multi30k.train(tiny, corpus, short, seed=0)
 sample = corpus.test.german[:3]
 print(f"LIVE, {corpus.origin} data: {sum(p.numel() for p in tiny.parameters()) / 1e6:.1f} million "
-      f"weights, {quick.recipe.epochs} epochs; validation loss by epoch: "
+      f"weights, {short.epochs} epochs; validation loss by epoch: "
       + ", ".join(f"{epoch['val_loss']:.2f}" for epoch in curve))
 pd.DataFrame({"German": sample, "written by a person": corpus.test.english[:3],
               "written by the tiny network": translation.translate(tiny, corpus.words, sample)})
