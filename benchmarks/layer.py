@@ -5,8 +5,8 @@
     python benchmarks/layer.py --calibrate    # fits the constants of circtools/cost.py
 
 For every width n, number of tokens and block size it times, in turn, ``nn.Linear``, the layer as
-it chooses its algorithm itself, and the C3A operator of the package ``peft`` (if installed; the
-extra ``benchmarks`` has it), and gives medians. ``ratio`` is the time of ``nn.Linear`` divided by
+it chooses its algorithm itself, and the C3A operator of the package ``peft`` (in the extra
+``benchmarks``), and gives medians. ``ratio`` is the time of ``nn.Linear`` divided by
 that of the layer, both from the same rounds: above 1 is faster. ``roofline`` is the share of the
 speed that the machine's measured matrix-product rate and memory bandwidth would allow.
 
@@ -15,12 +15,17 @@ Do not run anything else beside it.
 """
 
 import argparse
+import importlib.util
+import logging
 import math
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -50,6 +55,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    logging.getLogger().setLevel(logging.ERROR)  # onnxruntime's advice on quantising
+    warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+    warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
     if options.calibrate:
         calibrate()
         return
@@ -117,9 +125,7 @@ class C3A(nn.Module):
 
     def __init__(self, n: int, block_size: int) -> None:
         super().__init__()
-        from peft.tuners.c3a.utils import BlockCircularConvolution
-
-        self.operator = BlockCircularConvolution.apply
+        self.operator = c3a_module().BlockCircularConvolution.apply
         self.weight = nn.Parameter(torch.randn(n // block_size, n // block_size, block_size) / n)
         self.bias = nn.Parameter(torch.zeros(n))
 
@@ -127,13 +133,22 @@ class C3A(nn.Module):
         return self.operator(x, self.weight) / x.shape[-1] + self.bias
 
 
-def has_peft() -> bool:
-    try:
-        C3A(8, 2)
-    except ImportError:
-        print("peft is not installed, so C3A is left out: pip install 'circtools[benchmarks]'")
-        return False
-    return True
+@cache
+def c3a_module() -> ModuleType:
+    """Return the one file of peft that is measured; the rest of it would want transformers.
+
+    Raises:
+        ImportError: if peft is not installed.
+    """
+    package = importlib.util.find_spec("peft")
+    if package is None or package.submodule_search_locations is None:
+        raise ImportError("peft is not installed: pip install 'circtools[benchmarks]'")
+    file = Path(package.submodule_search_locations[0]) / "tuners" / "c3a" / "utils.py"
+    spec = importlib.util.spec_from_file_location("c3a_utils", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 # --- The machine and the limit that it sets ------------------------------------------------------
@@ -166,7 +181,8 @@ def limit(algorithm: str, n: int, b: int, tokens: int, trained: bool, machine: d
 def measure_layer(sizes: tuple[int, ...], tokens: tuple[int, ...], blocks: tuple[int, ...],
                   machine: dict[str, float]) -> list[dict[str, object]]:
     """Return a row a cell: block-circulant and C3A against nn.Linear."""
-    rows, peft = [], has_peft()
+    rows = []
+    c3a_module()  # raises now, if peft is not there
     grid = [(n, t, mode) for n in sizes for t in tokens for mode in (inference, training)]
     for n, t, mode in tqdm(grid, desc="cells", unit="group", leave=False):
         x = torch.randn(t, n)
@@ -175,7 +191,7 @@ def measure_layer(sizes: tuple[int, ...], tokens: tuple[int, ...], blocks: tuple
             layer = BlockCirculantLinear(n, n, b)
             timed = {"linear": mode(linear, x), "layer": mode(layer, x)}
             # C3A holds (tokens, blocks, b) in complex numbers; its slowest cells take minutes.
-            if peft and b * 8 >= n // 256 and t * (n / 1024) ** 2 / b <= 4096:
+            if b * 8 >= n // 256 and t * (n / 1024) ** 2 / b <= 4096:
                 timed["c3a"] = mode(C3A(n, b), x)
             seconds = times_in_turn(timed)
             trained = mode is training
