@@ -4,8 +4,8 @@
 
 Each network trains a few batches and translates some sentences, in turn with the dense one; the
 ratios are medians. The networks are untrained, and kept from ending a sentence, so that all write
-as many words as they may and do the same number of steps. Do not run anything else beside it. The result is written to
-data/results/benchmarks.
+as many words as they may and do the same number of steps. Do not run anything else beside it. The
+result is written to data/results/benchmarks.
 """
 
 import argparse
