@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from circtools import results, style, translation_claims, verdicts
 from circtools.figures import LOOK, compression_axis, curve, gaps, select
@@ -48,6 +49,7 @@ def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
             level = chosen.groupby(keys)[by].transform("mean").round(6)
             curve(axes, chosen.assign(level=level), by="level", metric="test_bleu", **LOOK[method])
     compression_axis(axes, OVER[by])
+    axes.set_xlim(0.93, 1.25 * max(line.get_xdata().max() for line in axes.lines))
     axes.set_ylabel("test BLEU")
 
 
@@ -99,6 +101,7 @@ def translation_gap(table: pd.DataFrame) -> Figure:
         axes.set_ylabel("BLEU of pruned minus block-circulant")
         axes.set_title(f"Above zero, pruning is better ({_note(rows)})")
         compression_axis(axes, OVER["compression"])
+        axes.set_xlim(1.7, 40)
         axes.legend(loc="best")
     return figure
 
@@ -254,6 +257,7 @@ def projection_errors(runs: Sequence[dict[str, Any]]) -> Figure:
         axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=9)
         axes.invert_yaxis()
         axes.set(xlabel="share of the matrix's norm that is lost", xlim=(None, 1.005))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 

@@ -1,0 +1,108 @@
+"""The figures of translation and of speed, drawn from tables made up for the test."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from circtools import results, speed_figures, translation_figures
+from circtools.multi30k_runs import FEW, ROUNDS_AT
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> None:
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Results of every method with two seeds; BLEU falls with compression."""
+    rows: list[dict[str, object]] = []
+
+    def add(method: str, compression: float, seed: int, series: str = "tuned", **more: object
+            ) -> None:
+        bleu = 38.0 - np.log2(compression) - 0.3 * seed * len(rows) ** 0.1
+        rows.append({"task": "multi30k", "preset": "small", "data": "real", "tied": False,
+                     "method": method, "series": series, "block_size": 1, "round": 0,
+                     "compression": compression, "compression_all": compression**0.7,
+                     "compression_model": compression**0.5, "test_bleu": bleu, "seed": seed,
+                     "test_bleu_low": bleu - 1.5, "test_bleu_high": bleu + 1.5,
+                     "run": f"{method}-{seed}", **more})
+
+    for seed in (0, 1):
+        add("dense", 1.0, seed)
+        for b in (*ROUNDS_AT, 128):
+            add("block_circulant", b, seed, block_size=b)
+            add("block_circulant", b, seed, "same", block_size=b)
+        for method in ("pruned", "pruned_all", "random_pruned", "unpruned"):
+            for number in range(1, 16):
+                add(method, 0.79**-number, seed, round=number)
+        for method in ("projected", "low_rank", "small_dense"):
+            for b in FEW:
+                add(method, b, seed, block_size=b)
+    return pd.DataFrame(rows, columns=list(results.COLUMNS))
+
+
+def labels(figure: Figure) -> set[str]:
+    return {label for axes in figure.axes for label in axes.get_legend_handles_labels()[1]}
+
+
+def test_the_benchmark_draws_every_method(table: pd.DataFrame) -> None:
+    figure = translation_figures.translation_benchmark(table)
+    assert len(labels(figure)) == len(translation_figures.METHODS) + 1
+    pruned = next(line for line in figure.axes[0].lines if line.get_label() == "pruned")
+    assert len(pruned.get_xdata()) == 15, "one mark a round, over both seeds"
+    assert pruned.get_ydata()[0] == pytest.approx(37.7, abs=0.3)
+
+
+@pytest.mark.parametrize("draw", [
+    translation_figures.translation_sets, translation_figures.translation_gap,
+    translation_figures.pruned_transformer, translation_figures.pruned_entire_network,
+    translation_figures.block_circulant_transformer, translation_figures.circulant_transformer,
+    translation_figures.slightly_pruned], ids=lambda f: f.__name__)
+def test_each_poster_panel_is_drawn(draw, table: pd.DataFrame) -> None:
+    figure = draw(table)
+    figure.canvas.draw()
+    assert sum(len(axes.lines) for axes in figure.axes) >= 2
+
+
+def test_what_pruning_empties() -> None:
+    run = {"final": [{"round": n, "density": {"a.query": 0.5**n, "b.hidden": 0.8**n}}
+                     for n in range(16)]}
+    figure = translation_figures.emptied_layers(run)
+    assert {text.get_text() for text in figure.axes[0].texts} >= {"51%", "12%"}
+    heads = translation_figures.emptied_heads({"a.query": np.array([0.1, 0.2])})
+    assert heads.axes[0].get_xlabel() == "head"
+
+
+def test_spectra_and_projection_errors() -> None:
+    rows = np.random.default_rng(0).normal(size=(3, 2, 8)).astype(np.float16)
+    figure = translation_figures.spectra({"a": rows, "b": rows})
+    learned = figure.axes[0].lines[0].get_ydata()
+    assert len(learned) == 5 and np.square(learned).mean() == pytest.approx(1)
+    runs = [{"config": {"block_size": b}, "final": [{"projection_error": {"a": 0.8, "b": 0.9}}]}
+            for b in FEW]
+    figure = translation_figures.projection_errors(runs)
+    assert "a random matrix, b = 4" in labels(figure)
+
+
+def test_speed_figures() -> None:
+    cells = pd.DataFrame([
+        {"n": n, "tokens": t, "mode": mode, "block_size": b, "algorithm": "dft",
+         "seconds": 1e-3, "ratio": float(b) / 4}
+        for n in (512, 1024, 4096) for t in (1, 256) for mode in ("inference", "training")
+        for b in (2, 8, 32, n)])
+    others = pd.DataFrame([{"method": name, "compression": c, "n": 1024, "tokens": t, "ratio": 1.0}
+                           for name in list(speed_figures.LOOKS)[1:] for c in (2, 4)
+                           for t in (1, 256)])
+    figure = speed_figures.crossover_map(cells, tokens=(1, 256))
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["1 token", "256 tokens"]
+    assert figure.axes[0].texts[0].get_text() == "0.5"
+    figure = speed_figures.against_compression(cells, others)
+    assert len(labels(figure)) == len(speed_figures.LOOKS)
+    figure = speed_figures.roofline(cells, {"flops": 1e11, "bandwidth": 1e10})
+    assert labels(figure) >= {"n = 512", "n = 4096"}
+    with pytest.raises(FileNotFoundError, match="benchmarks"):
+        speed_figures.load("nothing")
