@@ -49,7 +49,7 @@ def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
             level = chosen.groupby(keys)[by].transform("mean").round(6)
             curve(axes, chosen.assign(level=level), by="level", metric="test_bleu", **LOOK[method])
     compression_axis(axes, OVER[by])
-    axes.set_xlim(0.93, 1.25 * max(line.get_xdata().max() for line in axes.lines))
+    axes.set_xlim(0.93, 1.25 * max(np.max(line.get_xdata()) for line in axes.lines))
     axes.set_ylabel("test BLEU")
 
 
