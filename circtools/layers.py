@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -57,8 +57,28 @@ def apply_dft(x: Tensor, w_hat: Tensor) -> Tensor:
     tokens, q, b = x.shape
     of_x, _, back = dft_bases(b, x.dtype, x.device)
     x_hat = (of_x @ x.reshape(tokens * q, b).T).unflatten(1, (tokens, q))  # (products, tokens, q)
-    y_hat = x_hat @ w_hat.transpose(1, 2)  # (products, tokens, out_blocks)
+    y_hat = Products.apply(x_hat, w_hat)  # (products, tokens, out_blocks)
     return (y_hat.flatten(1).T @ back).view(tokens, w_hat.shape[1], b)
+
+
+class Products(torch.autograd.Function):
+    """``x @ w.mT`` for each frequency; torch's gradient of w would be copied, transposed."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, w: Tensor) -> Tensor:
+        return x @ w.mT
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, w = ctx.saved_tensors
+        of_x, of_w = ctx.needs_input_grad
+        return gradient @ w if of_x else None, gradient.mT @ x if of_w else None
 
 
 def dft_bases(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -270,9 +290,12 @@ class BlockCirculantLinear(nn.Module):
         p, q, b = weight.shape
         tokens = math.prod(x.shape[:-1])  # not -1, which an empty batch would leave undetermined
         name = self._algorithm(tokens)
-        blocks = F.pad(x, (0, q * b - self.in_features)).reshape(tokens, q, b)  # (tokens, q, b)
+        padded = F.pad(x, (0, q * b - self.in_features)) if q * b > self.in_features else x
+        blocks = padded.reshape(tokens, q, b)  # (tokens, q, b)
         y = ALGORITHMS[name].apply(blocks, self._prepare(name, weight))  # (tokens, p, b)
-        y = y.reshape(*x.shape[:-1], p * b)[..., : self.out_features]  # (..., out_features)
+        y = y.reshape(*x.shape[:-1], p * b)
+        if p * b > self.out_features:
+            y = y[..., : self.out_features]  # (..., out_features)
         return y if bias is None else y + bias
 
     def plan(self, tokens: int, training: bool | None = None) -> Plan:
