@@ -17,7 +17,9 @@ from circtools.data import ROOT
 from circtools.verdicts import Claim, above_zero, interval, levels, over_levels
 
 README = ROOT / "README.md"
-BEGIN, END = "<!-- claims: written by 'circtools report' -->", "<!-- end of claims -->"
+BEGIN = "<!-- claims: written by 'circtools report' -->"
+BASELINES = "<!-- baselines: written by 'circtools report' -->"
+END = "<!-- end of what 'circtools report' writes -->"
 PERCENT = 100.0
 
 
@@ -151,8 +153,27 @@ def of_mnist(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["task"] == "mnist") & (table["preset"] == "course")]
 
 
+def baselines(table: pd.DataFrame) -> str:
+    """Return the dense, tied Transformers as a Markdown table, a row a preset."""
+    rows = table[(table["task"] == "multi30k") & (table["method"] == "dense")
+                 & (table["tied"] == True)  # noqa: E712 - a column of objects
+                 & (table["series"] == "same")]
+    lines = ["| Preset | Million weights | Seeds | Test BLEU | 95 % interval | chrF |",
+             "| --- | --- | --- | --- | --- | --- |"]
+    for preset, group in rows.groupby("preset", sort=False):
+        mean, low, high = interval(group["test_bleu"])
+        over = f"over {len(group)} seeds"
+        if len(group) == 1:
+            low, high = group[["test_bleu_low", "test_bleu_high"]].iloc[0]
+            over = "over test sentences"
+        lines.append(f"| `{preset}` | {group['file_bytes'].mean() / 4e6:.1f} | {len(group)} "
+                     f"| {mean:.2f} | {low:.2f} to {high:.2f}, {over} "
+                     f"| {group['test_chrf'].mean():.1f} |")
+    return "\n".join(lines)
+
+
 def write_report(table: pd.DataFrame, readme: Path = README, check: bool = False) -> bool:
-    """Write the claims table into the README, between its two marks.
+    """Write the claims and the baselines into the README, each between its two marks.
 
     Args:
         table: rows of :func:`circtools.results.load`.
@@ -165,12 +186,13 @@ def write_report(table: pd.DataFrame, readme: Path = README, check: bool = False
     Raises:
         ValueError: if the file lacks the marks.
     """
-    text = readme.read_text(encoding="utf-8")
-    pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
-    if not pattern.search(text):
-        raise ValueError(f"{readme} lacks the marks {BEGIN!r} and {END!r}")
-    block = f"{BEGIN}\n{markdown(table_of_claims(table))}\n{END}"
-    fresh = pattern.sub(lambda _: block, text)
+    text = fresh = readme.read_text(encoding="utf-8")
+    for begin, block in ((BEGIN, markdown(table_of_claims(table))), (BASELINES, baselines(table))):
+        pattern = re.compile(re.escape(begin) + ".*?" + re.escape(END), re.DOTALL)
+        if not pattern.search(fresh):
+            raise ValueError(f"{readme} lacks the marks {begin!r} and {END!r}")
+        written = f"{begin}\n{block}\n{END}"
+        fresh = pattern.sub(lambda _, written=written: written, fresh)
     if fresh != text and not check:
         temporary = readme.with_name(readme.name + ".tmp")
         temporary.write_text(fresh, encoding="utf-8")

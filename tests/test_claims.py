@@ -89,14 +89,15 @@ def test_permutation_is_paired_by_seed() -> None:
 
 def test_report_replaces_only_what_is_between_the_marks(tmp_path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{claims.BEGIN}\nold\n{claims.END}\nafter\n", encoding="utf-8")
+    readme.write_text(f"before\n{claims.BEGIN}\nold\n{claims.END}\nbetween\n"
+                      f"{claims.BASELINES}\n{claims.END}\nafter\n", encoding="utf-8")
     frame = benchmark({2.0: 0.5, 8.0: 1.0})
     assert not claims.write_report(frame, readme, check=True)
     assert "old" in readme.read_text(encoding="utf-8")
     claims.write_report(frame, readme)
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("after\n")
-    assert "confirmed" in text and "old" not in text
+    assert "confirmed" in text and "old" not in text and "between" in text
     assert claims.write_report(frame, readme, check=True)
 
 
@@ -170,3 +171,13 @@ def test_how_many_seeds_would_decide() -> None:
     assert verdicts.seeds_to_decide([1.0, 1.1, 0.9]) == 2
     few = verdicts.seeds_to_decide([0.5, -0.4, 0.3])
     assert few is not None and 20 < few < 60
+
+
+def test_baselines_give_the_interval_of_what_there_is() -> None:
+    rows = [bleu_row("dense", 40.0 + seed, seed) | {"preset": preset, "tied": True,
+            "series": "same", "test_bleu_low": 38.5, "test_bleu_high": 41.5, "test_chrf": 60.0,
+            "file_bytes": 4e6} for preset, seeds in (("small", 3), ("course", 1))
+            for seed in range(seeds)]
+    lines = claims.baselines(table(rows)).splitlines()
+    assert lines[2] == "| `small` | 1.0 | 3 | 41.00 | 38.52 to 43.48, over 3 seeds | 60.0 |"
+    assert lines[3] == "| `course` | 1.0 | 1 | 40.00 | 38.50 to 41.50, over test sentences | 60.0 |"
