@@ -1,7 +1,7 @@
 """Speed of BlockCirculantLinear beside nn.Linear and other ways to compress a layer, in one run.
 
     python benchmarks/layer.py --quick        # a minute
-    python benchmarks/layer.py                # all cells, about 20 minutes; writes the results
+    python benchmarks/layer.py                # all cells, about 10 minutes; writes the results
     python benchmarks/layer.py --calibrate    # fits the constants of circtools/cost.py
 
 For every width n, number of tokens and block size it times, in turn, ``nn.Linear``, the layer as
@@ -41,7 +41,7 @@ from circtools.layers import ALGORITHMS
 SIZES, TOKENS, BLOCKS = (256, 512, 1024, 2048, 4096), (1, 32, 256, 2048), (2, 4, 8, 16, 32, 64, 128)
 SPARSITIES = (0.5, 0.75, 0.9, 0.95, 0.99)
 FILE = results.FOLDER / "benchmarks" / "layer.json"
-BUDGET = 0.6  # seconds for each cell, at least; three rounds are always done
+BUDGET = 0.5  # seconds for each cell, at least; three rounds are always done
 
 
 def main() -> None:
@@ -66,13 +66,12 @@ def main() -> None:
     machine = measure_machine()
     print(f"{options.threads} threads, torch {torch.__version__}: "
           f"{machine['flops'] / 1e9:.0f} Gflop/s, {machine['bandwidth'] / 1e9:.0f} GB/s")
-    cells = pd.DataFrame(measure_layer(sizes, tokens, blocks, machine))
-    others = pd.DataFrame(measure_others(sizes, tokens))
-    show(cells, others)
+    cells = measure_layer(sizes, tokens, blocks, machine)
+    others = measure_others(sizes, tokens)
+    show(pd.DataFrame(cells), pd.DataFrame(others))
     if not options.quick:
         results.write({"provenance": results.provenance() | {"threads": options.threads},
-                       "machine": machine, "cells": cells.to_dict("records"),
-                       "others": others.to_dict("records")}, options.output)
+                       "machine": machine, "cells": cells, "others": others}, options.output)
 
 
 # --- Timing --------------------------------------------------------------------------------------
@@ -336,12 +335,12 @@ def calibrate() -> None:
             for mode in (inference, training)]
     for n, t, mode in tqdm(grid, desc="calibrating", unit="group", leave=False):
         x = torch.randn(t, n)
-        for b in (2, 4, 8, 16, 32, 64, 128):
+        for b in (2, 4, 8, 16, 32, 64, 128, n):
             layers = {name: BlockCirculantLinear(n, n, b, algorithm=name) for name in ALGORITHMS}
             taken = times_in_turn({name: mode(layer, x) for name, layer in layers.items()})
             rows += [(name, n, t, mode is training, b, s) for name, s in taken.items()]
     table = pd.DataFrame(rows, columns=["algorithm", "n", "tokens", "training", "b", "seconds"])
-    for name, group in table.groupby("algorithm"):
+    for (trained, name), group in table.groupby(["training", "algorithm"]):
         done = np.array([cost.work(name, r.n // r.b, r.n // r.b, r.b, r.tokens, r.training)
                          for r in group.itertuples()])
         # Relative errors count, so every row is divided by its own time.
@@ -350,7 +349,8 @@ def calibrate() -> None:
         scale[scale == 0] = 1
         fitted = nnls(done / scale / target[:, None], np.ones(len(done)))[0] / scale
         error = np.abs(np.log(done @ fitted / target))
-        print(f'    "{name}": Work({", ".join(f"{c:.2g}" for c in fitted)}),'
+        print(f'{"TRAINING" if trained else "INFERENCE"}  "{name}": '
+              f'Work({", ".join(f"{c:.2g}" for c in fitted)}),'
               f"  # typical error a factor {math.exp(np.median(error)):.2f}")
     table["model"] = [cost.seconds(r.algorithm, r.n // r.b, r.n // r.b, r.b, r.tokens, r.training)
                       for r in table.itertuples()]

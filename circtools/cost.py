@@ -3,9 +3,10 @@
 The time of an algorithm is taken as a sum: so much for being called, so much for each operation of
 its matrix products and of its transforms, so much for each byte of its intermediate results. What
 there is to do, :func:`work` counts; what it costs, ``python benchmarks/layer.py --calibrate``
-measures. The constants below are those of two cores of a server's CPU in float32, and predict its
-times within a factor of 1.1 to 1.3 in most cases. (The fit puts the cost of the FFTs into the bytes
-they move.) They need not be right for another machine to choose well there: only their ratios
+measures. The constants below are those of two cores of a server's CPU in float32. There they predict
+half of the times within a factor of 1.1 (the FFT's: 1.4, and the fit puts their cost into the bytes
+they move), and what they choose takes 1.03 times as long as the best choice, in the geometric mean.
+They need not be right for another machine to choose well there: only their ratios
 matter, and between two algorithms of nearly equal speed a wrong choice costs little.
 """
 
@@ -22,11 +23,16 @@ class Work(NamedTuple):
     moved: float  # bytes written and read again between the steps
 
 
-# Seconds for a call, an operation, a byte.
-SECONDS = {
-    "dense": Work(2.1e-5, 3.7e-12, 0, 1.9e-11),
-    "fft": Work(7.1e-5, 6.9e-12, 0, 4.5e-10),
-    "dft": Work(7.4e-5, 3.9e-12, 3.5e-12, 1.1e-10),
+# Seconds for a call, an operation of a product, one of a transform, a byte.
+INFERENCE = {
+    "dense": Work(1.2e-5, 3.3e-12, 0, 1.3e-11),
+    "fft": Work(5.1e-5, 1.1e-11, 0, 2.1e-10),
+    "dft": Work(6.5e-5, 5.1e-12, 4.5e-12, 3.6e-11),
+}
+TRAINING = {
+    "dense": Work(5.3e-5, 3.5e-12, 0, 1.5e-10),
+    "fft": Work(8.4e-5, 6.2e-12, 2.0e-11, 3.1e-10),
+    "dft": Work(8.0e-5, 4.3e-12, 4.5e-12, 7.5e-11),
 }
 
 
@@ -56,12 +62,12 @@ def work(algorithm: str, out_blocks: int, in_blocks: int, block_size: int, token
     if algorithm == "fft":
         frequencies = b // 2 + 1
         return Work(passes, passes * 8 * tokens * p * q * frequencies,
-                    vectors * 2.5 * b * math.log2(b), 8 * frequencies * vectors)
+                    vectors * 2.5 * b * math.log2(b), 8 * frequencies * (vectors + passes * p * q))
     if algorithm == "dft":
         real = 2 - b % 2  # frequencies with one product; the others have three
         products = real + 3 * (b - real) // 2
         return Work(passes, passes * 2 * tokens * p * q * products,
-                    vectors * 2 * products * b, 4 * products * vectors)
+                    vectors * 2 * products * b, 4 * products * (vectors + passes * p * q))
     raise KeyError(algorithm)
 
 
@@ -69,4 +75,5 @@ def seconds(algorithm: str, out_blocks: int, in_blocks: int, block_size: int, to
             training: bool) -> float:
     """Return the estimated time; the arguments are those of :func:`work`."""
     done = work(algorithm, out_blocks, in_blocks, block_size, tokens, training)
-    return sum(n * each for n, each in zip(done, SECONDS[algorithm], strict=True))
+    costs = (TRAINING if training else INFERENCE)[algorithm]
+    return sum(n * each for n, each in zip(done, costs, strict=True))

@@ -14,15 +14,13 @@ from circtools.circulant import block_circulant, check_block_size, nearest_circu
 
 HALF = (torch.float16, torch.bfloat16)  # torch.fft has no transforms of these on a CPU
 
-# Each algorithm prepares the first rows w (out_blocks, in_blocks, b), which can be done once for
-# many inputs, and applies the result to x (tokens, in_blocks, b), which gives y (tokens,
-# out_blocks, b). They compute the same product; the first is the one to trust.
+# The number of entries of x that are multiplied at a time where no gradient is needed. Larger
+# spectra get fresh memory from the system at every call, which takes longer than the products.
+AT_A_TIME = 2**19
 
-
-def apply_dense(x: Tensor, matrix: Tensor) -> Tensor:
-    """Multiply by the dense matrix (out, in): the plain reference, n * n operations a token."""
-    y = x.flatten(1) @ matrix.T  # (tokens, out)
-    return y.unflatten(1, (-1, x.shape[2]))  # (tokens, out_blocks, b)
+# Each fast algorithm prepares the first rows w (out_blocks, in_blocks, b), which can be done once
+# for many inputs, and applies the result to x (tokens, in_blocks, b), which gives y (tokens,
+# out_blocks, b). "dense" multiplies by the matrix itself: the plain reference.
 
 
 def prepare_fft(w: Tensor) -> Tensor:
@@ -127,17 +125,14 @@ def _dft_bases(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor
 
 
 class Algorithm(NamedTuple):
-    """One way to multiply; ``apply(x, prepare(w))`` is y."""
+    """A fast way to multiply; ``apply(x, prepare(w))`` is y."""
 
     prepare: Callable[[Tensor], Tensor]
     apply: Callable[[Tensor, Tensor], Tensor]
 
 
-ALGORITHMS = {
-    "dense": Algorithm(block_circulant, apply_dense),
-    "fft": Algorithm(prepare_fft, apply_fft),
-    "dft": Algorithm(prepare_dft, apply_dft),
-}
+FAST = {"fft": Algorithm(prepare_fft, apply_fft), "dft": Algorithm(prepare_dft, apply_dft)}
+ALGORITHMS = ("dense", *FAST)
 
 
 class Plan(NamedTuple):
@@ -152,6 +147,9 @@ def choose_algorithm(out_blocks: int, in_blocks: int, block_size: int, tokens: i
                      training: bool) -> Plan:
     """Return the algorithm that ``auto`` uses, the fastest by :mod:`circtools.cost`.
 
+    In training the dense matrix is never made (its gradient would be as large). In inference it is
+    made once, where few tokens meet a narrow layer and nothing is faster.
+
     Args:
         out_blocks: rows of blocks of the matrix.
         in_blocks: columns of blocks of the matrix.
@@ -163,7 +161,8 @@ def choose_algorithm(out_blocks: int, in_blocks: int, block_size: int, tokens: i
     estimates = {name: cost.seconds(name, *shape, tokens, training) for name in ALGORITHMS}
     if block_size == 1:
         return Plan("dense", estimates)
-    return Plan(min(estimates, key=lambda name: estimates[name]), estimates)
+    allowed = FAST if training else ALGORITHMS
+    return Plan(min(allowed, key=lambda name: estimates[name]), estimates)
 
 
 class BlockCirculantLinear(nn.Module):
@@ -272,7 +271,10 @@ class BlockCirculantLinear(nn.Module):
 
     def dense_weight(self) -> Tensor:
         """Return the weight matrix as ``nn.Linear`` would hold it, (out_features, in_features)."""
-        return block_circulant(self.weight)[: self.out_features, : self.in_features]
+        return self._dense(self.weight)
+
+    def _dense(self, weight: Tensor) -> Tensor:
+        return block_circulant(weight)[: self.out_features, : self.in_features]
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to x of shape (..., in_features)."""
@@ -290,13 +292,23 @@ class BlockCirculantLinear(nn.Module):
         p, q, b = weight.shape
         tokens = math.prod(x.shape[:-1])  # not -1, which an empty batch would leave undetermined
         name = self._algorithm(tokens)
+        prepared = self._prepare(name, weight)
+        if name == "dense":
+            return F.linear(x, prepared, bias)
         padded = F.pad(x, (0, q * b - self.in_features)) if q * b > self.in_features else x
-        blocks = padded.reshape(tokens, q, b)  # (tokens, q, b)
-        y = ALGORITHMS[name].apply(blocks, self._prepare(name, weight))  # (tokens, p, b)
-        y = y.reshape(*x.shape[:-1], p * b)
-        if p * b > self.out_features:
-            y = y[..., : self.out_features]  # (..., out_features)
-        return y if bias is None else y + bias
+        blocks = padded.reshape(tokens, q, b)
+        if self._gradients() or torch.compiler.is_compiling() or blocks.numel() <= AT_A_TIME:
+            y = FAST[name].apply(blocks, prepared)  # (tokens, p, b)
+            y = y.reshape(*x.shape[:-1], p * b)
+            if p * b > self.out_features:
+                y = y[..., : self.out_features]  # (..., out_features)
+            return y if bias is None else y + bias
+        y = x.new_empty(tokens, p, b)
+        added = 0.0 if bias is None else F.pad(bias, (0, p * b - self.out_features)).view(p, b)
+        step = max(1, AT_A_TIME // (q * b))
+        for part, out in zip(blocks.split(step), y.split(step), strict=True):
+            torch.add(FAST[name].apply(part, prepared), added, out=out)
+        return y.view(*x.shape[:-1], p * b)[..., : self.out_features]
 
     def plan(self, tokens: int, training: bool | None = None) -> Plan:
         """Return the algorithm that an input of this many rows will take, with the estimates.
@@ -329,7 +341,7 @@ class BlockCirculantLinear(nn.Module):
 
     def _prepare(self, name: str, weight: Tensor) -> Tensor:
         """Prepare the weight; in evaluation mode without gradients, only if it has changed."""
-        prepare = ALGORITHMS[name].prepare
+        prepare = self._dense if name == "dense" else FAST[name].prepare
         if self._gradients() or torch.compiler.is_compiling():
             return prepare(weight)
         stored = self.weight

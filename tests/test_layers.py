@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from circtools import BlockCirculantLinear, cost
+from circtools import BlockCirculantLinear, cost, layers
 from circtools.circulant import circulant
 from circtools.layers import ALGORITHMS, choose_algorithm, dft_bases
 
@@ -255,11 +255,23 @@ def test_other_bad_arguments_are_named() -> None:
         BlockCirculantLinear.from_linear(nn.Conv2d(1, 1, 1), 2)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_many_tokens_are_multiplied_in_parts(bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    layer = BlockCirculantLinear(15, 9, 4, bias, algorithm="dft").eval()
+    x = torch.randn(3, 17, 15)
+    with torch.no_grad():
+        whole = layer(x)
+        monkeypatch.setattr(layers, "AT_A_TIME", 16 * 7)  # seven tokens at a time
+        close(layer(x), whole, 1e-6)
+    close(layer(x), whole, 1e-6)  # with gradients, all at once
+
+
 def test_the_plan_can_be_asked_for_and_is_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = BlockCirculantLinear(64, 64, 8).eval()
     cheap = dict.fromkeys(ALGORITHMS, cost.Work(1.0, 0.0, 0.0, 0.0))
     for name in ALGORITHMS:
-        monkeypatch.setattr(cost, "SECONDS", cheap | {name: cost.Work(0.0, 0.0, 0.0, 0.0)})
+        monkeypatch.setattr(cost, "INFERENCE", cheap | {name: cost.Work(0.0, 0.0, 0.0, 0.0)})
         choose_algorithm.cache_clear()
         assert layer.plan(5).algorithm == name and set(layer.plan(5).seconds) == set(ALGORITHMS)
         with torch.no_grad():
