@@ -39,10 +39,16 @@ experiments: $(READY) ## run every experiment that has no result yet, or resume 
 	$(BIN)/circtools run multi30k --preset small --seeds 3
 	$(BIN)/circtools run multi30k --preset course --seeds 3 --workers 1
 
+benchmarks: $(READY) ## time the layer and the Transformers; 15 minutes on an idle machine
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps peft==0.21.2
+	$(BIN)/python benchmarks/layer.py
+	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/compressed_speed.py
+
 notebooks: $(READY) ## make the notebooks afresh from their texts, execute and save them
 	$(BIN)/python notebooks/build.py build --update
 
 clean: ## remove what make course built (not .venv, not the data)
 	rm -rf build
 
-.PHONY: help venv course test lab figures experiments notebooks clean
+.PHONY: help venv course test lab figures experiments benchmarks notebooks clean

@@ -3,10 +3,10 @@
 The time of an algorithm is taken as a sum: so much for being called, so much for each operation of
 its matrix products and of its transforms, so much for each byte of its intermediate results. What
 there is to do, :func:`work` counts; what it costs, ``python benchmarks/layer.py --calibrate``
-measures. The constants below are those of two cores of a server's CPU in float32. There they predict
-half of the times within a factor of 1.1 (the FFT's: 1.4, and the fit puts their cost into the bytes
-they move), and what they choose takes 1.03 times as long as the best choice, in the geometric mean.
-They need not be right for another machine to choose well there: only their ratios
+measures. The constants below are those of two cores of a server's CPU in float32. There they
+predict half of the times within a factor of 1.1 (the FFT's: 1.4, and the fit puts their cost into
+the bytes they move), and what they choose takes 1.03 times as long as the best choice, in the
+geometric mean. They need not be right for another machine to choose well there: only their ratios
 matter, and between two algorithms of nearly equal speed a wrong choice costs little.
 """
 
