@@ -4,10 +4,10 @@ The time of an algorithm is taken as a sum: so much for being called, so much fo
 its matrix products and of its transforms, so much for each byte of its intermediate results. What
 there is to do, :func:`work` counts; what it costs, ``python benchmarks/layer.py --calibrate``
 measures. The constants below are those of two cores of a server's CPU in float32. There they
-predict half of the times within a factor of 1.1 (the FFT's: 1.4, and the fit puts their cost into
-the bytes they move), and what they choose takes 1.03 times as long as the best choice, in the
-geometric mean. They need not be right for another machine to choose well there: only their ratios
-matter, and between two algorithms of nearly equal speed a wrong choice costs little.
+predict half of the times within a factor of 1.1 (1.2 for the FFT), and what they choose takes 1.01
+times as long as the best choice, in the geometric mean. They need not be right for another machine
+to choose well there: only their ratios matter, and between two algorithms of nearly equal speed a
+wrong choice costs little.
 """
 
 import math
@@ -26,12 +26,12 @@ class Work(NamedTuple):
 # Seconds for a call, an operation of a product, one of a transform, a byte.
 INFERENCE = {
     "dense": Work(1.2e-5, 3.3e-12, 0, 1.3e-11),
-    "fft": Work(5.1e-5, 1.1e-11, 0, 2.1e-10),
+    "fft": Work(5.1e-5, 8.1e-12, 0, 1.6e-10),
     "dft": Work(6.5e-5, 5.1e-12, 4.5e-12, 3.6e-11),
 }
 TRAINING = {
     "dense": Work(5.3e-5, 3.5e-12, 0, 1.5e-10),
-    "fft": Work(8.4e-5, 6.2e-12, 2.0e-11, 3.1e-10),
+    "fft": Work(8.2e-5, 4.7e-12, 2.8e-11, 1.7e-10),
     "dft": Work(8.0e-5, 4.3e-12, 4.5e-12, 7.5e-11),
 }
 
@@ -61,8 +61,10 @@ def work(algorithm: str, out_blocks: int, in_blocks: int, block_size: int, token
         return Work(passes, passes * 2 * tokens * p * q * b * b, 0, moved)
     if algorithm == "fft":
         frequencies = b // 2 + 1
+        # Products between blocks want the frequencies in front, and their results back in place.
+        written = (3 if p * q > 1 else 1) * vectors + passes * p * q
         return Work(passes, passes * 8 * tokens * p * q * frequencies,
-                    vectors * 2.5 * b * math.log2(b), 8 * frequencies * (vectors + passes * p * q))
+                    vectors * 2.5 * b * math.log2(b), 8 * frequencies * written)
     if algorithm == "dft":
         real = 2 - b % 2  # frequencies with one product; the others have three
         products = real + 3 * (b - real) // 2

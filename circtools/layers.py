@@ -55,28 +55,24 @@ def apply_dft(x: Tensor, w_hat: Tensor) -> Tensor:
     tokens, q, b = x.shape
     of_x, _, back = dft_bases(b, x.dtype, x.device)
     x_hat = (of_x @ x.reshape(tokens * q, b).T).unflatten(1, (tokens, q))  # (products, tokens, q)
-    y_hat = Products.apply(x_hat, w_hat)  # (products, tokens, out_blocks)
+    multiply = Products.apply if torch.is_grad_enabled() else torch.matmul
+    y_hat = multiply(x_hat, w_hat.mT)  # (products, tokens, out_blocks)
     return (y_hat.flatten(1).T @ back).view(tokens, w_hat.shape[1], b)
 
 
 class Products(torch.autograd.Function):
-    """``x @ w.mT`` for each frequency; torch's gradient of w would be copied, transposed."""
-
-    generate_vmap_rule = True
+    """``x @ w`` for each frequency, for a w whose gradient is wanted in transposed order."""
 
     @staticmethod
-    def forward(x: Tensor, w: Tensor) -> Tensor:
-        return x @ w.mT
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+        ctx.save_for_backward(x, w)
+        return x @ w
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, w = ctx.saved_tensors
         of_x, of_w = ctx.needs_input_grad
-        return gradient @ w if of_x else None, gradient.mT @ x if of_w else None
+        return gradient @ w.mT if of_x else None, (gradient.mT @ x).mT if of_w else None
 
 
 def dft_bases(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
