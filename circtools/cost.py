@@ -25,14 +25,14 @@ class Work(NamedTuple):
 
 # Seconds for a call, an operation of a product, one of a transform, a byte.
 INFERENCE = {
-    "dense": Work(1.2e-5, 3.3e-12, 0, 1.3e-11),
-    "fft": Work(5.1e-5, 8.1e-12, 0, 1.6e-10),
-    "dft": Work(6.5e-5, 5.1e-12, 4.5e-12, 3.6e-11),
+    "dense": Work(1.2e-5, 3.4e-12, 0, 1.4e-11),
+    "fft": Work(5.1e-5, 8.2e-12, 0, 1.6e-10),
+    "dft": Work(3.6e-5, 5.2e-12, 4.6e-12, 2.2e-11),
 }
 TRAINING = {
-    "dense": Work(5.3e-5, 3.5e-12, 0, 1.5e-10),
-    "fft": Work(8.2e-5, 4.7e-12, 2.8e-11, 1.7e-10),
-    "dft": Work(8.0e-5, 4.3e-12, 4.5e-12, 7.5e-11),
+    "dense": Work(5.4e-5, 3.6e-12, 0, 1.7e-10),
+    "fft": Work(8.5e-5, 4.5e-12, 3.3e-11, 1.8e-10),
+    "dft": Work(7.0e-5, 4.4e-12, 4.6e-12, 7.3e-11),
 }
 
 
