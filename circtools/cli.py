@@ -9,7 +9,7 @@ from circtools import (
     claims,
     data,
     experiments,
-    figures,
+    gallery,
     multi30k,
     multi30k_runs,
     results,
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     draw = commands.add_parser(
         "figures", help="draw the poster's figures from the results",
         description="Draw every figure from data/results into figures/, as SVG and PNG.")
-    draw.add_argument("--output", type=Path, default=figures.FOLDER, metavar="FOLDER",
+    draw.add_argument("--output", type=Path, default=gallery.FOLDER, metavar="FOLDER",
                       help="where to (default figures)")
     draw.set_defaults(command=_figures)
 
@@ -143,7 +143,7 @@ def _translate(options: argparse.Namespace) -> None:
 
 
 def _figures(options: argparse.Namespace) -> None:
-    for path in figures.make_all(results.load(), options.output):
+    for path in gallery.make_all(results.load(), options.output):
         print(path)
 
 

@@ -1,7 +1,6 @@
 """Results to plots, one function per figure of the poster. A figure never trains."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,10 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from torch import Tensor
 
-from circtools import claims, diagrams, style, verdicts
-from circtools.data import ROOT
-
-FOLDER = ROOT / "figures"
+from circtools import claims, style, verdicts
 
 # Every curve has a colour, a marker and a line of its own.
 LOOK: dict[str, dict[str, str]] = {
@@ -211,38 +207,3 @@ def training_curves(runs: Sequence[dict[str, Any]]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(title="preset")
     return figure
-
-
-FROM_RESULTS: dict[str, Callable[[pd.DataFrame], Figure]] = {
-    "mnist_benchmark": mnist_benchmark,
-    "mnist_gap": mnist_gap,
-    "mnist_permuted": mnist_permuted,
-}
-DIAGRAMS: dict[str, Callable[[], Figure]] = {
-    "block_circulant_ladder": diagrams.block_circulant_ladder,
-    "technique_pruning": diagrams.pruning_technique,
-    "technique_circulant": diagrams.circulant_technique,
-}
-
-
-def make_all(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
-    """Write every figure as SVG and PNG; the same results give the same bytes.
-
-    Args:
-        table: rows of :func:`circtools.results.load`.
-        folder: where to.
-
-    Raises:
-        ValueError: if the table has no MNIST results of the preset ``course``.
-    """
-    course = claims.of_mnist(table)
-    if course.empty:
-        raise ValueError("there are no results of the preset 'course' to draw; run "
-                         "'circtools run mnist' first, or get data/results from the repository")
-    paths: list[Path] = []
-    drawings = {name: draw(course) for name, draw in FROM_RESULTS.items()}
-    drawings |= {name: draw() for name, draw in DIAGRAMS.items()}
-    for name, figure in drawings.items():
-        paths += style.save(figure, folder / name)
-        plt.close(figure)
-    return paths

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from circtools import claims, cli, experiments, figures, multi30k, results, translation
+from circtools import claims, cli, experiments, figures, gallery, multi30k, results, translation
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -64,7 +64,7 @@ def test_the_claims_in_the_readme_are_those_of_the_results() -> None:
 
 
 def test_figures_are_the_committed_ones_to_the_byte(tmp_path) -> None:
-    paths = figures.make_all(results.load(), tmp_path)
+    paths = gallery.make_all(results.load(), tmp_path)
     assert len(paths) >= 12
     for path in paths:
         committed = ROOT / "figures" / path.name
@@ -73,7 +73,7 @@ def test_figures_are_the_committed_ones_to_the_byte(tmp_path) -> None:
 
 def test_figures_refuse_an_empty_table() -> None:
     with pytest.raises(ValueError, match="circtools run mnist"):
-        figures.make_all(results.load(data="sample"))
+        gallery.make_all(results.load(data="sample"))
 
 
 @pytest.mark.parametrize("command", ["data", "run", "translate", "figures", "report"])

@@ -32,6 +32,10 @@
 # | **02** block-circulant layers | How does it become a layer of a network? | 25 min | < 1 min |
 # | **03** MNIST benchmark | What does sharing weights cost in accuracy? | 25 min | 1 min |
 # | **04** pruning | Is removing weights better than sharing them? | 25 min | 1 min |
+# | **05** Transformer | How does a network translate, and how good is ours? | 35 min | 2 min |
+# | **09** what compression buys | Which method buys bytes, which buys time? | 30 min | < 1 min |
+#
+# (06 to 08 will compress the Transformer of 05; their experiments are still to be run.)
 #
 # Each notebook stands alone. If you have one hour, read 02 and 04. Every notebook has a small
 # experiment that runs live on your machine; next to it stand the full-scale results, loaded from

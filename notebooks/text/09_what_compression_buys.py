@@ -1,0 +1,286 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 09 · What compression buys
+#
+# **You will learn** what you get for a compressed layer besides fewer weights: a smaller file, less
+# arithmetic, less memory, and, sometimes, less time. Where each method wins, and why the one that
+# keeps the most accuracy buys no speed at all by itself.
+#
+# **You need** an idea of what a block-circulant layer and a pruned layer are (notebooks 02 and 04).
+#
+# **Time:** 10 minutes for the tables and pictures, 30 for all of it; under a minute to run. The
+# timings are loaded: they were measured on an idle machine, which yours may not be now.
+
+# %%
+import statistics
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from circtools import BlockCirculantLinear, compression, prune, speed_figures, style
+from circtools.compression import LowRankLinear
+from exercises import check, hint, solution
+
+style.use()
+torch.manual_seed(0)
+timings = speed_figures.load()
+cells, others = pd.DataFrame(timings["cells"]), pd.DataFrame(timings["others"])
+machine = timings["machine"]
+print(f"FULL-SCALE TIMINGS: {timings['provenance']['device']}, "
+      f"{timings['provenance']['threads']} threads, torch {timings['provenance']['torch']}; "
+      f"{machine['flops'] / 1e9:.0f} Gflop/s in products, {machine['bandwidth'] / 1e9:.0f} GB/s")
+
+# %% [markdown]
+# ## One layer, five currencies
+#
+# Take a matrix with 1024 rows and columns and compress it eightfold in each way. What becomes of
+# the weights, the file, and the arithmetic for one input?
+#
+# **Predict** which of the methods needs the least arithmetic, and which has the smallest file.
+
+# %%
+n, c = 1024, 8
+dense, sparse = nn.Linear(n, n), nn.Linear(n, n)
+prune([sparse], 1 - 1 / c)
+layers = {"dense": dense, "block-circulant": BlockCirculantLinear(n, n, c),
+          "low rank": LowRankLinear(n, n, c), "pruned": sparse}
+frequencies = 2 + 3 * (c - 2) // 2
+products = {"dense": n * n, "block-circulant": frequencies * ((n // c) ** 2 + 2 * n),
+            "low rank": n * n // c, "pruned": n * n // c}
+table = pd.DataFrame({
+    "stored weights": {name: compression.stored_weights(layer) for name, layer in layers.items()},
+    "file, MB": {name: round(compression.file_bytes(layer) / 1e6, 2)
+                 for name, layer in layers.items()},
+    "multiplications": products})
+table.map("{:,}".format)
+
+# %% [markdown]
+# **What to notice.** All three store an eighth of the weights. The pruned file is half as large
+# again as the other two, because a pruned matrix must also say *where* its weights are. And the
+# block-circulant layer multiplies a little more than the others: a transform there, a transform
+# back, and three real products for every complex one.
+#
+# **9.1** Each frequency of a block costs a product between the blocks: one where the Fourier
+# vector is real (the constant, and for even $b$ the alternating one), three real ones where it is
+# complex (Gauss's trick; four without). How many is that in all for a block of size $b$?
+
+
+# %% tags=["nbval-check-output"]
+def products_of(b):
+    ...
+
+
+check("9.1", products_of)
+
+# %% [markdown]
+# **9.2** The file of a pruned matrix in megabytes: 4 bytes for each weight that is left, and 2 for
+# its index.
+
+
+# %% tags=["nbval-check-output"]
+def sparse_megabytes(weights, density):
+    ...
+
+
+check("9.2", sparse_megabytes)
+
+# %% [markdown]
+# ## The truth about time
+#
+# Less arithmetic is a promise, not a speed-up. Here is a live measurement on this machine.
+#
+# **Predict:** a matrix with nine of ten weights pruned away, multiplied as it is: how much faster?
+
+# %%
+def milliseconds(layer, x, repeats=15):
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        with torch.no_grad():
+            layer(x)
+        taken.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(taken)
+
+
+x = torch.randn(256, n)
+zeros = nn.Linear(n, n)
+with torch.no_grad():
+    zeros.weight.mul_(torch.rand(n, n) >= 0.9)
+live = {"dense": dense.eval(), "90 % zeros": zeros.eval(), "block-circulant, b = 8":
+        layers["block-circulant"].eval(), "low rank, 8x": layers["low rank"].eval()}
+taken = {name: milliseconds(layer, x) for name, layer in live.items()}
+print("LIVE:", "; ".join(f"{name} {value:.2f} ms" for name, value in taken.items()))
+
+# %% [markdown]
+# A product with zeros is a product. The processor does not look. To skip them, the zeros must not
+# be stored, and then each weight needs its index, the inputs are fetched one by one from here and
+# there, and the wide vector units that make a dense product fast stand idle. Here is everything,
+# measured on an idle machine, against what it compresses:
+
+# %%
+speed_figures.against_compression(cells, others);
+
+# %%
+at = others[(others["n"] == 1024) & (others["method"] == "pruned, sparse CSR")]
+wide = at.pivot(index="compression", columns="tokens", values="ratio")
+wide.index = [f"{1 - 1 / c:.0%} zeros" for c in wide.index]
+print("FULL-SCALE TIMINGS: sparse CSR, times the dense product, by number of tokens (n = 1024)")
+wide.round(2)
+
+# %% [markdown]
+# **What to notice.** *Pruned and kept dense* is a flat line at 1. *Sparse storage* (CSR) starts
+# slower than dense and pays only at high sparsity. *Low rank* is two smaller dense products, and
+# as fast as its size promises. *Int8* buys time without removing a weight; it can be combined with
+# all the others. *Block-circulant* lies between: it gains with the block size, up to the point
+# where the transforms themselves are the work.
+#
+# ## Where block-circulant wins
+#
+# One panel a number of tokens: a single token is decoding, thousands are training. **Predict:** in
+# which corner is a block-circulant layer slower than the dense one?
+
+# %%
+speed_figures.crossover_map(cells, mode="inference");
+
+# %%
+speed_figures.crossover_map(cells, tokens=(32, 256, 2048), mode="training");
+
+# %% [markdown]
+# **What to notice.** Blue cells are losses. They sit at small widths and few tokens, where a
+# dense product takes a few microseconds and every extra call costs as much. With wide layers the
+# gain grows with the block size, and flattens where transforms take over. The layer asks a cost
+# model which of its three algorithms to use, and it can be asked too:
+
+# %%
+for tokens in (1, 256):
+    for b in (2, 32, 1024):
+        plan = BlockCirculantLinear(1024, 1024, b).plan(tokens, training=False)
+        print(f"{tokens:4} tokens, b = {b:4}: {plan.algorithm}")
+
+# %% [markdown]
+# ## Two limits
+#
+# A processor can be short of arithmetic, or of data. Which of the two, the **roofline** shows:
+# how many operations there are for every byte that must come from memory, and how many were done
+# in a second. The slanted part of the roof is the memory's bandwidth, the flat part the rate of a
+# large dense product.
+
+# %%
+speed_figures.roofline(cells, machine);
+
+# %% [markdown]
+# **9.3** The shortest time that a machine allows: `flops` operations at `rate` a second, `moved`
+# bytes at `bandwidth` a second, and both can go on at once.
+
+
+# %% tags=["nbval-check-output"]
+def shortest_time(flops, moved, rate, bandwidth):
+    ...
+
+
+check("9.3", shortest_time)
+
+# %%
+enough = cells[(cells["n"] >= 512)
+               & (cells["tokens"] >= np.where(cells["mode"] == "inference", 32, 256))]
+summary = enough.groupby("mode").apply(lambda rows: pd.Series({
+    "cells": len(rows),
+    "slowest cell": rows["ratio"].min(),
+    "geometric mean": np.exp(np.log(rows["ratio"]).mean()),
+    "times C3A (b <= 32)": np.exp(np.log(
+        (rows["ratio"] / rows["c3a_ratio"])[rows["block_size"] <= 32].dropna()).mean()),
+    "share of the roofline": np.exp(np.log(rows["roofline"]).mean())}), include_groups=False)
+print("FULL-SCALE TIMINGS: times nn.Linear, over widths from 512 and enough tokens")
+summary.round(2)
+
+# %% [markdown]
+# ## Why layers with an FFT disappoint
+#
+# C3A is the block-circulant operator of a well-known package, written as the formula reads: FFT,
+# multiply, FFT back.
+
+# %%
+rows = cells[(cells["n"] == 1024) & (cells["tokens"] == 256) & (cells["block_size"] <= 128)]
+figure, panels = plt.subplots(1, 2, figsize=(12, 4.4), sharey=True)
+for axes, mode in zip(panels, ("inference", "training"), strict=True):
+    some = rows[rows["mode"] == mode]
+    place = np.arange(len(some))
+    axes.bar(place - 0.2, some["ratio"], 0.4, color=style.BLUE, label="this course's layer")
+    axes.bar(place + 0.2, some["c3a_ratio"], 0.4, color=style.ORANGE, hatch="//",
+             label="C3A, with complex FFTs")
+    axes.axhline(1, color="black", linewidth=1)
+    axes.set_xticks(place, some["block_size"])
+    axes.set(title=f"{mode}, n = 1024, 256 tokens", xlabel="block size")
+panels[0].set_ylabel("speed, times nn.Linear")
+panels[0].legend();
+
+# %% [markdown]
+# The operation count promised a win at every block size. Three things eat it. A *complex* FFT of
+# real numbers does everything twice. Short transforms (of 4, of 8 numbers) are nearly all
+# overhead, while a product with a small matrix of cosines runs at the processor's full rate. And
+# multiplying frequency by frequency in the layout that the FFT leaves walks through memory in
+# large steps; with the frequencies in front, each is one contiguous product.
+#
+# ## Memory in training
+#
+# What a layer keeps between forward and backward, besides its weights:
+
+# %%
+kept = cells[(cells["mode"] == "training") & (cells["n"] == 1024) & (cells["tokens"] == 2048)]
+kept = kept[["block_size", "algorithm", "kept_bytes", "linear_kept_bytes"]].copy()
+kept[["kept_bytes", "linear_kept_bytes"]] /= 1e6
+kept.columns = ["block size", "algorithm", "block-circulant, MB", "nn.Linear, MB"]
+kept.round(1).reset_index(drop=True)
+
+# %% [markdown]
+# The dense layer keeps its input. The block-circulant layer keeps the input's spectrum instead, in
+# three real numbers for every complex one: half as much again. No dense matrix is ever made.
+#
+# ## A whole network
+#
+# A layer is not a network. In a translation model the embeddings and the output layer are not
+# compressed, attention and normalisation cost what they cost, and beam search does many small
+# steps. Trained and decoding, times the dense network:
+
+# %%
+whole = speed_figures.load("compressed_speed-course")
+frame = pd.DataFrame(whole["ratios"]).round(2)
+print(f"FULL-SCALE TIMINGS: {whole['provenance']['device']}, preset {whole['preset']}")
+frame
+
+# %% [markdown]
+# ## What to choose
+#
+# - **The best accuracy for a given number of weights, whatever the speed:** pruning (notebook 04);
+#   and count the indices in its file.
+# - **A smaller file and less memory on any hardware:** block-circulant. The file shrinks by b, and
+#   no index is stored.
+# - **Speed on wide layers with many tokens:** block-circulant from b = 4 on, or low rank; both are
+#   dense products of smaller matrices.
+# - **Speed of small layers, one token at a time:** int8, or a smaller dense network. A few
+#   microseconds leave no room for transforms.
+# - **Pruning and speed:** prune whole blocks or rows, or have hardware that skips zeros.
+#
+# ## What we saw, and where next
+#
+# Weights, bytes, operations, and seconds are four different currencies, and a method that is rich
+# in one may be poor in another. The table above is for this machine; `python benchmarks/layer.py`
+# measures yours.
+#
+# Stuck on an exercise? `hint("9.1")`, `solution("9.1")`, and so on.
+#
+# **References.** S. Williams, A. Waterman, D. Patterson, [Roofline: An Insightful Visual
+# Performance Model](https://doi.org/10.1145/1498765.1498785), 2009. C. Ding et al.,
+# [CirCNN](https://arxiv.org/abs/1708.08917), 2017. T. Gale et al., [Sparse GPU Kernels for Deep
+# Learning](https://arxiv.org/abs/2006.10901), 2020.
