@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from circtools import results, style
+from circtools import cost, results, style
 from circtools.figures import LOOK, select
 
 Mode = Literal["inference", "training"]
 LOOKS = {
     "block-circulant": LOOK["block_circulant"],
     "low rank": LOOK["low_rank"],
-    "pruned, kept dense": LOOK["pruned"],
+    "pruned, kept dense": LOOK["pruned"] | {"label": "pruned, kept dense"},
     "pruned, sparse CSR": LOOK["pruned_all"] | {"label": "pruned, sparse CSR"},
     "int8 (onnxruntime)": {"color": style.BLACK, "marker": "*", "linestyle": ""},
 }
@@ -90,44 +90,40 @@ def against_compression(cells: pd.DataFrame, others: pd.DataFrame, n: int = 1024
             axes.set(title=f"{count} token{'s' * (count > 1)}, n = {n}",
                      xlabel="compression (stored weights)")
         panels[0].set_ylabel("speed, times nn.Linear")
-        panels[0].legend(loc="upper left")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 
-def roofline(cells: pd.DataFrame, machine: dict[str, float], tokens: int = 256) -> Figure:
+def roofline(cells: pd.DataFrame, machine: dict[str, float], n: int = 2048) -> Figure:
     """Achieved speed against operations for each byte, under the two limits of the machine.
 
     Args:
-        cells: the benchmark's ``cells``; those of inference are drawn.
+        cells: the benchmark's ``cells``; those of inference by the algorithm ``dft`` are drawn.
         machine: its ``flops`` and ``bandwidth``.
-        tokens: the number of tokens of the points.
+        n: the width of the layers.
     """
-    from circtools import cost
-
+    looks = {1: ("o", style.BLUE), 32: ("s", style.VERMILION), 256: ("^", style.GREEN)}
     with style.context():
         figure, axes = plt.subplots(figsize=(9.5, 6))
         intensity = np.geomspace(0.3, 300, 100)
         axes.plot(intensity, np.minimum(machine["flops"], intensity * machine["bandwidth"]) / 1e9,
                   color=style.BLACK, label="the machine's two limits")
-        looks = {512: ("o", style.BLUE), 1024: ("s", style.VERMILION), 4096: ("^", style.GREEN)}
-        for n, (marker, color) in looks.items():
+        for tokens, (marker, color) in looks.items():
             rows = select(cells, mode="inference", tokens=tokens, n=n, algorithm="dft")
-            points = []
+            x, y = [], []
             for row in rows.itertuples():
-                done = cost.work("dft", n // row.block_size, n // row.block_size, row.block_size,
-                                 tokens, False)
-                moved = 4 * (2 * tokens * n + 1.5 * n * n / row.block_size)
-                operations = done.products + done.transforms
-                points.append((operations / moved, operations / row.seconds / 1e9, row.block_size))
-            x, y, sizes = zip(*points, strict=True)
-            axes.plot(x, y, color=color, marker=marker, label=f"n = {n}")
-            for place in {0, len(sizes) - 1}:
-                axes.annotate(f"b = {sizes[place]}", (x[place], y[place]), xytext=(5, -14),
-                              textcoords="offset points", fontsize=10, color=color)
+                blocks = n // row.block_size
+                done = cost.work("dft", blocks, blocks, row.block_size, tokens, False)
+                moved = 4 * (2 * tokens * n + 1.5 * n * blocks)
+                x.append((done.products + done.transforms) / moved)
+                y.append((done.products + done.transforms) / row.seconds / 1e9)
+            axes.plot(x, y, color=color, marker=marker, linestyle="",
+                      label=f"{tokens} token{'s' * (tokens > 1)}, b = "
+                            f"{rows['block_size'].min()} to {rows['block_size'].max()}")
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set(xlabel="operations for each byte that must be moved",
                  ylabel="billion operations a second",
-                 title=f"Block-circulant layers under the roofline ({tokens} tokens)")
+                 title=f"Block-circulant layers under the roofline (n = {n})")
         axes.legend(loc="lower right")
     return figure

@@ -26,19 +26,22 @@ def verify_products(answer: Callable[[int], int]) -> str | None:
 
 
 def sparse_megabytes(weights: int, density: float) -> float:
-    return weights * density * (4 + 2) / 1e6
+    left = weights * density
+    return (4 * left + min(weights / 8, 2 * left)) / 1e6
 
 
 def verify_sparse(answer: Callable[[int, float], float]) -> str | None:
-    for weights, density in ((1_000_000, 0.5), (1_000_000, 1.0), (250_000, 0.1)):
+    for weights, density in ((1_000_000, 0.5), (1_000_000, 1.0), (250_000, 0.01)):
         got = answer(weights, density)
         if got is None:
             return "it returns None: replace the dots with a return statement"
-        truth = sparse_megabytes(weights, density)
+        truth, left = sparse_megabytes(weights, density), weights * density
         if abs(got - truth) < 1e-9:
             continue
-        if abs(got - weights * density * 4 / 1e6) < 1e-9:
-            return "you count the values only; each needs its 2-byte index beside it"
+        if abs(got - 4 * left / 1e6) < 1e-9:
+            return "you count the values only; where they are must be stored too"
+        if abs(got - (4 * left + weights) / 1e6) < 1e-9:
+            return "a bit for every place is an eighth of a byte"
         return (f"of {weights} weights with the share {density} left it should be {truth:g} MB, "
                 f"yours gives {got:g}")
     return None
@@ -69,9 +72,9 @@ EXERCISES = [
              "one, and (b - these) / 2 with a sine part; those take three products each.",
              "For b = 2 that halves the arithmetic; for large b it falls as 1.5 / b."),
     Exercise("9.2", verify_sparse, sparse_megabytes,
-             "4 bytes for the value and 2 for the index of each weight that is left; a megabyte is "
-             "1e6 bytes.",
-             "So pruning must remove a third of a matrix before the file gets smaller."),
+             "left = weights * density; the values take 4 * left bytes, the places "
+             "min(weights / 8, 2 * left); a megabyte is 1e6 bytes.",
+             "The bits win until fewer than one weight in sixteen is left."),
     Exercise("9.3", verify_fastest, fastest,
              "Each limit gives a time: operations / rate, and bytes / bandwidth. The processor "
              "works on both at once."),

@@ -66,8 +66,9 @@ table = pd.DataFrame({
 table.map("{:,}".format)
 
 # %% [markdown]
-# **What to notice.** All three store an eighth of the weights. The pruned file is half as large
-# again as the other two, because a pruned matrix must also say *where* its weights are. And the
+# **What to notice.** All three store an eighth of the weights. The pruned file is larger than the
+# other two, because a pruned matrix must also say *where* its weights are: with a bit for every
+# place, or a short number for every weight that is left, whichever takes less. And the
 # block-circulant layer multiplies a little more than the others: a transform there, a transform
 # back, and three real products for every complex one.
 #
@@ -84,8 +85,9 @@ def products_of(b):
 check("9.1", products_of)
 
 # %% [markdown]
-# **9.2** The file of a pruned matrix in megabytes: 4 bytes for each weight that is left, and 2 for
-# its index.
+# **9.2** The file of a pruned matrix in megabytes: 4 bytes for each weight that is left and, to say
+# where they are, one *bit* for every place in the matrix or 2 bytes for each weight that is left,
+# whichever is less.
 
 
 # %% tags=["nbval-check-output"]
@@ -174,7 +176,10 @@ for tokens in (1, 256):
 # A processor can be short of arithmetic, or of data. Which of the two, the **roofline** shows:
 # how many operations there are for every byte that must come from memory, and how many were done
 # in a second. The slanted part of the roof is the memory's bandwidth, the flat part the rate of a
-# large dense product.
+# large dense product. With one token nearly every number is read for a single use: the layer runs
+# along the slanted limit, where what counts is how few weights there are to read. With many tokens
+# the same weights serve all of them, and arithmetic is the limit. (A mark above the slanted line is
+# no error: its weights are so few that they stay in the cache from call to call.)
 
 # %%
 speed_figures.roofline(cells, machine);
@@ -222,8 +227,8 @@ for axes, mode in zip(panels, ("inference", "training"), strict=True):
     axes.axhline(1, color="black", linewidth=1)
     axes.set_xticks(place, some["block_size"])
     axes.set(title=f"{mode}, n = 1024, 256 tokens", xlabel="block size")
-panels[0].set_ylabel("speed, times nn.Linear")
-panels[0].legend();
+panels[0].set(ylabel="speed, times nn.Linear", ylim=(0, 1.3 * rows["ratio"].max()))
+panels[0].legend(loc="upper left");
 
 # %% [markdown]
 # The operation count promised a win at every block size. Three things eat it. A *complex* FFT of
@@ -258,6 +263,14 @@ whole = speed_figures.load("compressed_speed-course")
 frame = pd.DataFrame(whole["ratios"]).round(2)
 print(f"FULL-SCALE TIMINGS: {whole['provenance']['device']}, preset {whole['preset']}")
 frame
+
+# %% [markdown]
+# **What to notice.** The Transformer of notebook 05 is 256 features wide, in the blue corner of the
+# map, and it trains in bf16, where the dense product is faster still. Its block-circulant version
+# is *slower* than the dense one, and even low rank, with a fraction of the arithmetic, gains
+# little: the vocabulary's output layer and everything between the matrices stay as they are. Only a
+# smaller dense network saves all of that. Whoever compresses a small network buys bytes, not
+# seconds.
 
 # %% [markdown]
 # ## What to choose
