@@ -21,11 +21,13 @@
 # %%
 import statistics
 import time
+import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from onnxruntime import InferenceSession
 from torch import nn
 
 from circtools import BlockCirculantLinear, compression, prune, speed_figures, style
@@ -271,6 +273,28 @@ frame
 # little: the vocabulary's output layer and everything between the matrices stay as they are. Only a
 # smaller dense network saves all of that. Whoever compresses a small network buys bytes, not
 # seconds.
+
+# %% [markdown]
+# ## Elsewhere: ONNX
+#
+# A layer made of matrix products can leave PyTorch: the transforms are products with constant
+# matrices, so an exported model needs no Fourier operator. Here both layers run in onnxruntime:
+
+# %%
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # in torch
+    sessions = {}
+    for name in ("dense", "block-circulant"):
+        program = torch.onnx.export(layers[name].eval(), (x,), input_names=["x"], verbose=False)
+        sessions[name] = InferenceSession(program.model_proto.SerializeToString())
+feed = {"x": x.numpy()}
+with torch.no_grad():
+    [y] = sessions["block-circulant"].run(None, feed)
+    difference = np.abs(y - layers["block-circulant"](x).numpy()).max()
+taken = {name: milliseconds(lambda _, session=session: session.run(None, feed), x)
+         for name, session in sessions.items()}
+print(f"LIVE, onnxruntime: largest difference from PyTorch {difference:.0e}; "
+      + "; ".join(f"{name} {value:.2f} ms" for name, value in taken.items()))
 
 # %% [markdown]
 # ## What to choose
