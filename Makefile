@@ -33,6 +33,9 @@ lab: $(READY) ## open JupyterLab on the notebooks
 figures: $(READY) ## draw figures/ from data/results
 	$(BIN)/circtools figures
 
+poster: $(READY) ## make figures/poster.pdf; needs the results of compressed Transformers
+	$(BIN)/circtools poster
+
 experiments: $(READY) ## run every experiment that has no result yet, or resume it
 	$(BIN)/circtools data mnist multi30k
 	$(BIN)/circtools run mnist --preset course
@@ -51,4 +54,4 @@ notebooks: $(READY) ## make the notebooks afresh from their texts, execute and s
 clean: ## remove what make course built (not .venv, not the data)
 	rm -rf build
 
-.PHONY: help venv course test lab figures experiments benchmarks notebooks clean
+.PHONY: help venv course test lab figures poster experiments benchmarks notebooks clean

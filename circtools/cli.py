@@ -1,4 +1,4 @@
-"""The command line: ``circtools data|run|translate|figures|report``."""
+"""The command line: ``circtools data|run|translate|figures|poster|report``."""
 
 import argparse
 import sys
@@ -12,6 +12,7 @@ from circtools import (
     gallery,
     multi30k,
     multi30k_runs,
+    poster,
     results,
     translation,
 )
@@ -96,6 +97,13 @@ def _parser() -> argparse.ArgumentParser:
                       help="where to (default figures)")
     draw.set_defaults(command=_figures)
 
+    sheet = commands.add_parser(
+        "poster", help="make the poster from the results",
+        description="Write poster.pdf (A0) and a preview poster.png from data/results.")
+    sheet.add_argument("--output", type=Path, default=gallery.FOLDER, metavar="FOLDER",
+                       help="where to (default figures)")
+    sheet.set_defaults(command=_poster)
+
     report = commands.add_parser(
         "report", help="print the claims table and write it into the README",
         description="Test the poster's claims on the results and write the table into README.md.")
@@ -144,6 +152,11 @@ def _translate(options: argparse.Namespace) -> None:
 
 def _figures(options: argparse.Namespace) -> None:
     for path in gallery.make_all(results.load(), options.output):
+        print(path)
+
+
+def _poster(options: argparse.Namespace) -> None:
+    for path in poster.make(results.load(), options.output):
         print(path)
 
 

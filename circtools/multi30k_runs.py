@@ -24,6 +24,8 @@ from circtools.transformer import LinearLayer, Transformer
 ROUNDS_AT = {2: 3, 4: 6, 8: 9, 16: 12, 32: 15}
 FEW = (4, 16)  # where the controls are measured, and where hyper-parameters are tried
 SAME = (4, 16, 32)  # block sizes of the series "same", with the dense hyper-parameters
+FULL_SEEDS = 3  # seeds of everything; further ones only for claim 3, about slight pruning
+SLIGHT = {"pruned": 3, "unpruned": 3}  # rounds that these have then
 TRIAL_EPOCHS = 4  # from scratch, or of fine-tuning
 TRIAL_ROUNDS = 12  # of one epoch each
 TRIAL_PRESET = "small"  # whose choices serve every size, as factors of its own base values
@@ -71,7 +73,8 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real",
 
     Args:
         preset: a key of :data:`PRESETS`.
-        seeds: number of seeds of the final runs.
+        seeds: number of seeds of the final runs; those after the first :data:`FULL_SEEDS` have
+            only the dense networks and the first rounds of pruning and of its control.
         folder: where the results are.
         source: ``"real"`` or ``"sample"``.
         methods: of :data:`METHODS`; ``dense`` is always among them.
@@ -96,12 +99,13 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real",
     for seed in range(seeds):
         start = dense(preset, seed, *chosen["dense"])
         for method in methods:
-            if method == "dense":
+            if method == "dense" or (seed >= FULL_SEEDS and method not in SLIGHT):
                 continue
             lr_factor, dropout_factor = chosen[method]
             how = {"lr": lr_factor * p.recipe.lr, "dropout": dropout_factor * p.dropout}
             if method in PRUNING:
-                final.append(_run(preset, method, seed, rounds=p.rounds, start=start, **how))
+                rounds = p.rounds if seed < FULL_SEEDS else SLIGHT[method]
+                final.append(_run(preset, method, seed, rounds=rounds, start=start, **how))
             elif method == "block_circulant":
                 sizes = (*p.block_sizes, p.d_model)  # the last one: fully circulant
                 final += [_run(preset, method, seed, block_size=b, **how) for b in sizes]

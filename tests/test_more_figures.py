@@ -1,12 +1,15 @@
 """The figures of translation and of speed, drawn from tables made up for the test."""
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from pypdf import PdfReader
 
-from circtools import results, speed_figures, translation_figures
+from circtools import poster, results, speed_figures, translation_figures
 from circtools.multi30k_runs import FEW, ROUNDS_AT
 
 
@@ -66,6 +69,24 @@ def test_each_poster_panel_is_drawn(draw, table: pd.DataFrame) -> None:
     figure = draw(table)
     figure.canvas.draw()
     assert sum(len(axes.lines) for axes in figure.axes) >= 2
+
+
+def test_the_poster_is_a0_and_says_what_the_results_say(
+    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "texts", lambda run, number=0: [f"text of {run}, {number}"] * 5)
+    mnist = results.load()
+    both = pd.concat([mnist[mnist["task"] == "mnist"], table], ignore_index=True)
+    pdf, png = poster.make(both, tmp_path)
+    page = PdfReader(pdf).pages[0]
+    assert (page.mediabox.width, page.mediabox.height) == pytest.approx((2384, 3370), abs=1)
+    text = " ".join(page.extract_text().split())
+    assert "pruned, 32x: text of pruned-0, 15" in text
+    assert "At 4x take block-circulant" in text
+    assert png.stat().st_size < 1_000_000
+    assert not list(tmp_path.glob(".*"))
+    with pytest.raises(ValueError, match="circtools run multi30k"):
+        poster.make(mnist[mnist["task"] == "mnist"], tmp_path)
 
 
 def test_what_pruning_empties() -> None:

@@ -53,6 +53,10 @@ def test_the_whole_plan_runs_and_never_again(tiny: Path, capsys: pytest.CaptureF
                         methods=METHODS)
     assert files == {path: path.stat().st_mtime_ns for path in tiny.rglob("*.*")}
 
+    many = plan("small", 5, tiny, "sample", METHODS)[-1]
+    late = {(run.method, run.rounds) for run in many if run.seed >= multi30k_runs.FULL_SEEDS}
+    assert late == {("pruned", 3), ("unpruned", 3)}
+
     table = results.load(tiny, data="sample")
     search, final = table[table["series"] == "search"], table[table["series"] != "search"]
     assert search[["test_bleu", "test_chrf"]].isna().all(axis=None)

@@ -76,7 +76,7 @@ def test_figures_refuse_an_empty_table() -> None:
         gallery.make_all(results.load(data="sample"))
 
 
-@pytest.mark.parametrize("command", ["data", "run", "translate", "figures", "report"])
+@pytest.mark.parametrize("command", ["data", "run", "translate", "figures", "poster", "report"])
 def test_help(command: str, capsys) -> None:
     with pytest.raises(SystemExit) as exit_:
         cli.main([command, "--help"])

@@ -1,0 +1,229 @@
+"""The poster, A0, regenerated from the results: ``make poster``.
+
+The text is laid out by matplotlib on a page of the true size; the panels are the figures of the
+course, placed into it as vector graphics. A small PNG of the same page is the preview.
+"""
+
+import io
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+from pypdf import PdfReader, PdfWriter, Transformation
+
+from circtools import architecture, claims, diagrams, figures, results, style, translation_figures
+from circtools.gallery import FOLDER
+from circtools.multi30k_runs import ROUNDS_AT
+
+WIDTH, HEIGHT = 33.11, 46.81  # inches, A0 upright
+MARGIN, GAP, TOP = 0.9, 0.7, 3.9
+COLUMN = (WIDTH - 2 * MARGIN - 2 * GAP) / 3
+TITLE_HEIGHT, LINE, BODY, AFTER = 1.0, 0.52, 27, 0.6  # inches; BODY in points
+LETTERS = 50  # of body text in a line
+PREVIEW_DPI = 40
+INCH = 72  # points
+
+
+@dataclass(frozen=True)
+class Section:
+    """A box of the poster: a title, a text, and a panel drawn at ``size`` inches."""
+
+    title: str
+    text: str = ""
+    draw: Callable[[], Figure] | None = None
+    size: tuple[float, float] = (7.0, 5.2)
+
+    @property
+    def lines(self) -> list[str]:
+        paragraphs = self.text.split("\n") if self.text else []
+        return [line for paragraph in paragraphs for line in textwrap.wrap(paragraph, LETTERS)]
+
+    @property
+    def text_height(self) -> float:
+        return TITLE_HEIGHT + LINE * len(self.lines) + AFTER
+
+    @property
+    def panel_height(self) -> float:
+        return COLUMN * self.size[1] / self.size[0] if self.draw else 0.0
+
+
+def sections(table: pd.DataFrame) -> list[list[Section]]:
+    """Return the three columns.
+
+    Args:
+        table: rows of :func:`circtools.results.load`.
+
+    Raises:
+        ValueError: if the Transformers have no results yet.
+    """
+    rows = translation_figures.of_multi30k(table)
+    if rows.empty:
+        raise ValueError("there are no results of compressed Transformers; "
+                         "'circtools run multi30k --methods all' makes them")
+    mnist = claims.of_mnist(table)
+    verdicts = claims.table_of_claims(table)
+    first = [
+        Section("Abstract", "Neural networks can be made smaller by removing weights (pruning) or "
+                "by making weights share their values (block-circulant matrices). Both are "
+                "compared at equal compression, on digits and on translation. Every number is "
+                f"measured: {mnist['run'].nunique()} runs on MNIST and {rows['run'].nunique()} on Multi30k, "
+                "with their seeds and intervals."),
+        Section("MNIST benchmark", "A classifier with one hidden layer of 784 units, which is "
+                "compressed. " + _verdict(verdicts, "MNIST: at equal compression of the first"),
+                partial(figures.mnist_benchmark, mnist), (11, 5.6)),
+        Section("Multi30k machine translation", "29,000 captions from German to English; 1,000 "
+                "test sentences; 20 epochs.\n" + _example(rows)),
+        Section("Pruning", "Train; zero the 21 % of the remaining weights that are smallest; "
+                "fine-tune; repeat.", diagrams.pruning_technique, (9, 5)),
+        Section("Recommendations", _recommendations(rows)),
+    ]
+    second = [
+        Section("Circulant matrices", "Each row is the one above, rotated by one. The Fourier "
+                "transform makes the matrix diagonal.", diagrams.circulant_technique, (14, 6.4)),
+        Section("Block-circulant matrices", "Each block is circulant. The size of the blocks is "
+                "the factor of compression.", diagrams.block_circulant_ladder, (11, 3.6)),
+        Section("Pruned Transformer", "Attention and feed-forward layers pruned together, by "
+                "magnitude.", partial(translation_figures.pruned_transformer, table)),
+        Section("Pruned entire network", "The output layer is pruned too; the embeddings are not.",
+                partial(translation_figures.pruned_entire_network, table)),
+    ]
+    third = [
+        Section("Block-circulant Transformer", "Every linear layer of the Transformer is block-"
+                "circulant, trained from scratch.",
+                partial(translation_figures.block_circulant_transformer, table)),
+        Section("Circulant Transformer", "At the end of the scale each matrix is one circulant. "
+                "Blocks wider than a head make the heads share their weights.",
+                partial(translation_figures.circulant_transformer, table)),
+        Section("Compressed Transformer", "Coloured: what is compressed.",
+                partial(architecture.transformer, ("attention", "feed_forward")), (12, 10.2)),
+        Section("Analysis and conclusions", "\n".join(
+            f"Claim {c.number}, {c.statement}: {c.verdict} ({c.estimate:+.2f} {c.unit})."
+            for c in verdicts[verdicts["series"] == "tuned"].itertuples() if c.number != "1")),
+    ]
+    return [first, second, third]
+
+
+def _verdict(verdicts: pd.DataFrame, beginning: str) -> str:
+    row = verdicts[(verdicts["series"] == "tuned")
+                   & verdicts["statement"].str.startswith(beginning)].iloc[0]
+    return (f"That block-circulant is better than pruning at equal compression is {row['verdict']} "
+            f"({row['estimate']:+.2f}, {row['low']:+.2f} to {row['high']:+.2f} {row['unit']}).")
+
+
+def _example(rows: pd.DataFrame, sentence: int = 4) -> str:
+    """Return how one test sentence is translated as compression grows."""
+    tuned = figures.select(rows, series="tuned", seed=0)
+    lines = ["Leute Reparieren das Dach eines Hauses."]
+    for row in figures.select(tuned, method="dense").itertuples():
+        lines.append(f"dense: {results.texts(row.run)[sentence]}")
+    for b in (4, 32):
+        for method, value in (("pruned", {"round": ROUNDS_AT[b]}),
+                              ("block_circulant", {"block_size": b})):
+            for row in figures.select(tuned, method=method, **value).itertuples():
+                text = results.texts(row.run, row.round)[sentence]
+                lines.append(f"{figures.LOOK[method]['label']}, {b}x: {text}")
+    return "\n".join(lines)
+
+
+def _recommendations(rows: pd.DataFrame) -> str:
+    """Return which method has the higher mean BLEU at each level, with the numbers."""
+    tuned = figures.select(rows, series="tuned")
+    lines = []
+    for b, number in ROUNDS_AT.items():
+        bleu = {"pruning": figures.select(tuned, method="pruned", round=number)["test_bleu"].mean(),
+                "block-circulant": figures.select(tuned, method="block_circulant",
+                                                  block_size=b)["test_bleu"].mean()}
+        better, worse = sorted(bleu, key=lambda name: -bleu[name])
+        lines.append(f"At {b}x take {better}: {bleu[better]:.1f} BLEU, against {bleu[worse]:.1f} "
+                     f"by {worse}.")
+    return "\n".join(lines)
+
+
+def make(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
+    """Write ``poster.pdf`` and the preview ``poster.png``; return their paths.
+
+    Args:
+        table: rows of :func:`circtools.results.load`.
+        folder: where to.
+
+    Raises:
+        ValueError: if there are no results of compressed Transformers.
+    """
+    columns = sections(table)
+    with style.context():
+        page = plt.figure(figsize=(WIDTH, HEIGHT), layout="none")
+        panels = _lay_out(page, columns)
+        writer = PdfWriter(clone_from=PdfReader(_pdf(page)))
+        preview = Image.open(_png(page, PREVIEW_DPI)).convert("RGB")
+        plt.close(page)
+    for figure, left, bottom, width in panels:
+        panel = PdfReader(_pdf(figure)).pages[0]
+        scale = INCH * width / float(panel.mediabox.width)
+        writer.pages[0].merge_transformed_page(
+            panel, Transformation().scale(scale).translate(INCH * left, INCH * bottom))
+        pixels = round(PREVIEW_DPI * width)
+        small = Image.open(_png(figure, 2 * PREVIEW_DPI)).convert("RGB")
+        small = small.resize((pixels, round(small.height * pixels / small.width)), Image.LANCZOS)
+        top = preview.height - round(PREVIEW_DPI * bottom) - small.height
+        preview.paste(small, (round(PREVIEW_DPI * left), top))
+        plt.close(figure)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / "poster.pdf", folder / "poster.png"]
+    writer.compress_identical_objects()
+    for path, save in zip(paths, (writer.write, partial(preview.save, format="PNG")), strict=True):
+        temporary = path.with_name(f".{path.name}")
+        save(temporary)
+        temporary.replace(path)
+    return paths
+
+
+def _lay_out(page: Figure, columns: list[list[Section]]
+             ) -> list[tuple[Figure, float, float, float]]:
+    """Write titles and texts; return each panel's figure with its left, bottom and width."""
+    def write(x: float, y: float, text: str, size: float, **more: object) -> None:
+        page.text(x / WIDTH, y / HEIGHT, text, fontsize=size, va="top", **more)
+
+    write(WIDTH / 2, HEIGHT - 1.0, "Compressing neural networks", 92, ha="center", weight="bold")
+    write(WIDTH / 2, HEIGHT - 2.6, "pruning and block-circulant weight matrices, compared at equal "
+          "compression", 44, ha="center")
+    room = HEIGHT - TOP - MARGIN
+    panels = []
+    for i, column in enumerate(columns):
+        left, y = MARGIN + i * (COLUMN + GAP), HEIGHT - TOP
+        # Where texts and panels would be too long for the page, the panels shrink alike.
+        free = room - sum(section.text_height for section in column)
+        share = min(1.0, free / max(1e-9, sum(section.panel_height for section in column)))
+        for section in column:
+            write(left, y, section.title, 40, weight="bold", color=style.BLUE)
+            page.add_artist(plt.Line2D([left / WIDTH, (left + COLUMN) / WIDTH],
+                                       [(y - 0.72) / HEIGHT] * 2, color=style.BLUE, linewidth=3))
+            y -= TITLE_HEIGHT
+            write(left, y, "\n".join(section.lines), BODY, linespacing=LINE * INCH / BODY / 1.17)
+            y -= LINE * len(section.lines) + 0.1
+            if section.draw:
+                figure = section.draw()
+                figure.set_size_inches(section.size)
+                y -= share * section.panel_height
+                panels.append((figure, left + (1 - share) * COLUMN / 2, y, share * COLUMN))
+            y -= AFTER - 0.1
+    return panels
+
+
+def _pdf(figure: Figure) -> io.BytesIO:
+    buffer = io.BytesIO()
+    with style.context():
+        figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Producer": None})
+    return buffer
+
+
+def _png(figure: Figure, dpi: int) -> io.BytesIO:
+    buffer = io.BytesIO()
+    with style.context():
+        figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer
