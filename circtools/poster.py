@@ -72,8 +72,8 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
         Section("Abstract", "Neural networks can be made smaller by removing weights (pruning) or "
                 "by making weights share their values (block-circulant matrices). Both are "
                 "compared at equal compression, on digits and on translation. Every number is "
-                f"measured: {mnist['run'].nunique()} runs on MNIST and {rows['run'].nunique()} on Multi30k, "
-                "with their seeds and intervals."),
+                f"measured: {mnist['run'].nunique()} runs on MNIST and {rows['run'].nunique()} on "
+                "Multi30k, with their seeds and intervals."),
         Section("MNIST benchmark", "A classifier with one hidden layer of 784 units, which is "
                 "compressed. " + _verdict(verdicts, "MNIST: at equal compression of the first"),
                 partial(figures.mnist_benchmark, mnist), (11, 5.6)),
