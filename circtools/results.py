@@ -66,12 +66,10 @@ def texts(run: str, number: int = 0, folder: Path = FOLDER) -> list[str]:
 
     Raises:
         FileNotFoundError: if there are none.
+        ValueError: if runs of two presets have this name.
     """
-    paths = sorted(folder.rglob(_texts_name(run, number)))
-    if not paths:
-        raise FileNotFoundError(f"no translations of the run {run!r}, round {number}, below "
-                                f"{folder}")
-    return gzip.decompress(paths[0].read_bytes()).decode().splitlines()
+    path = _find(_texts_name(run, number), folder)
+    return gzip.decompress(path.read_bytes()).decode().splitlines()
 
 
 def counts(run: str, number: int = 0, folder: Path = FOLDER) -> np.ndarray:
@@ -214,13 +212,22 @@ def arrays(run: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: if there are none.
+        ValueError: if runs of two presets have this name.
     """
-    paths = sorted(folder.rglob(f"{run}.npz"))
-    if not paths:
-        raise FileNotFoundError(f"no arrays of the run {run!r} below {folder}; only runs of seed "
-                                "0 leave some")
-    with np.load(paths[0]) as file:
+    with np.load(_find(f"{run}.npz", folder)) as file:
         return dict(file)
+
+
+def _find(name: str, folder: Path) -> Path:
+    """Return the one file of this name below the folder."""
+    paths = sorted(folder.rglob(name))
+    if not paths:
+        raise FileNotFoundError(f"there is no {name} below {folder}; not every run leaves one "
+                                "(arrays: those of seed 0)")
+    if len(paths) > 1:
+        raise ValueError(f"there are {len(paths)} files {name} below {folder}; pass the folder of "
+                         f"one preset, such as {paths[0].parent}")
+    return paths[0]
 
 
 POSTER_ROUNDS = 15

@@ -97,8 +97,11 @@ def test_arrays_are_found_by_the_name_of_their_run(tmp_path: Path) -> None:
     rows = np.arange(6, dtype=np.float16).reshape(2, 3)
     results.write_arrays({"first_rows": rows}, tmp_path / "real" / "mnist" / "run.npz")
     assert np.array_equal(results.arrays("run", tmp_path)["first_rows"], rows)
-    with pytest.raises(FileNotFoundError, match="no arrays of the run 'other'"):
+    with pytest.raises(FileNotFoundError, match=r"no other\.npz"):
         results.arrays("other", tmp_path)
+    results.write_arrays({"a": np.zeros(2)}, tmp_path / "another preset" / "run.npz")
+    with pytest.raises(ValueError, match="2 files"):
+        results.arrays("run", tmp_path)
 
 
 def test_provenance_names_commit_device_and_versions() -> None:

@@ -378,7 +378,7 @@ figures.training_curves([r for r in results.read() if r["run"] in set(runs["run"
 # %%
 means = runs.groupby("preset")["test_bleu"].agg(["mean", "count"])
 for preset, row in means.iterrows():
-    print(f"FULL-SCALE: {preset}, mean of {row['count']:.0f} seeds: {row['mean']:.2f} BLEU")
+    print(f"FULL-SCALE: {preset}: {row['mean']:.2f} BLEU (seeds: {row['count']:.0f})")
 
 # %% [markdown]
 # The best public figures that we know for networks of about this size (9 million weights, 20
