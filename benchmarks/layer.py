@@ -331,32 +331,36 @@ def gmean(values: pd.Series) -> float:
 def calibrate() -> None:
     """Time each algorithm over a grid, fit the cost model and print its constants."""
     rows = []
-    grid = [(n, t, mode) for n in (128, 256, 512, 1024, 2048) for t in (1, 32, 256, 1024)
-            for mode in (inference, training)]
-    for n, t, mode in tqdm(grid, desc="calibrating", unit="group", leave=False):
-        x = torch.randn(t, n)
+    grid = [(n, t, mode, dtype) for n in (128, 256, 512, 1024, 2048) for t in (1, 32, 256, 1024)
+            for mode in (inference, training) for dtype in (torch.float32, torch.bfloat16)]
+    for n, t, mode, dtype in tqdm(grid, desc="calibrating", unit="group", leave=False):
+        x = torch.randn(t, n, dtype=dtype)
         for b in (2, 4, 8, 16, 32, 64, 128, n):
-            layers = {name: BlockCirculantLinear(n, n, b, algorithm=name) for name in ALGORITHMS}
+            layers = {name: BlockCirculantLinear(n, n, b, algorithm=name, dtype=dtype)
+                      for name in ALGORITHMS}
             taken = times_in_turn({name: mode(layer, x) for name, layer in layers.items()})
-            rows += [(name, n, t, mode is training, b, s) for name, s in taken.items()]
-    table = pd.DataFrame(rows, columns=["algorithm", "n", "tokens", "training", "b", "seconds"])
-    for (trained, name), group in table.groupby(["training", "algorithm"]):
-        done = np.array([cost.work(name, r.n // r.b, r.n // r.b, r.b, r.tokens, r.training)
-                         for r in group.itertuples()])
-        # Relative errors count, so every row is divided by its own time.
-        target = group["seconds"].to_numpy()
-        scale = done.max(0)
-        scale[scale == 0] = 1
-        fitted = nnls(done / scale / target[:, None], np.ones(len(done)))[0] / scale
-        error = np.abs(np.log(done @ fitted / target))
-        print(f'{"TRAINING" if trained else "INFERENCE"}  "{name}": '
-              f'Work({", ".join(f"{c:.2g}" for c in fitted)}),'
-              f"  # typical error a factor {math.exp(np.median(error)):.2f}")
-    table["model"] = [cost.seconds(r.algorithm, r.n // r.b, r.n // r.b, r.b, r.tokens, r.training)
-                      for r in table.itertuples()]
-    cells = table.groupby(["n", "tokens", "training", "b"])
+            rows += [(name, n, t, mode is training, dtype is torch.bfloat16, b, s)
+                     for name, s in taken.items()]
+    table = pd.DataFrame(rows, columns=["algorithm", "n", "tokens", "training", "half", "b",
+                                        "seconds"])
+    for (trained, half), costs in table.groupby(["training", "half"]):
+        print(f"    ({trained}, {half}): {{")
+        for name, group in costs.groupby("algorithm"):
+            done = np.array([cost.work(name, r.n // r.b, r.n // r.b, r.b, r.tokens, r.training)
+                             for r in group.itertuples()])
+            # Relative errors count, so every row is divided by its own time.
+            target = group["seconds"].to_numpy()
+            scale = done.max(0)
+            scale[scale == 0] = 1
+            fitted = nnls(done / scale / target[:, None], np.ones(len(done)))[0] / scale
+            error = math.exp(np.median(np.abs(np.log(done @ fitted / target))))
+            print(f'        "{name}": Work({", ".join(f"{c:.2g}" for c in fitted)}),'
+                  f"  # typical error a factor {error:.2f}")
+            table.loc[group.index, "model"] = done @ fitted
+        print("    },")
+    cells = table.groupby(["n", "tokens", "training", "half", "b"])
     chosen = pd.Series(table.loc[cells["model"].idxmin(), "seconds"].to_numpy())
-    print("what the present constants choose takes "
+    print("what these constants choose takes "
           f"{gmean(chosen / cells['seconds'].min().to_numpy()):.3f} times the best choice")
 
 

@@ -23,16 +23,29 @@ class Work(NamedTuple):
     moved: float  # bytes written and read again between the steps
 
 
-# Seconds for a call, an operation of a product, one of a transform, a byte.
-INFERENCE = {
-    "dense": Work(1.2e-5, 3.4e-12, 0, 1.4e-11),
-    "fft": Work(5.1e-5, 8.2e-12, 0, 1.6e-10),
-    "dft": Work(3.6e-5, 5.2e-12, 4.6e-12, 2.2e-11),
-}
-TRAINING = {
-    "dense": Work(5.4e-5, 3.6e-12, 0, 1.7e-10),
-    "fft": Work(8.5e-5, 4.5e-12, 3.3e-11, 1.8e-10),
-    "dft": Work(7.0e-5, 4.4e-12, 4.6e-12, 7.3e-11),
+# Seconds for a call, an operation of a product, one of a transform, a byte (of float32: the counts
+# are the same for every type), by whether gradients are computed and the type has 16 bits.
+COSTS = {
+    (False, False): {
+        "dense": Work(1.1e-5, 3.4e-12, 0, 1.3e-11),
+        "fft": Work(5.0e-5, 8.4e-12, 0, 1.6e-10),
+        "dft": Work(3.4e-5, 5.3e-12, 4.6e-12, 2.0e-11),
+    },
+    (False, True): {
+        "dense": Work(3.6e-5, 5.5e-13, 0, 1.5e-11),
+        "fft": Work(5.7e-5, 8.1e-12, 0, 1.7e-10),
+        "dft": Work(7.7e-5, 2.2e-12, 1.4e-12, 5.1e-11),
+    },
+    (True, False): {
+        "dense": Work(3.1e-5, 3.5e-12, 0, 1.5e-10),
+        "fft": Work(8.3e-5, 4.6e-12, 3.0e-11, 1.8e-10),
+        "dft": Work(6.8e-5, 4.2e-12, 4.7e-12, 6.9e-11),
+    },
+    (True, True): {
+        "dense": Work(6.8e-5, 8.3e-13, 0, 1.7e-10),
+        "fft": Work(9.1e-5, 4.6e-12, 4.1e-11, 1.9e-10),
+        "dft": Work(1.4e-4, 1.4e-12, 1.5e-12, 9.6e-11),
+    },
 }
 
 
@@ -74,8 +87,8 @@ def work(algorithm: str, out_blocks: int, in_blocks: int, block_size: int, token
 
 
 def seconds(algorithm: str, out_blocks: int, in_blocks: int, block_size: int, tokens: int,
-            training: bool) -> float:
-    """Return the estimated time; the arguments are those of :func:`work`."""
+            training: bool, half: bool = False) -> float:
+    """Return the estimated time; in a 16-bit type if ``half``; for the rest see :func:`work`."""
     done = work(algorithm, out_blocks, in_blocks, block_size, tokens, training)
-    costs = (TRAINING if training else INFERENCE)[algorithm]
+    costs = COSTS[training, half][algorithm]
     return sum(n * each for n, each in zip(done, costs, strict=True))

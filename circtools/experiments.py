@@ -195,6 +195,7 @@ def _chain(work: Any, path: Path, source: str, before: int, history: list[dict[s
     """Prune and fine-tune in rounds, resuming after the last one saved; extend both lists."""
     run, targets = work.run, work.prunable()
     amount, method = PRUNING[run.method]
+    amount = 1 - (1 - amount) ** work.rounds_at_once
     compression.prune(targets, amount=0.0)  # puts the masks on, so that a state can be loaded
     state_path = _checkpoint(run, source, "rounds")
     if state_path.exists():
@@ -205,14 +206,15 @@ def _chain(work: Any, path: Path, source: str, before: int, history: list[dict[s
     else:
         final.append(_measure(work, path, 0, before, 0.0))
     saved = time.monotonic()
-    for number in range(len(final), run.rounds + 1):
+    for number in range(final[-1]["round"] + work.rounds_at_once, run.rounds + 1,
+                        work.rounds_at_once):
         # A round has a seed of its own, so that its batches differ from those of the last one.
         seed = run.seed + 100_000 * number
         torch.manual_seed(seed)
         compression.prune(targets, amount, method)
         trained = work.fit(work.finetune_epochs, seed, _checkpoint(run, source, f"round{number}"))
         history += [epoch | {"round": number} for epoch in trained]
-        final.append(_measure(work, path, number, before + number * work.finetune_epochs,
+        final.append(_measure(work, path, number, before + len(final) * work.finetune_epochs,
                               round(final[-1]["seconds"] + _seconds(trained), 3)))
         if time.monotonic() - saved > training.CHECKPOINT_SECONDS:
             training.save_atomically({"model": work.model.state_dict(), "history": history,

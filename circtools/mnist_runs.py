@@ -128,7 +128,7 @@ class Experiment:
             skip = ["output"] if run.layers == "first" else []
             compression.compress(self.model, run.block_size, skip=skip, init="random")
         self.model.to(device)
-        self.finetune_epochs = self.preset.finetune_epochs
+        self.finetune_epochs, self.rounds_at_once = self.preset.finetune_epochs, 1
         self.config = {"base_lr": self.preset.base_lr, "preset_values": asdict(self.preset),
                        "batch_size": mnist.BATCH_SIZE, "optimizer": "Adam",
                        "schedule": "linear decay to 0 in each training"}

@@ -27,7 +27,8 @@ SAME = (4, 16, 32)  # block sizes of the series "same", with the dense hyper-par
 FULL_SEEDS = 3  # seeds of everything; further ones only for claim 3, about slight pruning
 SLIGHT = {"pruned": 3, "unpruned": 3}  # rounds that these have then
 TRIAL_EPOCHS = 4  # from scratch, or of fine-tuning
-TRIAL_ROUNDS = 12  # of one epoch each
+TRIAL_ROUNDS = 12
+TRIAL_STRIDE = 2  # rounds that a trial prunes at once, and one epoch of fine-tuning after them
 TRIAL_PRESET = "small"  # whose choices serve every size, as factors of its own base values
 FACTORS = {"from scratch": (1.0, 2.0, 4.0), "fine-tuning": (0.125, 0.25, 0.5)}  # of the base lr
 DROPOUT_FACTORS = (1.0, 0.5)
@@ -165,7 +166,7 @@ def epochs(run: Run) -> tuple[int, int]:
     p = PRESETS[run.preset]
     before = p.recipe.epochs if run.start else 0
     if run.stage == "search":
-        return before, run.rounds or TRIAL_EPOCHS
+        return before, run.rounds // TRIAL_STRIDE or TRIAL_EPOCHS
     if run.method in PRUNING:
         return before, run.rounds * p.finetune_epochs
     if run.method == "projected":  # as long as pruning to the same compression
@@ -182,7 +183,9 @@ class Experiment:
     def __init__(self, run: Run, source: str, device: str = "cpu") -> None:
         self.run, self.preset, self.device = run, PRESETS[run.preset], device
         self.corpus = multi30k.load(source)
-        self.finetune_epochs = 1 if run.stage == "search" else self.preset.finetune_epochs
+        trial = run.stage == "search"
+        self.finetune_epochs = 1 if trial else self.preset.finetune_epochs
+        self.rounds_at_once = TRIAL_STRIDE if trial else 1
         self.recipe = replace(self.preset.recipe, lr=run.lr)
         self.precision = multi30k.precision_for(device)
         self.config = {"base_lr": self.preset.recipe.lr, "base_dropout": self.preset.dropout,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from circtools import BlockCirculantLinear, cost, layers
-from circtools.circulant import circulant
-from circtools.layers import ALGORITHMS, choose_algorithm, dft_bases
+from circtools.circulant import block_circulant, circulant
+from circtools.layers import ALGORITHMS, FAST, choose_algorithm, dft_bases
 
 NAMES = ("auto", *ALGORITHMS)
 SHAPES = st.tuples(st.integers(1, 24), st.integers(1, 24)).flatmap(
@@ -271,7 +271,8 @@ def test_the_plan_can_be_asked_for_and_is_what_runs(monkeypatch: pytest.MonkeyPa
     layer = BlockCirculantLinear(64, 64, 8).eval()
     cheap = dict.fromkeys(ALGORITHMS, cost.Work(1.0, 0.0, 0.0, 0.0))
     for name in ALGORITHMS:
-        monkeypatch.setattr(cost, "INFERENCE", cheap | {name: cost.Work(0.0, 0.0, 0.0, 0.0)})
+        costs = cheap | {name: cost.Work(0.0, 0.0, 0.0, 0.0)}
+        monkeypatch.setitem(cost.COSTS, (False, False), costs)
         choose_algorithm.cache_clear()
         assert layer.plan(5).algorithm == name and set(layer.plan(5).seconds) == set(ALGORITHMS)
         with torch.no_grad():
@@ -283,6 +284,31 @@ def test_the_plan_can_be_asked_for_and_is_what_runs(monkeypatch: pytest.MonkeyPa
     assert BlockCirculantLinear(8, 8, 1).plan(5).algorithm == "dense"
     with pytest.raises(ValueError, match="got 0"):
         layer.plan(0)
+
+
+def test_a_large_matrix_is_never_made_in_training() -> None:
+    """Where making it would be fastest, but it has more entries than the input and output."""
+    layer = BlockCirculantLinear(2048, 2048, 2)
+    assert layer.plan(100, dtype=torch.bfloat16).algorithm in FAST
+    assert layer.plan(100, dtype=torch.bfloat16).seconds.keys() == set(ALGORITHMS)
+    narrow = BlockCirculantLinear(64, 64, 2)
+    assert narrow.plan(1000, dtype=torch.bfloat16).algorithm == "dense"
+    with torch.autocast("cpu", torch.bfloat16):
+        assert narrow._algorithm(1000, torch.bfloat16) == "dense"
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 7), (3, 2, 5), (2, 4, 8), (4, 1, 1)])
+def test_the_matrix_made_quickly_is_the_plain_one(shape: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        w = torch.randn(shape, dtype=dtype, requires_grad=True)
+        quick, plain = layers.DenseMatrix.apply(w), block_circulant(w)
+        assert torch.equal(quick, plain)
+        gradient = torch.randn_like(plain)
+        of_quick, of_plain = (torch.autograd.grad(m, w, gradient)[0] for m in (quick, plain))
+        close(of_quick, of_plain, {torch.bfloat16: 5e-2, torch.float32: 1e-5}.get(dtype, 1e-12))
+    w = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(layers.DenseMatrix.apply, (w,))
 
 
 def test_the_cost_model_counts_what_there_is_to_do() -> None:

@@ -61,6 +61,12 @@ def test_the_whole_plan_runs_and_never_again(tiny: Path, capsys: pytest.CaptureF
     search, final = table[table["series"] == "search"], table[table["series"] != "search"]
     assert search[["test_bleu", "test_chrf"]].isna().all(axis=None)
     assert final["test_bleu"].notna().all()
+    trial = search[search["method"] == "pruned"].groupby("run")
+    for _, rounds in trial:
+        assert rounds["round"].tolist() == [2, 4, 6]
+        assert rounds["compression"].tolist() == pytest.approx(
+            [0.79**-n for n in rounds["round"]], rel=0.01)
+        assert (rounds["epochs"] == 2 + rounds["round"] / 2).all()
     tuned = table[table["series"] == "tuned"]
     assert set(tuned["method"]) == set(METHODS), "each method has rows with its chosen factors"
     for method, rows in tuned.groupby("method"):
