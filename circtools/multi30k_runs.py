@@ -70,7 +70,8 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real",
     """Return the runs in stages; each stage needs the results of those before it.
 
     First the dense networks; then, if any other method is asked for, the trials of the learning
-    rate and dropout, at the size :data:`TRIAL_PRESET`; then, with what was chosen, the rest.
+    rate, and then of dropout, at the size :data:`TRIAL_PRESET`; then, with what was chosen, the
+    rest.
 
     Args:
         preset: a key of :data:`PRESETS`.
@@ -91,6 +92,10 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real",
         return stages
     stages += [[dense(TRIAL_PRESET, 0)], trials(methods)]
     if missing(stages[1] + stages[2], folder, source):
+        return stages
+    chosen = choices(folder, source)
+    stages.append(trials(methods, {method: lr for method, (lr, _) in chosen.items()}))
+    if missing(stages[3], folder, source):
         return stages
     chosen = choices(folder, source)
     stages.append([dense(preset, seed, *chosen["dense"]) for seed in range(seeds)])
@@ -131,22 +136,32 @@ def dense(preset: str, seed: int, lr_factor: float = 1.0, dropout_factor: float 
                 dropout=dropout_factor * p.dropout, tied=tied)
 
 
-def trials(methods: Sequence[str]) -> list[Run]:
-    """Return the trials: as many for each method, at two compressions, each a short training."""
+def trials(methods: Sequence[str], chosen: dict[str, float] | None = None) -> list[Run]:
+    """Return the trials of each method's learning rate, or, once it is chosen, of its dropout.
+
+    As many settings for each method, at two compressions. Learning rates are tried in short
+    trainings. Dropout is not, where training is from scratch: a network that has not begun to
+    overfit always wants less of it. So that is tried in complete runs, which are kept.
+
+    Args:
+        methods: of :data:`METHODS`.
+        chosen: factor of the base learning rate, by method; None for the trials of that.
+    """
     p, seed, runs = PRESETS[TRIAL_PRESET], SEARCH_SEEDS[0], []
-    lenders = [results.BORROWED.get(method, method) for method in ("dense", *methods)]
-    for method in dict.fromkeys(lenders):
-        kind = "fine-tuning" if method in FINE_TUNED else "from scratch"
-        for factor, dropout_factor in itertools.product(FACTORS[kind], DROPOUT_FACTORS):
-            more: dict[str, Any] = {"lr": factor * p.recipe.lr, "stage": "search",
-                                    "dropout": dropout_factor * p.dropout}
-            if method in FINE_TUNED:
-                more["start"] = dense(TRIAL_PRESET, 0)
-            if method in PRUNING:
-                runs.append(_run(TRIAL_PRESET, method, seed, rounds=TRIAL_ROUNDS, **more))
-            else:
-                levels = (1,) if method == "dense" else FEW
-                runs += [_run(TRIAL_PRESET, method, seed, block_size=b, **more) for b in levels]
+    for method in dict.fromkeys(results.BORROWED.get(name, name) for name in ("dense", *methods)):
+        fine_tuned = method in FINE_TUNED
+        more: dict[str, Any] = {"rounds": TRIAL_ROUNDS} if method in PRUNING else {}
+        if fine_tuned:
+            more["start"] = dense(TRIAL_PRESET, 0)
+        if chosen is None:
+            factors = [(lr, 1.0) for lr in FACTORS["fine-tuning" if fine_tuned else "from scratch"]]
+        else:
+            factors = list(itertools.product([chosen[method]], DROPOUT_FACTORS))
+        stage, number = ("search", seed) if chosen is None or fine_tuned else ("final", 0)
+        levels = (1,) if method in ("dense", *PRUNING) else FEW
+        runs += [_run(TRIAL_PRESET, method, number, stage=stage, block_size=b,
+                      lr=lr * p.recipe.lr, dropout=dropout * p.dropout, **more)
+                 for lr, dropout in factors for b in levels]
     return runs
 
 

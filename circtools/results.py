@@ -153,7 +153,8 @@ def load(folder: Path = FOLDER, data: str | None = "real") -> pd.DataFrame:
     A run trained with the dense hyper-parameters belongs to the series ``same``; one trained with
     the learning rate that was best on validation for its structure, to ``tuned``. One that is
     both gives a row in each. The search runs themselves, which never read the test set, are the
-    series ``search``.
+    series ``search``. A complete run of Multi30k whose values were tried and not chosen is in
+    ``rejected``.
 
     Args:
         folder: where the JSON files are.
@@ -267,17 +268,37 @@ def choices_by_factor(table: pd.DataFrame) -> pd.DataFrame:
     """Return, for each method of Multi30k, the factors with the lowest validation loss.
 
     The factors are those of the preset's base learning rate and dropout; the loss is the mean over
-    the compressions that were tried, 4 and 16 (rounds 6 and 12 of pruning).
+    the compressions that were tried, 4 and 16 (rounds 6 and 12 of pruning). The learning rate is
+    chosen first, at the base dropout; then the dropout at this rate, by complete runs where
+    training is from scratch.
 
     Returns:
         The columns ``method``, ``lr_factor``, ``dropout_factor``, ``val_loss``, a row a method.
     """
-    search = table[(table["series"] == "search") & (table["task"] == "multi30k")]
-    search = search[search["block_size"].isin(COMPARED) & search["round"].isin(COMPARED_ROUNDS)]
-    search = search.assign(val_loss=search["val_loss"].fillna(math.inf))  # diverged: never chosen
-    key = ["method", "lr_factor", "dropout_factor"]
-    scores = search.groupby(key, as_index=False)["val_loss"].mean()
-    return scores.loc[scores.groupby("method")["val_loss"].idxmin()].reset_index(drop=True)
+    rows = table[(table["task"] == "multi30k") & ~table["tied"].astype(bool)
+                 & table["block_size"].isin(COMPARED) & table["round"].isin(COMPARED_ROUNDS)]
+    search = rows[rows["series"] == "search"]
+    complete = rows[(rows["series"] != "search") & (rows["seed"] == 0)
+                    & rows["preset"].isin(search["preset"]) & rows["start_factors"].isna()]
+    found = []
+    for method, trials in search.groupby("method"):
+        first = _scores(trials[trials["dropout_factor"] == 1], "lr_factor")
+        lr_factor = first.idxmin()
+        second = trials if trials["start_factors"].notna().any() else complete
+        second = second[(second["method"] == method) & (second["lr_factor"] == lr_factor)]
+        second = second.drop_duplicates(["dropout_factor", "block_size", "round"])
+        # Until each compression has been run with each dropout, the base value holds.
+        whole = second["dropout_factor"].value_counts().nunique() == 1
+        by_dropout = _scores(second, "dropout_factor") if whole else first.loc[[lr_factor]]
+        dropout_factor = by_dropout.idxmin() if whole else 1.0
+        found.append((method, lr_factor, dropout_factor, by_dropout.min()))
+    return pd.DataFrame(found, columns=["method", "lr_factor", "dropout_factor", "val_loss"])
+
+
+def _scores(trials: pd.DataFrame, by: str) -> pd.Series:
+    """Return the mean validation loss by a factor; one that diverged is never the lowest."""
+    trials = trials.assign(val_loss=trials["val_loss"].fillna(math.inf))
+    return trials.groupby(by)["val_loss"].mean()
 
 
 def _tuned_transformers(table: pd.DataFrame) -> pd.DataFrame:
@@ -293,7 +314,8 @@ def _tuned_transformers(table: pd.DataFrame) -> pd.DataFrame:
             row.start_factors == chosen.get("dense")
         return (row.lr_factor, row.dropout_factor) == own and started_right
 
-    return final[[is_tuned(row) for row in final.itertuples()]].assign(series="tuned")
+    tuned = pd.Series([is_tuned(row) for row in final.itertuples()], final.index, dtype=bool)
+    return final[tuned].assign(series="tuned")
 
 
 def _with_series(table: pd.DataFrame) -> pd.DataFrame:
@@ -311,5 +333,9 @@ def _with_series(table: pd.DataFrame) -> pd.DataFrame:
     tuned = tuned.merge(dense.rename(columns={"lr": "dense_lr"}), on=["task", "preset", "data"])
     tuned = tuned[tuned["start_lr"].isna() | (tuned["start_lr"] == tuned["dense_lr"])]
     tuned = tuned.assign(series="tuned", method=tuned["method_of_run"])[table.columns]
-    parts = [table[table["series"].notna()], tuned, _tuned_transformers(table)]
+    transformers = _tuned_transformers(table)
+    rejected = ((table["task"] == "multi30k") & table["series"].isna()
+                & ~table["run"].isin(transformers["run"]))
+    table = table.assign(series=table["series"].mask(rejected, "rejected"))
+    parts = [table[table["series"].notna()], tuned, transformers]
     return pd.concat([part for part in parts if len(part)] or [table], ignore_index=True)

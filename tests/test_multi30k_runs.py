@@ -61,6 +61,13 @@ def test_the_whole_plan_runs_and_never_again(tiny: Path, capsys: pytest.CaptureF
     search, final = table[table["series"] == "search"], table[table["series"] != "search"]
     assert search[["test_bleu", "test_chrf"]].isna().all(axis=None)
     assert final["test_bleu"].notna().all()
+    rejected = table[table["series"] == "rejected"]
+    assert set(rejected["method"]) <= {"dense", "block_circulant", "low_rank", "small_dense"}
+    tried = pd.concat([search, final[final["block_size"].isin([1, 4])]])
+    for method in ("dense", "block_circulant", "pruned", "projected", "low_rank", "small_dense"):
+        rows = tried[tried["method"] == method]
+        chosen_lr = results.choices_by_factor(table).set_index("method").loc[method, "lr_factor"]
+        assert set(rows.loc[rows["lr_factor"] == chosen_lr, "dropout_factor"]) == {1.0, 0.5}
     trial = search[search["method"] == "pruned"].groupby("run")
     for _, rounds in trial:
         assert rounds["round"].tolist() == [2, 4, 6]
