@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHUNK = 512  # rows whose logits are held at a time, few enough to stay in a processor's cache
+CHUNK = 512  # rows whose logits are held at a time
+PART = 64  # rows of them that are worked on at a time, few enough for a core's own cache
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -14,30 +15,33 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(ctx, features: Tensor, weight: Tensor, target: Tensor, smoothing: float,
                 ignore: int) -> Tensor:
         words = weight.shape[0]
-        counted = target != ignore  # (rows,)
-        n = counted.sum().clamp(min=1)
         wide = torch.promote_types(features.dtype, torch.float32)  # of everything but products
+        counted = target != ignore
+        share = (counted / counted.sum().clamp(min=1)).to(wide).unsqueeze(1)  # of a row, (rows, 1)
+        right = target.clamp(min=0).unsqueeze(1)  # (rows, 1)
+        # The mean of a row's logits is its product with the mean of the words.
+        mean = features.to(wide) @ weight.mean(0, dtype=wide).unsqueeze(1)  # (rows, 1)
         total = torch.zeros((), device=features.device, dtype=wide)
         differentiate = any(ctx.needs_input_grad[:2])
         d_features = torch.empty_like(features) if differentiate else None
         d_weight = torch.zeros_like(weight, dtype=wide) if differentiate else None
         for start in range(0, len(target), CHUNK):
-            rows = slice(start, start + CHUNK)
-            share = counted[rows].to(wide) / n  # of each row in the mean
-            logits = F.linear(features[rows], weight).to(wide)  # (rows, words)
-            log_sum = logits.logsumexp(1)
-            right = target[rows].clamp(min=0).unsqueeze(1)
-            loss = (log_sum - (1 - smoothing) * logits.gather(1, right).squeeze(1)
-                    - smoothing * logits.mean(1))
-            total += (loss * share).sum()
-            if d_features is not None and d_weight is not None:
+            chunk = slice(start, start + CHUNK)
+            logits = F.linear(features[chunk], weight)  # (rows, words)
+            parts = (x.split(PART) for x in (logits, share[chunk], right[chunk], mean[chunk]))
+            for part, of_mean, word, average in zip(*parts, strict=True):
+                z = part.to(wide, copy=True)
+                top, of_word = z.amax(1, keepdim=True), z.gather(1, word)
+                sum_ = z.sub_(top).exp_().sum(1, keepdim=True)
+                loss = top + sum_.log() - (1 - smoothing) * of_word - smoothing * average
+                total += (loss * of_mean).sum()
                 # d loss / d logits = softmax - (1 - smoothing) * one-hot - smoothing / words
-                gradient = logits.sub_(log_sum.unsqueeze(1)).exp_().sub_(smoothing / words)
-                gradient.scatter_add_(1, right, torch.full_like(right, smoothing - 1,
-                                                                dtype=gradient.dtype))
-                gradient = gradient.mul_(share.unsqueeze(1)).to(features.dtype)
-                torch.mm(gradient, weight, out=d_features[rows])
-                d_weight += gradient.T @ features[rows]
+                torch.addcmul(-smoothing / words * of_mean, z, of_mean / sum_, out=z)
+                z.scatter_add_(1, word, (smoothing - 1) * of_mean)
+                part.copy_(z)
+            if d_features is not None and d_weight is not None:
+                torch.mm(logits, weight, out=d_features[chunk])
+                d_weight += logits.T @ features[chunk]
         ctx.save_for_backward(d_features, d_weight)
         return total
 
