@@ -17,9 +17,16 @@ from matplotlib.figure import Figure
 from PIL import Image
 from pypdf import PdfReader, PdfWriter, Transformation
 
-from circtools import architecture, claims, diagrams, figures, results, style, translation_figures
+from circtools import (
+    architecture,
+    claims,
+    diagrams,
+    figures,
+    style,
+    translation_claims,
+    translation_figures,
+)
 from circtools.gallery import FOLDER
-from circtools.multi30k_runs import ROUNDS_AT
 
 WIDTH, HEIGHT = 33.11, 46.81  # inches, A0 upright
 MARGIN, GAP, TOP = 0.9, 0.7, 3.9
@@ -27,6 +34,7 @@ COLUMN = (WIDTH - 2 * MARGIN - 2 * GAP) / 3
 TITLE_HEIGHT, LINE, BODY, AFTER = 1.0, 0.52, 27, 0.6  # inches; BODY in points
 LETTERS = 50  # of body text in a line
 PREVIEW_DPI = 40
+EXAMPLE = 4  # the test sentence that is shown
 INCH = 72  # points
 
 
@@ -81,7 +89,7 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
                 "test sentences; 20 epochs.\n" + _example(rows)),
         Section("Pruning", "Train; zero the 21 % of the remaining weights that are smallest; "
                 "fine-tune; repeat.", diagrams.pruning_technique, (9, 5)),
-        Section("Recommendations", _recommendations(rows)),
+        Section("Recommendations", "\n".join(translation_claims.recommendations(rows))),
     ]
     second = [
         Section("Circulant matrices", "Each row is the one above, rotated by one. The Fourier "
@@ -116,32 +124,13 @@ def _verdict(verdicts: pd.DataFrame, beginning: str) -> str:
             f"({row['estimate']:+.2f}, {row['low']:+.2f} to {row['high']:+.2f} {row['unit']}).")
 
 
-def _example(rows: pd.DataFrame, sentence: int = 4) -> str:
+def _example(rows: pd.DataFrame) -> str:
     """Return how one test sentence is translated as compression grows."""
-    tuned = figures.select(rows, series="tuned", seed=0)
+    shown = translation_figures.side_by_side(rows, EXAMPLE).loc[["1x", "4x", "32x"]]
     lines = ["Leute Reparieren das Dach eines Hauses."]
-    for row in figures.select(tuned, method="dense").itertuples():
-        lines.append(f"dense: {results.texts(row.run)[sentence]}")
-    for b in (4, 32):
-        for method, value in (("pruned", {"round": ROUNDS_AT[b]}),
-                              ("block_circulant", {"block_size": b})):
-            for row in figures.select(tuned, method=method, **value).itertuples():
-                text = results.texts(row.run, row.round)[sentence]
-                lines.append(f"{figures.LOOK[method]['label']}, {b}x: {text}")
-    return "\n".join(lines)
-
-
-def _recommendations(rows: pd.DataFrame) -> str:
-    """Return which method has the higher mean BLEU at each level, with the numbers."""
-    tuned = figures.select(rows, series="tuned")
-    lines = []
-    for b, number in ROUNDS_AT.items():
-        bleu = {"pruning": figures.select(tuned, method="pruned", round=number)["test_bleu"].mean(),
-                "block-circulant": figures.select(tuned, method="block_circulant",
-                                                  block_size=b)["test_bleu"].mean()}
-        better, worse = sorted(bleu, key=lambda name: -bleu[name])
-        lines.append(f"At {b}x take {better}: {bleu[better]:.1f} BLEU, against {bleu[worse]:.1f} "
-                     f"by {worse}.")
+    for level, texts in shown.iterrows():
+        lines += [f"{method}{'' if level == '1x' else ', ' + str(level)}: {text}"
+                  for method, text in texts.items() if isinstance(text, str)]
     return "\n".join(lines)
 
 

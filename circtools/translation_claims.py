@@ -123,6 +123,58 @@ def _p_value(draws: np.ndarray) -> float:
     return min(1.0, 2 * float(smaller + 1) / (len(draws) + 1))
 
 
+def recommendations(rows: pd.DataFrame, folder: Path = results.FOLDER) -> list[str]:
+    """Return advice for practitioners, a sentence each with the numbers that support it.
+
+    Args:
+        rows: of :func:`circtools.results.load`, the untied networks of one preset.
+        folder: where the results are.
+    """
+    tuned = rows[rows["series"] == "tuned"]
+    pairs = pairs_at_equal_compression(rows)
+    each, _, sample = compare(pairs, folder)
+    names = {"pruned": "pruning", "block_circulant": "block-circulant layers"}
+    bleu: dict[str, list[float]] = {}
+    for method in names:
+        chosen = tuned[tuned["method"] == method]
+        bleu[method] = [chosen.loc[chosen["round"] == ROUNDS_AT[b] if method == "pruned"
+                                   else chosen["block_size"] == b, "test_bleu"].mean()
+                        for b in each["block_size"]]
+    advice = []
+    for sign, better, worse in ((1, *names), (-1, *reversed(names))):
+        at = each.index[each["decided"] == sign]
+        if len(at):
+            ahead, behind = (", ".join(f"{bleu[m][i]:.1f}" for i in at) for m in (better, worse))
+            levels_ = ", ".join(f"{each['block_size'][i]}x" for i in at)
+            advice.append(f"At {levels_} take {names[better]}: {ahead} BLEU, against {behind} by "
+                          f"{names[worse]} ({sample}).")
+    if len(at := each.index[each["decided"] == 0]):
+        levels_ = ", ".join(f"{each['block_size'][i]}x" for i in at)
+        both = " against ".join(", ".join(f"{bleu[m][i]:.1f}" for i in at) for m in names)
+        advice.append(f"At {levels_} either will do: {both} BLEU, pruning first; the difference "
+                      f"is not decided ({sample}).")
+    dense = tuned.loc[tuned["method"] == "dense", "test_bleu"].mean()
+    for method, name in names.items():
+        mean = tuned[tuned["method"] == method].groupby(["block_size", "round"]).agg(
+            {"compression": "mean", "test_bleu": "mean"})
+        near = mean[mean["test_bleu"] >= dense - 1]
+        far = f"{near['compression'].max():.2g}x" if len(near) else "no compression that was tried"
+        advice.append(f"For at most one BLEU below the dense network's {dense:.1f}, {name} can go "
+                      f"to {far} of the Transformer's layers.")
+    megabytes = []
+    for method in ("dense", *names):
+        chosen = tuned[tuned["method"] == method]
+        if method != "dense":
+            chosen = chosen[(chosen["round"] == ROUNDS_AT[16]) | (chosen["block_size"] == 16)]
+        megabytes.append(f"{chosen['file_bytes'].mean() / 1e6:.1f}")
+    if "nan" not in megabytes:
+        advice.append(f"Look at the whole file before you compress: the dense model has "
+                      f"{megabytes[0]} MB; with layers at 16x, {megabytes[1]} MB pruned (with its "
+                      f"indices) and {megabytes[2]} MB block-circulant. Most of the rest are "
+                      "embeddings and the output layer.")
+    return advice
+
+
 def claims(table: pd.DataFrame, folder: Path = results.FOLDER) -> list[Claim]:
     """Return the verdicts on claims 2 and 3, as far as there are results.
 

@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from circtools import results, style, translation_claims, verdicts
+from circtools import results, style, translation, translation_claims, verdicts
 from circtools.figures import LOOK, compression_axis, curve, gaps, select
+from circtools.multi30k_runs import FEW, ROUNDS_AT
+from circtools.runs import PRUNING
 from circtools.translation_claims import POSTERS_GAP
 
 METHODS = ("pruned", "pruned_all", "random_pruned", "block_circulant", "projected", "low_rank",
@@ -163,6 +165,37 @@ def circulant_transformer(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def learning_rates(table: pd.DataFrame, method: str) -> Figure:
+    """The short trials by which a method's learning rate was chosen, beside the dense network's.
+
+    Args:
+        table: rows of :func:`circtools.results.load`.
+        method: block_circulant, pruned, or another that has trials of its own.
+    """
+    search = select(table, task="multi30k", series="search", dropout_factor=1.0)
+    shown = {"dense": select(search, method="dense")} if method == "block_circulant" else {}
+    for b in FEW:
+        name = f"b = {b}" if method not in PRUNING else f"{b}x, round {ROUNDS_AT[b]}"
+        rows = select(search, method=method)
+        at = rows["block_size"] == b if method not in PRUNING else rows["round"] == ROUNDS_AT[b]
+        shown[name] = rows[at]
+    looks = zip(shown.items(), ("--", "-", "-"), "Dos", (style.BLACK, style.BLUE, style.SKY),
+                strict=False)
+    with style.context():
+        figure, axes = plt.subplots(figsize=(8, 4.6))
+        for (name, rows), line, marker, color in looks:
+            rows = rows.sort_values("lr_factor")
+            axes.plot(rows["lr_factor"], rows["val_loss"], color=color, linestyle=line,
+                      marker=marker, label=name)
+        axes.set_xscale("log", base=2)
+        ticks = sorted(search.loc[search["method"] == method, "lr_factor"].unique())
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.set(xlabel="learning rate / the dense network's base value",
+                 ylabel="validation loss (nats a token)", title="Short trials: the learning rate")
+        axes.legend(loc="best")
+    return figure
+
+
 def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 6, 9, 12, 15)) -> Figure:
     """Which weights global pruning leaves: the share left of each matrix, round by round.
 
@@ -287,6 +320,53 @@ def slightly_pruned(table: pd.DataFrame) -> Figure:
         axes.margins(y=0.3)
         axes.set(xlabel="BLEU of the network after round 1, minus that of the other",
                  title="Is a slightly pruned Transformer better?")
+    return figure
+
+
+def side_by_side(rows: pd.DataFrame, sentence: int) -> pd.DataFrame:
+    """Return one test sentence's translations, a row a compression, a column a method.
+
+    Args:
+        rows: of :func:`of_multi30k`.
+        sentence: its number in the test set.
+    """
+    tuned = select(rows, series="tuned", seed=0)
+    texts: dict[str, dict[str, str]] = {}
+    for row in tuned.itertuples():
+        level = {**{n: b for b, n in ROUNDS_AT.items()}, 0: row.block_size}.get(row.round)
+        if row.method in ("dense", "pruned", "block_circulant") and level is not None:
+            texts.setdefault(LOOK[row.method]["label"], {})[f"{level}x"] = \
+                results.texts(row.run, row.round)[sentence]
+    order = ["1x", *(f"{b}x" for b in (*ROUNDS_AT, rows["block_size"].max()))]
+    return pd.DataFrame(texts).reindex(list(dict.fromkeys(order))).dropna(how="all")
+
+
+def bleu_by_length(table: pd.DataFrame, block_size: int = 16, parts: int = 4) -> Figure:
+    """Whether compression hurts long sentences more: BLEU by the length of the reference.
+
+    Args:
+        table: rows of :func:`circtools.results.load`.
+        block_size: the block-circulant network's, and the level of the pruned one.
+        parts: how many groups of equally many sentences.
+    """
+    tuned = select(of_multi30k(table), series="tuned", seed=0)
+    runs = {"dense": select(tuned, method="dense"),
+            "pruned": select(tuned, method="pruned", round=ROUNDS_AT[block_size]),
+            "block_circulant": select(tuned, method="block_circulant", block_size=block_size)}
+    with style.context():
+        figure, axes = plt.subplots(figsize=(9, 5))
+        for i, (method, row) in enumerate(runs.items()):
+            counts = results.counts(row["run"].iloc[0], row["round"].iloc[0])
+            groups = np.array_split(counts[:, 9].argsort(kind="stable"), parts)
+            bleu = [translation.bleu_of_counts(counts[group].sum(0)) for group in groups]
+            axes.bar(np.arange(parts) + 0.28 * (i - 1), bleu, 0.26, color=LOOK[method]["color"],
+                     hatch=("", "//", "..")[i], edgecolor="white", label=LOOK[method]["label"])
+        lengths = [counts[group, 9] for group in groups]
+        axes.set_xticks(range(parts), [f"{n.min()} to {n.max()}" for n in lengths])
+        axes.set(xlabel="words and signs of the reference", ylabel="test BLEU",
+                 title=f"Short and long sentences, dense and at {block_size}x ({_note(tuned)})")
+        axes.legend(loc="upper right", ncols=3)
+        axes.set_ylim(0, 1.2 * max(axes.get_ylim()))
     return figure
 
 
