@@ -40,6 +40,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.german)
 
+    def first(self, n: int) -> "Split":
+        """Return the first n pairs."""
+        return Split(self.german[:n], self.english[:n], self.source[:n], self.target[:n])
+
     def to(self, device: torch.device | str) -> "Split":
         return Split(self.german, self.english, self.source.to(device), self.target.to(device))
 

@@ -30,7 +30,8 @@ TRIAL_EPOCHS = 4  # from scratch, or of fine-tuning
 TRIAL_ROUNDS = 12
 TRIAL_STRIDE = 2  # rounds that a trial prunes at once, and one epoch of fine-tuning after them
 TRIAL_PRESET = "small"  # whose choices serve every size, as factors of its own base values
-FACTORS = {"from scratch": (1.0, 2.0, 4.0, 8.0), "fine-tuning": (0.125, 0.25, 0.5, 1.0)}  # of the base lr
+FACTORS = {"from scratch": (1.0, 2.0, 4.0, 8.0),  # of the base learning rate
+           "fine-tuning": (0.125, 0.25, 0.5, 1.0)}
 DROPOUT_FACTORS = (1.0, 0.5)
 FINE_TUNED = (*PRUNING, "projected")
 METHODS = ("dense", "block_circulant", *FINE_TUNED, "low_rank", "small_dense")
@@ -307,9 +308,7 @@ class Experiment:
     def seconds_per_epoch(self) -> float:
         """Time an eighth of an epoch."""
         train = self.corpus.train
-        few = multi30k.Split(train.german[::8], train.english[::8], train.source[::8],
-                             train.target[::8])
-        corpus = replace(self.corpus, train=few)
+        corpus = replace(self.corpus, train=train.first(len(train) // 8))
         history = multi30k.train(self.model, corpus, replace(self.recipe, epochs=1, average=1),
                                  seed=0, device=self.device, precision=self.precision)
         return 8 * history[0]["seconds"]

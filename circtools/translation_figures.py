@@ -16,8 +16,8 @@ from circtools.multi30k_runs import FEW, ROUNDS_AT
 from circtools.runs import PRUNING
 from circtools.translation_claims import POSTERS_GAP
 
-METHODS = ("pruned", "pruned_all", "random_pruned", "block_circulant", "projected", "low_rank",
-           "small_dense")
+# Of which compression counts over the Transformer's layers.
+METHODS = ("pruned", "random_pruned", "block_circulant", "projected", "low_rank", "small_dense")
 OVER = {"compression": "compression of the Transformer's layers",
         "compression_all": "compression of all weight matrices but the embeddings",
         "compression_model": "compression of the whole model, embeddings counted"}
@@ -51,7 +51,12 @@ def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
             level = chosen.groupby(keys)[by].transform("mean").round(6)
             curve(axes, chosen.assign(level=level), by="level", metric="test_bleu", **LOOK[method])
     compression_axis(axes, OVER[by])
-    axes.set_xlim(0.93, 1.25 * max(np.max(line.get_xdata()) for line in axes.lines))
+    largest = max(np.max(line.get_xdata()) for line in axes.lines)
+    axes.set_xlim(0.93, 1.25 * largest)
+    if largest < 3:  # powers of two would leave an axis with one mark
+        ticks = np.arange(1.0, largest + 0.2, 0.2)
+        axes.set_xticks(ticks, [f"{t:.1f}x" for t in ticks], fontsize=11)
+        axes.set_xlim(0.97, 1.05 * largest)
     axes.set_ylabel("test BLEU")
 
 
@@ -208,7 +213,8 @@ def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 6, 9, 12, 15
     relative = np.log2(shown / shown.mean())
     with style.context():
         figure, axes = plt.subplots(figsize=(8.5, 0.3 * len(shown) + 1.6))
-        top = max(1.0, np.nanmax(np.abs(relative.to_numpy())))
+        finite = relative.to_numpy()[np.isfinite(relative)]  # an empty matrix has none
+        top = max(1.0, np.abs(finite).max())
         picture = axes.imshow(relative, cmap=style.DIVERGING, vmin=-top, vmax=top, aspect="auto")
         for (i, j), value in np.ndenumerate(shown.to_numpy()):
             dark = abs(relative.iat[i, j]) > 0.6 * top

@@ -12,21 +12,16 @@ import pandas as pd
 import pytest
 
 from circtools import cli, experiments, multi30k, multi30k_runs, results
-from circtools.multi30k import Split
 from circtools.multi30k_runs import METHODS, PRESETS, Experiment, plan
 from circtools.runs import Run
-
-
-def cut(split: Split, n: int) -> Split:
-    return Split(split.german[:n], split.english[:n], split.source[:n], split.target[:n])
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Small data, a small network, few trials; returns the folder of the results."""
     corpus = multi30k.load("sample")
-    corpus = replace(corpus, train=cut(corpus.train, 300), val=cut(corpus.val, 30),
-                     test=cut(corpus.test, 30))
+    corpus = replace(corpus, train=corpus.train.first(300), val=corpus.val.first(30),
+                     test=corpus.test.first(30))
     monkeypatch.setattr(multi30k, "load", lambda _: corpus)
     monkeypatch.setitem(experiments.LOAD, "multi30k", lambda _: corpus)
     recipe = multi30k.Recipe(epochs=2, lr=1e-2, batch_tokens=500, average=1)
