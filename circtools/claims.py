@@ -19,6 +19,7 @@ from circtools.verdicts import Claim, above_zero, interval, levels, over_levels
 README = ROOT / "README.md"
 BEGIN = "<!-- claims: written by 'circtools report' -->"
 BASELINES = "<!-- baselines: written by 'circtools report' -->"
+RECOMMENDATIONS = "<!-- recommendations: written by 'circtools report' -->"
 END = "<!-- end of what 'circtools report' writes -->"
 PERCENT = 100.0
 
@@ -111,7 +112,9 @@ def table_of_claims(table: pd.DataFrame, folder: Path = results.FOLDER) -> pd.Da
                          pruned_minus_circulant(mnist, series, pixels="permuted")),
         ]
     claims += translation_claims.claims(table, folder)
-    return pd.DataFrame([asdict(claim) for claim in claims if claim is not None])
+    made = sorted((claim for claim in claims if claim is not None),
+                  key=lambda claim: (claim.series != "tuned", claim.number))
+    return pd.DataFrame([asdict(claim) for claim in made])
 
 
 def _mnist_levels(number: str, statement: str, series: str, differences: pd.DataFrame
@@ -172,8 +175,18 @@ def baselines(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def recommendations(table: pd.DataFrame) -> str:
+    """Return the advice that follows from the Transformers' results as a Markdown list."""
+    preset = translation_claims.main_preset(table)
+    if preset is None:
+        return "There are no results of compressed Transformers yet."
+    rows = table[(table["task"] == "multi30k") & (table["tied"] == False)  # noqa: E712 - objects
+                 & (table["preset"] == preset)]
+    return "\n".join(f"* {line}" for line in translation_claims.recommendations(rows))
+
+
 def write_report(table: pd.DataFrame, readme: Path = README, check: bool = False) -> bool:
-    """Write the claims and the baselines into the README, each between its two marks.
+    """Write recommendations, claims and baselines into the README, each between its two marks.
 
     Args:
         table: rows of :func:`circtools.results.load`.
@@ -187,7 +200,9 @@ def write_report(table: pd.DataFrame, readme: Path = README, check: bool = False
         ValueError: if the file lacks the marks.
     """
     text = fresh = readme.read_text(encoding="utf-8")
-    for begin, block in ((BEGIN, markdown(table_of_claims(table))), (BASELINES, baselines(table))):
+    blocks = {RECOMMENDATIONS: recommendations(table), BEGIN: markdown(table_of_claims(table)),
+              BASELINES: baselines(table)}
+    for begin, block in blocks.items():
         pattern = re.compile(re.escape(begin) + ".*?" + re.escape(END), re.DOTALL)
         if not pattern.search(fresh):
             raise ValueError(f"{readme} lacks the marks {begin!r} and {END!r}")

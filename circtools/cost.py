@@ -3,8 +3,8 @@
 The time of an algorithm is taken as a sum: so much for being called, so much for each operation of
 its matrix products and of its transforms, so much for each byte of its intermediate results. What
 there is to do, :func:`work` counts; what it costs, ``python benchmarks/layer.py --calibrate``
-measures. The constants below are those of two cores of a server's CPU in float32. There they
-predict half of the times within a factor of 1.1 (1.2 for the FFT), and what they choose takes 1.01
+measures. The constants below are those of two cores of a server's CPU, in float32 and bfloat16.
+There they predict half of the times within a factor of 1.1 to 1.3, and what they choose takes 1.01
 times as long as the best choice, in the geometric mean. They need not be right for another machine
 to choose well there: only their ratios matter, and between two algorithms of nearly equal speed a
 wrong choice costs little.
@@ -27,9 +27,9 @@ class Work(NamedTuple):
 # are the same for every type), by whether gradients are computed and the type has 16 bits.
 COSTS = {
     (False, False): {
-        "dense": Work(1.1e-5, 3.4e-12, 0, 1.3e-11),
-        "fft": Work(5.0e-5, 8.4e-12, 0, 1.6e-10),
-        "dft": Work(3.4e-5, 5.3e-12, 4.6e-12, 2.0e-11),
+        "dense": Work(1.2e-5, 3.4e-12, 0, 1.4e-11),
+        "fft": Work(5.1e-5, 8.2e-12, 0, 1.6e-10),
+        "dft": Work(3.6e-5, 5.2e-12, 4.6e-12, 2.2e-11),
     },
     (False, True): {
         "dense": Work(3.6e-5, 5.5e-13, 0, 1.5e-11),
@@ -38,8 +38,8 @@ COSTS = {
     },
     (True, False): {
         "dense": Work(3.1e-5, 3.5e-12, 0, 1.5e-10),
-        "fft": Work(8.3e-5, 4.6e-12, 3.0e-11, 1.8e-10),
-        "dft": Work(6.8e-5, 4.2e-12, 4.7e-12, 6.9e-11),
+        "fft": Work(8.5e-5, 4.5e-12, 3.3e-11, 1.8e-10),
+        "dft": Work(7.0e-5, 4.4e-12, 4.6e-12, 7.3e-11),
     },
     (True, True): {
         "dense": Work(6.8e-5, 8.3e-13, 0, 1.7e-10),

@@ -183,9 +183,10 @@ def choose_algorithm(out_blocks: int, in_blocks: int, block_size: int, tokens: i
                      training: bool, half: bool = False) -> Plan:
     """Return the algorithm that ``auto`` uses, the fastest by :mod:`circtools.cost`.
 
-    Narrow layers are fastest as a dense matrix, above all in half precision. In inference it is
-    made once; in training at every step, with a gradient as large, and so only where it has no
-    more entries than the input and the output together.
+    Narrow layers are fastest as a dense matrix. In inference it is made once. In training it would
+    be made at every step, with a gradient as large; so never in full precision, and in half
+    precision, where products are cheap, only if it has no more entries than input and output
+    together.
 
     Args:
         out_blocks: rows of blocks of the matrix.
@@ -199,9 +200,8 @@ def choose_algorithm(out_blocks: int, in_blocks: int, block_size: int, tokens: i
     estimates = {name: cost.seconds(name, *shape, tokens, training, half) for name in ALGORITHMS}
     if block_size == 1:
         return Plan("dense", estimates)
-    matrix = out_blocks * in_blocks * block_size  # entries, divided by b
-    large = matrix > tokens * (out_blocks + in_blocks)
-    allowed = FAST if training and large else ALGORITHMS
+    small = out_blocks * in_blocks * block_size <= tokens * (out_blocks + in_blocks)
+    allowed = ALGORITHMS if not training or (half and small) else FAST
     return Plan(min(allowed, key=lambda name: estimates[name]), estimates)
 
 

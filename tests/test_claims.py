@@ -90,6 +90,7 @@ def test_permutation_is_paired_by_seed() -> None:
 def test_report_replaces_only_what_is_between_the_marks(tmp_path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{claims.BEGIN}\nold\n{claims.END}\nbetween\n"
+                      f"{claims.RECOMMENDATIONS}\n{claims.END}\n"
                       f"{claims.BASELINES}\n{claims.END}\nafter\n", encoding="utf-8")
     frame = benchmark({2.0: 0.5, 8.0: 1.0})
     assert not claims.write_report(frame, readme, check=True)

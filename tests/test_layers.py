@@ -292,6 +292,7 @@ def test_a_large_matrix_is_never_made_in_training() -> None:
     assert layer.plan(100, dtype=torch.bfloat16).algorithm in FAST
     assert layer.plan(100, dtype=torch.bfloat16).seconds.keys() == set(ALGORITHMS)
     narrow = BlockCirculantLinear(64, 64, 2)
+    assert narrow.plan(1000).algorithm in FAST, "nor in full precision"
     assert narrow.plan(1000, dtype=torch.bfloat16).algorithm == "dense"
     with torch.autocast("cpu", torch.bfloat16):
         assert narrow._algorithm(1000, torch.bfloat16) == "dense"
