@@ -86,7 +86,9 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
                 "compressed. " + _verdict(verdicts, "MNIST: at equal compression of the first"),
                 partial(figures.mnist_benchmark, mnist), (11, 5.6)),
         Section("Multi30k machine translation", "29,000 captions from German to English; 1,000 "
-                "test sentences; 20 epochs.\n" + _example(rows)),
+                "test sentences; 20 epochs. The original poster's example, \"Mehrere Männer mit "
+                "Schutzhelmen bedienen ein Antriebsradsystem.\", is in the training set; this is a "
+                "test sentence:\n" + _example(rows)),
         Section("Pruning", "Train; zero the 21 % of the remaining weights that are smallest; "
                 "fine-tune; repeat.", diagrams.pruning_technique, (9, 5)),
         Section("Recommendations", "\n".join(translation_claims.recommendations(rows))),
