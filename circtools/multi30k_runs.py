@@ -31,7 +31,7 @@ TRIAL_ROUNDS = 12
 TRIAL_STRIDE = 2  # rounds that a trial prunes at once, and one epoch of fine-tuning after them
 TRIAL_PRESET = "small"  # whose choices serve every size, as factors of its own base values
 FACTORS = {"from scratch": (1.0, 2.0, 4.0, 8.0),  # of the base learning rate
-           "fine-tuning": (0.25, 0.5, 1.0, 2.0)}
+           "fine-tuning": (0.5, 1.0, 2.0, 4.0)}
 DROPOUT_FACTORS = (1.0, 0.5)
 FINE_TUNED = (*PRUNING, "projected")
 METHODS = ("dense", "block_circulant", *FINE_TUNED, "low_rank", "small_dense")
