@@ -1,6 +1,5 @@
 """The Multi30k experiments: their sizes, which runs there are, how one is built and measured."""
 
-import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -32,7 +31,6 @@ TRIAL_STRIDE = 2  # rounds that a trial prunes at once, and one epoch of fine-tu
 TRIAL_PRESET = "small"  # whose choices serve every size, as factors of its own base values
 FACTORS = {"from scratch": (1.0, 2.0, 4.0, 8.0),  # of the base learning rate
            "fine-tuning": (0.5, 1.0, 2.0, 4.0)}
-DROPOUT_FACTORS = (1.0, 0.5)
 FINE_TUNED = (*PRUNING, "projected")
 METHODS = ("dense", "block_circulant", *FINE_TUNED, "low_rank", "small_dense")
 
@@ -70,9 +68,8 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real",
          methods: Sequence[str] = ("dense",)) -> list[list[Run]]:
     """Return the runs in stages; each stage needs the results of those before it.
 
-    First the dense networks; then, if any other method is asked for, the trials of the learning
-    rate, and then of dropout, at the size :data:`TRIAL_PRESET`; then, with what was chosen, the
-    rest.
+    First the dense networks; then, if any other method is asked for, the :func:`trials`, first and
+    second, at the size :data:`TRIAL_PRESET`; then, with what was chosen, the rest.
 
     Args:
         preset: a key of :data:`PRESETS`.
@@ -94,8 +91,7 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real",
     stages += [[dense(TRIAL_PRESET, 0)], trials(methods)]
     if missing(stages[1] + stages[2], folder, source):
         return stages
-    chosen = choices(folder, source)
-    stages.append(trials(methods, {method: lr for method, (lr, _) in chosen.items()}))
+    stages.append(trials(methods, first_rates(folder, source)))
     if missing(stages[3], folder, source):
         return stages
     chosen = choices(folder, source)
@@ -138,15 +134,17 @@ def dense(preset: str, seed: int, lr_factor: float = 1.0, dropout_factor: float 
 
 
 def trials(methods: Sequence[str], chosen: dict[str, float] | None = None) -> list[Run]:
-    """Return the trials of each method's learning rate, or, once it is chosen, of its dropout.
+    """Return the trials of each method's learning rate, or, once one is chosen, the second trials.
 
-    As many settings for each method, at two compressions. Learning rates are tried in short
-    trainings. Dropout is not, where training is from scratch: a network that has not begun to
-    overfit always wants less of it. So that is tried in complete runs, which are kept.
+    As many settings for each method, at two compressions. First learning rates are tried in short
+    trainings. For training from scratch these are a first guess: a network that has not begun to
+    overfit prefers higher rates and less dropout than it would in the end. So second come complete
+    runs, which are kept: with the base values, with the rate that was best, and with this rate and
+    half the dropout. What is fine-tuned has a trial of half the dropout.
 
     Args:
         methods: of :data:`METHODS`.
-        chosen: factor of the base learning rate, by method; None for the trials of that.
+        chosen: factor of the base learning rate, by method; None for the first trials.
     """
     p, seed, runs = PRESETS[TRIAL_PRESET], SEARCH_SEEDS[0], []
     for method in dict.fromkeys(results.BORROWED.get(name, name) for name in ("dense", *methods)):
@@ -154,16 +152,20 @@ def trials(methods: Sequence[str], chosen: dict[str, float] | None = None) -> li
         more: dict[str, Any] = {"rounds": TRIAL_ROUNDS} if method in PRUNING else {}
         if fine_tuned:
             more["start"] = dense(TRIAL_PRESET, 0)
+        stage, number = "search", seed
         if chosen is None:
-            factors = [(lr, 1.0) for lr in FACTORS["fine-tuning" if fine_tuned else "from scratch"]]
+            kind = "fine-tuning" if fine_tuned else "from scratch"
+            settings = [(lr, 1.0) for lr in FACTORS[kind]]
+        elif fine_tuned:
+            settings = [(chosen[method], 0.5)]
         else:
-            factors = list(itertools.product([chosen[method]], DROPOUT_FACTORS))
-        stage, number = ("search", seed) if chosen is None or fine_tuned else ("final", 0)
+            settings = [(1.0, 1.0), (chosen[method], 1.0), (chosen[method], 0.5)]
+            stage, number = "final", 0
         levels = (1,) if method in ("dense", *PRUNING) else FEW
         runs += [_run(TRIAL_PRESET, method, number, stage=stage, block_size=b,
                       lr=lr * p.recipe.lr, dropout=dropout * p.dropout, **more)
-                 for lr, dropout in factors for b in levels]
-    return runs
+                 for lr, dropout in settings for b in levels]
+    return list(dict.fromkeys(runs))
 
 
 def choices(folder: Path, source: str) -> dict[str, tuple[float, float]]:
@@ -175,6 +177,13 @@ def choices(folder: Path, source: str) -> dict[str, tuple[float, float]]:
     chosen = {row.method: (row.lr_factor, row.dropout_factor) for row in table.itertuples()}
     lender = {method: results.BORROWED.get(method, method) for method in METHODS}
     return {method: chosen[lender[method]] for method in METHODS if lender[method] in chosen}
+
+
+def first_rates(folder: Path, source: str) -> dict[str, float]:
+    """Return the factor of the base learning rate that was best in the first trials, by method."""
+    table = results.load(folder, data=source)
+    first = table[(table["series"] == "search") & (table["dropout_factor"] == 1)]
+    return {row.method: row.lr_factor for row in results.choices_by_factor(first).itertuples()}
 
 
 def epochs(run: Run) -> tuple[int, int]:

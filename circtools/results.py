@@ -268,37 +268,37 @@ def choices_by_factor(table: pd.DataFrame) -> pd.DataFrame:
     """Return, for each method of Multi30k, the factors with the lowest validation loss.
 
     The factors are those of the preset's base learning rate and dropout; the loss is the mean over
-    the compressions that were tried, 4 and 16 (rounds 6 and 12 of pruning). The learning rate is
-    chosen first, at the base dropout; then the dropout at this rate, by complete runs where
-    training is from scratch.
+    the compressions that were tried, 4 and 16 (rounds 6 and 12 of pruning). What is fine-tuned is
+    chosen by its trials. What is trained from scratch is chosen by complete runs, since short ones
+    prefer higher rates and less dropout; until there are any, by the trials of the learning rate.
 
     Returns:
         The columns ``method``, ``lr_factor``, ``dropout_factor``, ``val_loss``, a row a method.
     """
     rows = table[(table["task"] == "multi30k") & ~table["tied"].astype(bool)
                  & table["block_size"].isin(COMPARED) & table["round"].isin(COMPARED_ROUNDS)]
+    rows = rows.assign(val_loss=rows["val_loss"].fillna(math.inf))  # diverged: never chosen
     search = rows[rows["series"] == "search"]
     complete = rows[(rows["series"] != "search") & (rows["seed"] == 0)
                     & rows["preset"].isin(search["preset"]) & rows["start_factors"].isna()]
     found = []
     for method, trials in search.groupby("method"):
-        first = _scores(trials[trials["dropout_factor"] == 1], "lr_factor")
-        lr_factor = first.idxmin()
-        second = trials if trials["start_factors"].notna().any() else complete
-        second = second[(second["method"] == method) & (second["lr_factor"] == lr_factor)]
-        second = second.drop_duplicates(["dropout_factor", "block_size", "round"])
-        # Until each compression has been run with each dropout, the base value holds.
-        whole = second["dropout_factor"].value_counts().nunique() == 1
-        by_dropout = _scores(second, "dropout_factor") if whole else first.loc[[lr_factor]]
-        dropout_factor = by_dropout.idxmin() if whole else 1.0
-        found.append((method, lr_factor, dropout_factor, by_dropout.min()))
+        levels = len(trials[["block_size", "round"]].drop_duplicates())
+        tried = trials
+        if trials["start_factors"].isna().all():
+            tried = complete[complete["method"] == method]
+        best = _best(tried, levels) or _best(trials[trials["dropout_factor"] == 1], levels)
+        if best:
+            found.append((method, *best))
     return pd.DataFrame(found, columns=["method", "lr_factor", "dropout_factor", "val_loss"])
 
 
-def _scores(trials: pd.DataFrame, by: str) -> pd.Series:
-    """Return the mean validation loss by a factor; one that diverged is never the lowest."""
-    trials = trials.assign(val_loss=trials["val_loss"].fillna(math.inf))
-    return trials.groupby(by)["val_loss"].mean()
+def _best(tried: pd.DataFrame, levels: int) -> tuple[float, float, float] | None:
+    """Return the factors with the lowest mean loss, of those that were tried at all levels."""
+    tried = tried.drop_duplicates(["lr_factor", "dropout_factor", "block_size", "round"])
+    losses = tried.groupby(["lr_factor", "dropout_factor"])["val_loss"].agg(["mean", "size"])
+    losses = losses.loc[losses["size"] == levels, "mean"]
+    return (*losses.idxmin(), losses.min()) if len(losses) else None
 
 
 def _tuned_transformers(table: pd.DataFrame) -> pd.DataFrame:
