@@ -283,11 +283,12 @@ def choices_by_factor(table: pd.DataFrame) -> pd.DataFrame:
                     & rows["preset"].isin(search["preset"]) & rows["start_factors"].isna()]
     found = []
     for method, trials in search.groupby("method"):
-        levels = len(trials[["block_size", "round"]].drop_duplicates())
+        levels = trials[["block_size", "round"]].drop_duplicates()
         tried = trials
         if trials["start_factors"].isna().all():
-            tried = complete[complete["method"] == method]
-        best = _best(tried, levels) or _best(trials[trials["dropout_factor"] == 1], levels)
+            tried = complete[complete["method"] == method].merge(levels)
+        best = (_best(tried, len(levels))
+                or _best(trials[trials["dropout_factor"] == 1], len(levels)))
         if best:
             found.append((method, *best))
     return pd.DataFrame(found, columns=["method", "lr_factor", "dropout_factor", "val_loss"])
