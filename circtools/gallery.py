@@ -67,7 +67,9 @@ def make_all(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
     drawings = {name: draw(course) for name, draw in MNIST.items()}
     drawings |= {name: draw() for name, draw in DIAGRAMS.items()}
     if translation_claims.main_preset(table) is not None:
-        drawings |= {name: draw(table) for name, draw in TRANSLATION.items()}
+        present = set(translation_figures.of_multi30k(table)["method"])
+        drawings |= {name: draw(table) for name, draw in TRANSLATION.items()
+                     if name != "pruned_entire_network" or "pruned_all" in present}
     cells = pd.DataFrame(speed_figures.load()["cells"])
     drawings |= {name: draw(cells) for name, draw in SPEED.items()}
     paths: list[Path] = []

@@ -100,8 +100,7 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
                 "the factor of compression.", diagrams.block_circulant_ladder, (11, 3.6)),
         Section("Pruned Transformer", "Attention and feed-forward layers pruned together, by "
                 "magnitude.", partial(translation_figures.pruned_transformer, table)),
-        Section("Pruned entire network", "The output layer is pruned too; the embeddings are not.",
-                partial(translation_figures.pruned_entire_network, table)),
+        _entire_network(table, rows),
     ]
     third = [
         Section("Block-circulant Transformer", "Every linear layer of the Transformer is block-"
@@ -117,6 +116,15 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
             for c in verdicts[verdicts["series"] == "tuned"].itertuples() if c.number != "1")),
     ]
     return [first, second, third]
+
+
+def _entire_network(table: pd.DataFrame, rows: pd.DataFrame) -> Section:
+    text = "The output layer is pruned too; the embeddings are not."
+    if figures.select(rows, method="pruned_all", series="tuned").empty:
+        return Section("Pruned entire network", f"{text} This has not been run yet: 'circtools run "
+                       "multi30k --methods pruned_all'.")
+    return Section("Pruned entire network", text,
+                   partial(translation_figures.pruned_entire_network, table))
 
 
 def _verdict(verdicts: pd.DataFrame, beginning: str) -> str:
