@@ -67,9 +67,11 @@ def make_all(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
     drawings = {name: draw(course) for name, draw in MNIST.items()}
     drawings |= {name: draw() for name, draw in DIAGRAMS.items()}
     if translation_claims.main_preset(table) is not None:
-        present = set(translation_figures.of_multi30k(table)["method"])
+        rows = translation_figures.of_multi30k(table)
+        missing = {"pruned_entire_network": "pruned_all" not in set(rows["method"]),
+                   "circulant_transformer": not translation_figures.has_circulant(rows)}
         drawings |= {name: draw(table) for name, draw in TRANSLATION.items()
-                     if name != "pruned_entire_network" or "pruned_all" in present}
+                     if not missing.get(name)}
     cells = pd.DataFrame(speed_figures.load()["cells"])
     drawings |= {name: draw(cells) for name, draw in SPEED.items()}
     paths: list[Path] = []

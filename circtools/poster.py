@@ -100,15 +100,18 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
                 "the factor of compression.", diagrams.block_circulant_ladder, (11, 3.6)),
         Section("Pruned Transformer", "Attention and feed-forward layers pruned together, by "
                 "magnitude.", partial(translation_figures.pruned_transformer, table)),
-        _entire_network(table, rows),
+        _if_run(Section("Pruned entire network", "The output layer is pruned too; the embeddings "
+                        "are not.", partial(translation_figures.pruned_entire_network, table)),
+                "pruned_all" in set(rows["method"])),
     ]
     third = [
         Section("Block-circulant Transformer", "Every linear layer of the Transformer is block-"
                 "circulant, trained from scratch.",
                 partial(translation_figures.block_circulant_transformer, table)),
-        Section("Circulant Transformer", "At the end of the scale each matrix is one circulant. "
-                "Blocks wider than a head make the heads share their weights.",
-                partial(translation_figures.circulant_transformer, table)),
+        _if_run(Section("Circulant Transformer", "At the end of the scale each matrix is one "
+                        "circulant. Blocks wider than a head make the heads share their weights.",
+                        partial(translation_figures.circulant_transformer, table)),
+                translation_figures.has_circulant(rows)),
         Section("Compressed Transformer", "Coloured: what is compressed.",
                 partial(architecture.transformer, ("attention", "feed_forward")), (12, 10.2)),
         Section("Analysis and conclusions", "\n".join(
@@ -118,13 +121,10 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
     return [first, second, third]
 
 
-def _entire_network(table: pd.DataFrame, rows: pd.DataFrame) -> Section:
-    text = "The output layer is pruned too; the embeddings are not."
-    if figures.select(rows, method="pruned_all", series="tuned").empty:
-        return Section("Pruned entire network", f"{text} This has not been run yet: 'circtools run "
-                       "multi30k --methods pruned_all'.")
-    return Section("Pruned entire network", text,
-                   partial(translation_figures.pruned_entire_network, table))
+def _if_run(section: Section, run: bool) -> Section:
+    """Return a section without its panel, and saying so, if its experiment has no results."""
+    return section if run else Section(section.title, section.text + " This has not been run yet "
+                                       "('circtools run multi30k --methods all').")
 
 
 def _verdict(verdicts: pd.DataFrame, beginning: str) -> str:

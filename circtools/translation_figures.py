@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from circtools import results, style, translation, translation_claims, verdicts
 from circtools.figures import LOOK, compression_axis, curve, gaps, select
-from circtools.multi30k_runs import FEW, ROUNDS_AT
+from circtools.multi30k_runs import FEW, PRESETS, ROUNDS_AT
 from circtools.runs import PRUNING
 from circtools.translation_claims import POSTERS_GAP
 
@@ -27,6 +27,12 @@ def of_multi30k(table: pd.DataFrame) -> pd.DataFrame:
     """Return the untied networks' rows of the largest size that has both methods."""
     rows = select(table, task="multi30k", tied=False)
     return rows[rows["preset"] == translation_claims.main_preset(table)]
+
+
+def has_circulant(rows: pd.DataFrame) -> bool:
+    """Return whether there are results of fully circulant layers, b = d_model."""
+    d_model = PRESETS[rows["preset"].iloc[0]].d_model
+    return len(select(rows, method="block_circulant", series="tuned", block_size=d_model)) > 0
 
 
 def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
@@ -161,10 +167,11 @@ def circulant_transformer(table: pd.DataFrame) -> Figure:
         bleu_curves(axes, rows, ("block_circulant",))
         tuned = select(rows, series="tuned", method="block_circulant")
         widest = tuned.loc[tuned["block_size"].idxmax()]
-        axes.annotate(f"fully circulant,\nb = d_model = {widest['block_size']}",
-                      (widest["compression"], widest["test_bleu"]), xytext=(-20, 45),
-                      textcoords="offset points", ha="right",
-                      arrowprops={"arrowstyle": "->", "color": style.BLACK})
+        if has_circulant(rows):
+            axes.annotate(f"fully circulant,\nb = d_model = {widest['block_size']}",
+                          (widest["compression"], widest["test_bleu"]), xytext=(-20, 45),
+                          textcoords="offset points", ha="right",
+                          arrowprops={"arrowstyle": "->", "color": style.BLACK})
         axes.set_title(f"Circulant Transformer ({_note(rows)})")
         axes.legend(loc="lower left")
     return figure
