@@ -158,9 +158,9 @@ def recommendations(rows: pd.DataFrame, folder: Path = results.FOLDER) -> list[s
         mean = tuned[tuned["method"] == method].groupby(["block_size", "round"]).agg(
             {"compression": "mean", "test_bleu": "mean"})
         near = mean[mean["test_bleu"] >= dense - 1]
-        far = f"{near['compression'].max():.2g}x" if len(near) else "no compression that was tried"
-        advice.append(f"For at most one BLEU below the dense network's {dense:.1f}, {name} can go "
-                      f"to {far} of the Transformer's layers.")
+        reach = (f"{name} can go to {near['compression'].max():.2g}x of the Transformer's layers"
+                 if len(near) else f"{name} cannot be used at any compression that was tried")
+        advice.append(f"For at most one BLEU below the dense network's {dense:.1f}, {reach}.")
     megabytes = []
     for method in ("dense", *names):
         chosen = tuned[tuned["method"] == method]

@@ -344,12 +344,13 @@ def side_by_side(rows: pd.DataFrame, sentence: int) -> pd.DataFrame:
         sentence: its number in the test set.
     """
     tuned = select(rows, series="tuned", seed=0)
-    texts: dict[str, dict[str, str]] = {}
+    texts: dict[str, dict[str, str]] = {
+        LOOK[method]["label"]: {} for method in ("dense", "pruned", "block_circulant")}
     for row in tuned.itertuples():
         level = {**{n: b for b, n in ROUNDS_AT.items()}, 0: row.block_size}.get(row.round)
-        if row.method in ("dense", "pruned", "block_circulant") and level is not None:
-            texts.setdefault(LOOK[row.method]["label"], {})[f"{level}x"] = \
-                results.texts(row.run, row.round)[sentence]
+        label = LOOK[row.method]["label"]
+        if label in texts and level is not None:
+            texts[label][f"{level}x"] = results.texts(row.run, row.round)[sentence]
     order = ["1x", *(f"{b}x" for b in (*ROUNDS_AT, rows["block_size"].max()))]
     return pd.DataFrame(texts).reindex(list(dict.fromkeys(order))).dropna(how="all")
 
