@@ -32,7 +32,7 @@ WIDTH, HEIGHT = 33.11, 46.81  # inches, A0 upright
 MARGIN, GAP, TOP = 0.9, 0.7, 3.9
 COLUMN = (WIDTH - 2 * MARGIN - 2 * GAP) / 3
 TITLE_HEIGHT, LINE, BODY, AFTER = 1.0, 0.52, 27, 0.6  # inches; BODY in points
-LETTERS = 50  # of body text in a line
+LETTERS = 48  # of body text in a line
 PREVIEW_DPI = 40
 EXAMPLE = 4  # the test sentence that is shown
 INCH = 72  # points
@@ -116,7 +116,8 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
                 partial(architecture.transformer, ("attention", "feed_forward")), (12, 10.2)),
         Section("Analysis and conclusions", "\n".join(
             f"Claim {c.number}, {c.statement}: {c.verdict} ({c.estimate:+.2f} {c.unit})."
-            for c in verdicts[verdicts["series"] == "tuned"].itertuples() if c.number != "1")),
+            for c in verdicts[verdicts["series"] == "tuned"].itertuples() if c.number != "1"),
+                partial(translation_figures.translation_benchmark, table), (11, 7)),
     ]
     return [first, second, third]
 

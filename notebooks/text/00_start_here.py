@@ -33,13 +33,14 @@
 # | **03** MNIST benchmark | What does sharing weights cost in accuracy? | 25 min | 1 min |
 # | **04** pruning | Is removing weights better than sharing them? | 25 min | 1 min |
 # | **05** Transformer | How does a network translate, and how good is ours? | 35 min | 2 min |
+# | **06** block-circulant Transformer | What if all its matrices share weights? | 25 min | 1 min |
+# | **07** pruned Transformer | Which weights go, and what is left? | 25 min | 1 min |
+# | **08** analysis | Which method, when? And do the poster's claims hold? | 25 min | < 1 min |
 # | **09** what compression buys | Which method buys bytes, which buys time? | 30 min | < 1 min |
 #
-# (06 to 08 will compress the Transformer of 05; their experiments are still to be run.)
-#
-# Each notebook stands alone. If you have one hour, read 02 and 04. Every notebook has a small
-# experiment that runs live on your machine; next to it stand the full-scale results, loaded from
-# `data/results` and labelled as such.
+# Each notebook stands alone. If you have five minutes, read 08; if you have one hour, 02 and 04.
+# Every notebook has a small experiment that runs live on your machine; next to it stand the
+# full-scale results, loaded from `data/results` and labelled as such.
 
 # %% [markdown]
 # ## Is everything here?

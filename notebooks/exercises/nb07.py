@@ -1,0 +1,52 @@
+"""Exercises of notebook 07."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from exercises import Exercise
+
+
+def density_by_head(mask: Tensor, heads: int) -> Tensor:
+    return mask.float().view(heads, -1).mean(1)
+
+
+def verify_density(answer: Callable[[Tensor, int], Tensor]) -> str | None:
+    mask = torch.zeros(8, 8)
+    mask[:2], mask[4:6, :4] = 1, 1
+    got = answer(mask, 4)
+    if got is None:
+        return "it returns None: replace the dots with a return statement"
+    got = torch.as_tensor(got, dtype=torch.float32)
+    if got.shape != (4,):
+        return f"one number for each of the 4 heads, yours has shape {tuple(got.shape)}"
+    if torch.allclose(got, torch.tensor([1.0, 0.0, 0.5, 0.0])):
+        return None
+    if torch.allclose(got, density_by_head(mask.T.contiguous(), 4)):
+        return "you cut the columns; the heads of a query matrix are groups of rows"
+    return f"for a mask with heads 1 (full) and 3 (half) it should be [1, 0, 0.5, 0], not {got}"
+
+
+def seeds_needed(mean: float, sd: float) -> int:
+    return math.floor((1.96 * sd / abs(mean)) ** 2) + 1
+
+
+def verify_seeds(answer: Callable[[float, float], int]) -> str | None:
+    for mean, sd in ((0.3, 0.5), (-0.3, 0.5), (0.1, 0.5), (1.0, 0.1)):
+        got = answer(mean, sd)
+        if got is None:
+            return "it returns None: replace the dots with a return statement"
+        if got != seeds_needed(mean, sd):
+            return (f"for a mean of {mean} and a deviation of {sd} it should be "
+                    f"{seeds_needed(mean, sd)}, yours gives {got}")
+    return None
+
+
+EXERCISES = [
+    Exercise("7.1", verify_density, density_by_head,
+             "View the mask as (heads, everything else) and take the mean of each row."),
+    Exercise("7.2", verify_seeds, seeds_needed,
+             "n must be above (1.96 * sd / mean) ** 2; the next whole number."),
+]

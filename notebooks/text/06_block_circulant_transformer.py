@@ -1,0 +1,266 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 06 · A Transformer of block-circulant matrices
+#
+# **You will learn** what becomes of a Transformer when every matrix in its layers shares its
+# weights; why it wants another learning rate than a dense one; what heads have in common once a
+# block is wider than a head; and what a trained matrix loses when it is forced into circulant form.
+#
+# **You need** notebooks 02 (block-circulant layers) and 05 (the Transformer), or their ideas.
+#
+# **Time:** 25 minutes to read, two minutes to run (2 CPU cores).
+
+# %%
+from dataclasses import replace
+from functools import partial
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from circtools import (
+    BlockCirculantLinear,
+    architecture,
+    compression,
+    figures,
+    multi30k,
+    results,
+    style,
+    translation_figures,
+)
+from circtools.circulant import block_circulant, nearest_circulant
+from circtools.multi30k_runs import DEMO, PRESETS
+from exercises import check, hint, solution
+
+style.use()
+corpus = multi30k.load()
+table = results.load()
+rows = translation_figures.of_multi30k(table)
+print("FULL-SCALE RESULTS:", results.describe(rows))
+architecture.transformer(("attention", "feed_forward"));
+
+# %% [markdown]
+# The coloured matrices, four in each attention and two in each feed-forward block, become
+# block-circulant. The embeddings and the output layer stay as they are. (In these experiments the
+# output weights are not tied to the target embedding, as they were in notebook 05: "all matrices
+# but the embeddings" is then a set of its own.)
+#
+# ## How much smaller is it?
+#
+# **Predict:** with b = 16 the layers shrink 16 times. How much does the whole model shrink?
+
+# %%
+preset = PRESETS[rows["preset"].iloc[0]]
+counts = []
+for b in (1, 2, 4, 8, 16, 32):
+    linear = nn.Linear if b == 1 else partial(BlockCirculantLinear, block_size=b)
+    model = multi30k.transformer(corpus.words, linear, tied=False, **preset.sizes)
+    layers = sum(map(compression.stored_weights, (model.encoder, model.decoder)))
+    output = compression.stored_weights(model.output)
+    whole = compression.stored_weights(model, "model")
+    counts.append((b, layers, output, whole - layers - output))
+frame = pd.DataFrame(counts, columns=["b", "Transformer layers", "output layer",
+                                      "embeddings, norms, biases"]).set_index("b")
+axes = (frame / 1e6).plot.bar(stacked=True, figsize=(9, 4.4), rot=0, edgecolor="black",
+                              color=[style.BLUE, style.ORANGE, "0.85"])
+axes.set(xlabel="block size", ylabel="million weights", title="What a Transformer stores");
+
+# %% [markdown]
+# In a small model with a vocabulary of thousands, most weights are not in the layers at all. So
+# always say over which set a compression is counted. Here it is the Transformer's layers, unless
+# another set is named.
+#
+# **6.1** By what factor does the *whole* model shrink, when its layers hold `layers` weights,
+# everything else holds `rest`, and the layers shrink by `b`?
+
+
+# %% tags=["nbval-check-output"]
+def model_compression(layers, rest, b):
+    ...
+
+
+check("6.1", model_compression)
+
+# %% [markdown]
+# ## Live: does it learn?
+#
+# A tiny Transformer, dense and with b = 8, for two epochs of 10,000 captions. **Predict:** at the
+# dense network's learning rate, which is ahead? And does it help to multiply the rate by four?
+
+# %%
+quick = PRESETS["quick"]
+few = replace(corpus, train=corpus.train.first(10_000))
+for b, factor in ((1, 1.0), (8, 1.0), (8, 4.0)):
+    torch.manual_seed(0)
+    linear = nn.Linear if b == 1 else partial(BlockCirculantLinear, block_size=b)
+    model = multi30k.transformer(corpus.words, linear, dropout=0.0, **quick.sizes)
+    recipe = multi30k.Recipe(epochs=2, lr=factor * quick.recipe.lr, average=1)
+    curve = multi30k.train(model, few, recipe, seed=0)
+    print(f"LIVE, {corpus.origin} data: b = {b}, {factor:g} times the base rate: "
+          f"validation loss {curve[-1]['val_loss']:.2f} nats a token")
+
+# %% [markdown]
+# What the learning rate does to this tiny model in two epochs need not hold for a larger one in
+# twenty. So for every method of this course four learning rates are tried, in short trainings of
+# the preset `small`, judged by the validation loss at two compressions. Here are those trials:
+
+# %%
+translation_figures.learning_rates(table, "block_circulant");
+
+# %% [markdown]
+# **Predict:** each of these networks has had four epochs. Would twenty choose the same? And what
+# would half the dropout do, in four epochs and in twenty?
+
+# %%
+tried = figures.select(table, task="multi30k", preset="small")
+tried = tried[~tried["tied"].astype(bool) & tried["seed"].isin([0, 1000])].drop_duplicates("run")
+tried = tried[(tried["method"] == "dense")
+              | (tried["method"] == "block_circulant") & (tried["block_size"] == 4)]
+tried = tried.assign(training=np.where(tried["series"] == "search", "4 epochs", "20 epochs"),
+                     network=np.where(tried["block_size"] == 4, "b = 4", "dense"))
+tried = tried.rename(columns={"lr_factor": "learning rate / base"})
+print("FULL-SCALE: validation loss, by learning rate and dropout")
+losses = tried.pivot_table(index=["network", "training", "learning rate / base"],
+                           columns="dropout", values="val_loss")
+losses.map(lambda loss: "" if np.isnan(loss) else f"{loss:.3f}")
+
+# %% [markdown]
+# A network that has seen its data four times has not begun to overfit, and always prefers a higher
+# rate and less dropout than it would in the end. Short trials are only a first guess: what counts
+# is decided by complete runs, with the base values, with the rate that the trials chose, and with
+# half the dropout (notebook 08 lists what has not been run). One thing has not been tried: a higher
+# rate for the circulant weights alone, with the embeddings at their own.
+#
+# ## Full scale
+#
+# Twenty epochs from scratch for each block size, with what the trials chose. (A band is a 95 %
+# interval over seeds, where there are several; the grey one is the dense network's.) **Predict:**
+# how many BLEU do 4x, 32x and a fully circulant Transformer cost?
+
+# %%
+translation_figures.block_circulant_transformer(table);
+
+# %%
+shown = figures.select(rows, method="block_circulant")
+shown = shown[shown["series"].isin(["tuned", "same"])]
+print("FULL-SCALE: test BLEU; same: the dense network's hyper-parameters; tuned: its own")
+shown.pivot_table(index=["block_size", "compression_all", "compression_model"], columns="series",
+                  values="test_bleu").round(1)
+
+# %% [markdown]
+# ## Fully circulant: heads that share
+#
+# At b = d_model each matrix is a single circulant. The rows of a query matrix are cut into heads;
+# and each row is the one above, rotated. So the weights of one head are those of another, rotated
+# by the width of a head. A block *wider than a head* is what makes heads share.
+
+# %% tags=["nbval-check-output"]
+torch.manual_seed(0)
+d, heads = 32, 4
+layer = BlockCirculantLinear(d, d, d, bias=False)
+W = layer.dense_weight().detach()  # (d_model, d_model)
+width = d // heads
+first, second = W[:width], W[width : 2 * width]
+print("head 2 is head 1, rotated:", torch.equal(first.roll(width, dims=1), second))
+
+# %%
+figure, axes = plt.subplots(figsize=(5.6, 4.8))
+axes.imshow(W, cmap=style.DIVERGING)
+for h in range(1, heads):
+    axes.axhline(h * width - 0.5, color="black", linewidth=2)
+axes.grid(False)
+axes.set_yticks([width * (h + 0.5) for h in range(heads)], [f"head {h + 1}" for h in range(heads)])
+axes.set(title="A circulant query matrix, four heads", xlabel="input");
+
+# %% [markdown]
+# **6.2** Do two heads share weights? `d_model`, `heads` and block size `b` are powers of two.
+
+
+# %% tags=["nbval-check-output"]
+def heads_share(d_model, heads, b):
+    ...
+
+
+check("6.2", heads_share)
+
+# %% [markdown]
+# **Predict:** as the blocks grow past the width of a head, does the BLEU fall off a cliff?
+
+# %%
+if not translation_figures.has_circulant(rows):
+    print(f"At full scale, b = d_model = {preset.d_model} has not been run yet; a head is "
+          f"{preset.d_model // preset.heads} wide:")
+translation_figures.circulant_transformer(table);
+
+# %% [markdown]
+# ## What did the blocks learn?
+#
+# The spectrum of a circulant block says how it treats slow and fast changes along its inputs. For
+# pixels, that is smoothing or sharpening. The features of a word have no order, so there is no
+# reason why one frequency should matter more than another. Freshly drawn blocks have a flat
+# spectrum; did training change that?
+
+# %%
+translation_figures.spectra(translation_figures.artefacts(table, "block_circulant", block_size=16));
+
+# %% [markdown]
+# ## Forcing a trained matrix
+#
+# Instead of training from scratch one can take the trained dense network, replace each matrix by
+# the nearest block-circulant one (notebook 02), and fine-tune: pruning's true counterpart. How much
+# of a matrix is lost in the projection? Of a matrix with independent random entries, the share
+# $\sqrt{1 - 1/b}$ of its norm. **Predict:** and of a trained one?
+#
+# Live, with the trained network that comes with the course:
+
+# %%
+trained, _ = multi30k.load_model(DEMO)
+lost = []
+for name, layer in compression.weight_layers(trained).items():
+    if name == "output":
+        continue
+    W = layer.weight.detach()
+    for b in (4, 16):
+        nearest = block_circulant(nearest_circulant(W, b))
+        lost.append((name, b, ((nearest - W).norm() / W.norm()).item()))
+lost = pd.DataFrame(lost, columns=["matrix", "b", "lost"]).pivot(index="matrix", columns="b",
+                                                                 values="lost")
+figure, axes = plt.subplots(figsize=(8, 4))
+for b, marker, color in ((4, "o", style.BLUE), (16, "s", style.VERMILION)):
+    axes.plot(np.sort(lost[b]), marker=marker, linestyle="", color=color, label=f"trained, b = {b}")
+    axes.axhline((1 - 1 / b) ** 0.5, color=color, linestyle="--", label=f"random, b = {b}")
+axes.set(xlabel="matrix, from the one that loses least", ylabel="share of the norm that is lost",
+         title=f"Projection of the {len(lost)} matrices of a trained Transformer")
+axes.legend(loc="center", ncols=2)
+print(f"LIVE: b = 4 loses {lost[4].min():.3f} to {lost[4].max():.3f}, "
+      f"a random matrix {0.75 ** 0.5:.3f}")
+
+# %% [markdown]
+# A trained matrix lies hardly closer to the block-circulant ones than a random matrix does: nothing
+# in dense training prepares it for them. That is why block-circulant networks are trained from
+# scratch, while pruned ones start from a dense network.
+#
+# ## What we saw, and where next
+#
+# - The layers shrink by b, the whole model by much less.
+# - Learning rate and dropout must be chosen by complete runs; short ones mislead, and most of what
+#   separates two methods can be one badly chosen number.
+# - How BLEU falls with the block size stands in the figure above.
+# - Blocks wider than a head make heads share.
+#
+# Next: [07](07_pruned_transformer.ipynb) prunes the same Transformer, [08](08_analysis.ipynb)
+# compares them. Stuck on an exercise? `hint("6.1")`, `solution("6.1")`, and so on.
+#
+# **References.** C. Ding et al., [CirCNN: Accelerating and Compressing Deep Neural Networks Using
+# Block-Circulant Weight Matrices](https://arxiv.org/abs/1708.08917), 2017. B. Li et al.,
+# [FTRANS: Energy-Efficient Acceleration of Transformers using
+# FPGA](https://arxiv.org/abs/2007.08563), 2020.

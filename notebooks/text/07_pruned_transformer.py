@@ -1,0 +1,167 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 07 · Pruned Transformers
+#
+# **You will learn** how a trained Transformer is pruned in rounds, which of its matrices and heads
+# the rounds empty, what a control that prunes nothing is for, and whether a slightly pruned
+# Transformer really is better than the one it came from.
+#
+# **You need** notebooks 04 (pruning in rounds) and 05 (the Transformer), or their ideas.
+#
+# **Time:** 25 minutes to read, two minutes to run (2 CPU cores).
+
+# %%
+import pandas as pd
+from IPython.display import Markdown
+
+from circtools import (
+    claims,
+    compression,
+    figures,
+    multi30k,
+    prune,
+    results,
+    style,
+    translation,
+    translation_figures,
+)
+from circtools.multi30k_runs import DEMO
+from exercises import check, hint, solution
+
+style.use()
+corpus = multi30k.load()
+table = results.load()
+rows = translation_figures.of_multi30k(table)
+print("FULL-SCALE RESULTS:", results.describe(rows))
+
+# %% [markdown]
+# ## Live: prune without mercy
+#
+# Here is the trained network that comes with the course. Its layers are pruned in one stroke, with
+# no fine-tuning. **Predict:** at which share of zeros does it stop making sense?
+
+# %%
+german = corpus.test.german[4]
+lines = []
+for amount in (0.0, 0.2, 0.4, 0.6, 0.8):
+    model, words = multi30k.load_model(DEMO)
+    layers = compression.weight_layers(model)
+    prune([layer for name, layer in layers.items() if name != "output"], amount)
+    lines.append((f"{amount:.0%}", translation.translate(model, words, [german])[0]))
+print("LIVE:", german)
+pd.DataFrame(lines, columns=["zeros", "translation"])
+
+# %% [markdown]
+# Fine-tuning repairs what each cut destroys, if the cuts are small: 21 % of what remains in each
+# round, then two epochs of training. At which learning rate? A trained network is usually
+# fine-tuned at a fraction of the rate it was trained with. **Predict:** does that hold when a
+# quarter, or a sixteenth, of the weights is left?
+
+# %%
+translation_figures.learning_rates(table, "pruned");
+
+# %% [markdown]
+# (Short trials: two rounds at once, one epoch after them.) The more has been cut, the more there is
+# to learn anew, and the higher the rate that does it best: not a fraction of the rate of training,
+# but that rate itself. Renda, Frankle and Carbin found the same in 2020. One rate must serve all
+# rounds here; it is the one with the lowest mean of the two losses.
+#
+# ## Full scale
+#
+# Fifteen rounds, by magnitude. Two controls belong to it: pruning at random, which shows what
+# choosing by magnitude is worth; and the same loop with nothing pruned, which shows what the
+# additional epochs are worth. (Those that have been run are in the figure; notebook 08 lists what
+# has not.) **Predict:** how many BLEU does 4x cost? And 34x?
+
+# %%
+translation_figures.pruned_transformer(table);
+
+# %% [markdown]
+# ## The entire network
+#
+# The output layer scores some thousand words and is the largest matrix of all. May it be pruned
+# too? Counted over all matrices but the embeddings:
+
+# %%
+if "pruned_all" in set(rows["method"]):
+    translation_figures.pruned_entire_network(table)
+else:
+    print("This has not been run at full scale yet: circtools run multi30k --methods pruned_all")
+
+# %% [markdown]
+# ## What the rounds empty
+#
+# Pruning is global: a matrix keeps many weights if they are large beside those of the others.
+# **Predict:** which matrices are emptied first: attention or feed-forward, encoder or decoder?
+
+# %%
+chain = figures.select(rows, method="pruned", series="tuned", seed=0)
+run = next(r for r in results.read() if r["run"] == chain["run"].iloc[0])
+translation_figures.emptied_layers(run);
+
+# %% [markdown]
+# **What to notice** (in the preset `small`). The cross-attention of the last decoder layer keeps
+# twice its share: through its values and outputs the German sentence reaches the English one. In
+# the encoder's own attention it is the other way round: values and outputs are emptied first. And
+# heads differ: some keep several times as many weights as their neighbours.
+
+# %%
+translation_figures.emptied_heads(translation_figures.artefacts(table, "pruned"));
+
+# %% [markdown]
+# **7.1** The share of weights left in each head of a query matrix, from its mask
+# `(d_model, d_model)` whose *rows* are cut into heads.
+
+
+# %% tags=["nbval-check-output"]
+def density_by_head(mask, heads):
+    ...
+
+
+check("7.1", density_by_head)
+
+# %% [markdown]
+# ## Claim 3: is slightly pruned better?
+#
+# The poster says that the slightly pruned Transformer beats the uncompressed one. Round 1 was named
+# as "slightly pruned" before anything was run. It has had two epochs more than the dense network;
+# so it is compared with the control too, which has had the same two.
+
+# %%
+translation_figures.slightly_pruned(table);
+
+# %%
+verdicts = claims.table_of_claims(table)
+Markdown(claims.markdown(verdicts[verdicts["number"] == "3"]))
+
+# %% [markdown]
+# **7.2** How many seeds until a difference of mean `mean` and standard deviation `sd` between seeds
+# is decided, if a normal distribution is good enough: the smallest n with
+# $1.96 \cdot sd / \sqrt{n} < |mean|$?
+
+
+# %% tags=["nbval-check-output"]
+def seeds_needed(mean, sd):
+    ...
+
+
+check("7.2", seeds_needed)
+
+# %% [markdown]
+# ## What we saw, and where next
+#
+# Stuck on an exercise? `hint("7.1")`, `solution("7.1")`, and so on.
+#
+# **References.** A. See, M.-T. Luong, C. Manning, [Compression of Neural Machine Translation Models
+# via Pruning](https://arxiv.org/abs/1606.09274), 2016. P. Michel, O. Levy, G. Neubig, [Are Sixteen
+# Heads Really Better than One?](https://arxiv.org/abs/1905.10650), 2019. J. Frankle, M. Carbin,
+# [The Lottery Ticket Hypothesis](https://arxiv.org/abs/1803.03635), 2019. A. Renda, J. Frankle,
+# M. Carbin, [Comparing Rewinding and Fine-tuning in Neural Network
+# Pruning](https://arxiv.org/abs/2003.02389), 2020.

@@ -1,0 +1,186 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 08 · Analysis: which method, when?
+#
+# **You will learn** what the experiments say about the poster's claims, and what to do with a
+# network of your own.
+#
+# **You need** the idea of pruning and of block-circulant matrices; notebooks 06 and 07 show where
+# each curve comes from.
+#
+# **Time:** 5 minutes for the first two pictures and the recommendations, 25 for all of it; under a
+# minute to run.
+
+# %%
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+
+from circtools import (
+    claims,
+    figures,
+    multi30k_runs,
+    results,
+    style,
+    translation_claims,
+    translation_figures,
+)
+from circtools.runs import missing
+from exercises import check, hint, solution
+
+style.use()
+pd.set_option("display.max_colwidth", None)
+table = results.load()
+rows = translation_figures.of_multi30k(table)
+print("FULL-SCALE RESULTS:", results.describe(rows))
+
+# %% [markdown]
+# ## The picture that matters
+#
+# **Predict:** with the Transformer's layers stored in a sixteenth of their numbers, which loses
+# less: choosing the numbers to keep (pruning), or sharing them (block-circulant)? By how many BLEU?
+
+# %%
+translation_figures.translation_benchmark(table);
+
+# %% [markdown]
+# The same as a difference, level by level. The poster says that pruning is ahead by 8 BLEU on
+# average. We find a fraction of that. Notebook 06 shows how such a gap can come about: at four
+# times the learning rate, which short trials prefer, a block-circulant Transformer of the preset
+# `small` loses about twice as much as it needs to.
+
+# %%
+translation_figures.translation_gap(table);
+
+# %% [markdown]
+# ## Recommendations
+#
+# Each with the number that supports it; the numbers are those of this small translation task, and
+# of the preset named above.
+
+# %%
+Markdown("\n".join(f"- {line}" for line in translation_claims.recommendations(rows)))
+
+# %% [markdown]
+# What these numbers do not show is time. A pruned matrix is as slow as a dense one unless special
+# kernels multiply it, a block-circulant one is faster from a width of some hundreds on:
+# [notebook 09](09_what_compression_buys.ipynb) measures it.
+#
+# **8.1** How many rounds of pruning, each taking 21 % of the remaining weights, does it take to
+# reach a given compression?
+
+
+# %% tags=["nbval-check-output"]
+def rounds_for(compression):
+    ...
+
+
+check("8.1", rounds_for)
+
+# %% [markdown]
+# ## The verdicts
+#
+# Each claim of the poster, with its estimate and what the interval rests on. Where there is one
+# seed, the interval is the paired bootstrap over the test sentences: it says how sure the
+# difference between *these two networks* is, not what another seed would give.
+
+# %%
+Markdown(claims.markdown(claims.table_of_claims(table)))
+
+# %% [markdown]
+# Claim 4, that sharing works for pixels and fails for words because words have no symmetry, was
+# tested where it can be: with permuted pixels (notebook 03). On translation, the spectra of
+# notebook 06 show whether the blocks found an order that nobody gave them.
+#
+# **8.2** Two methods, each trained with the same seeds. Return the 95 % interval of their mean
+# difference, paired by seed (Student's t), as `(low, high)`.
+
+
+# %% tags=["nbval-check-output"]
+def paired_interval(first, second):
+    ...
+
+
+check("8.2", paired_interval)
+
+# %% [markdown]
+# ## Counted otherwise
+#
+# Over all matrices but the embeddings, and over the whole model, the curves move to the left: what
+# is not compressed stays. **Predict:** does that change who is ahead?
+
+# %%
+translation_figures.translation_sets(table);
+
+# %% [markdown]
+# ## Side by side
+#
+# One test sentence as compression grows.
+
+# %%
+translation_figures.side_by_side(rows, 4).fillna("")
+
+# %% [markdown]
+# And another, longer one:
+
+# %%
+dense = figures.select(rows, method="dense", series="tuned", seed=0)
+lengths = results.counts(dense["run"].iloc[0])[:, 9]
+translation_figures.side_by_side(rows, int(np.argsort(lengths)[-25])).fillna("")
+
+# %% [markdown]
+# Are long sentences hurt more than short ones?
+
+# %%
+translation_figures.bleu_by_length(table);
+
+# %% [markdown]
+# ## Had structured matrices never been applied to language?
+#
+# The poster opens with that claim. It holds or not depending on the date one gives it:
+#
+# - April 2016: Toeplitz-like matrices in recurrent networks for speech (Lu, Sindhwani, Sainath).
+# - October 2018: matrices of low displacement rank, which circulant ones are, in recurrent
+#   networks, for language modelling among other tasks (Thomas, Gu, Dao, Rudra, Ré).
+# - April 2020: products of butterfly matrices in a network that translates from German to English
+#   (Dao et al., Kaleidoscope).
+# - July 2020: block-circulant matrices in Transformers for language, on an FPGA (Li et al.,
+#   FTRANS).
+#
+# So as a general statement it has been wrong since 2018 at the latest, and for block-circulant
+# Transformers since July 2020.
+#
+# ## What has not been run
+#
+# Every run is one command away: `circtools run multi30k --methods all --preset course --seeds 3`
+# does what is missing, and nothing twice.
+
+# %%
+present = table[(table["task"] == "multi30k") & ~table["tied"].astype(bool)]
+counted = present[present["series"].isin(["same", "tuned"])].groupby(["preset", "method"])["seed"]
+seeds = counted.nunique().unstack().reindex(columns=multi30k_runs.METHODS,
+                                            index=["small", "course", "poster"])
+print("FULL-SCALE: seeds for which there are results of networks with untied output weights")
+seeds.fillna(0).astype(int).T
+
+# %% [markdown]
+# ## What we saw, and where next
+#
+# The picture at the top is the answer; the recommendations say it in words. Next:
+# [09](09_what_compression_buys.ipynb), what compression buys in bytes and seconds. Stuck on an
+# exercise? `hint("8.1")`, `solution("8.1")`, and so on.
+#
+# **References.** Z. Lu, V. Sindhwani, T. Sainath, [Learning Compact Recurrent Neural
+# Networks](https://arxiv.org/abs/1604.02594), 2016. A. Thomas et al., [Learning Compressed
+# Transforms with Low Displacement Rank](https://arxiv.org/abs/1810.02309), 2018. T. Dao et al.,
+# [Kaleidoscope: An Efficient, Learnable Representation For All Structured Linear
+# Maps](https://arxiv.org/abs/2012.14966), 2020. B. Li et al.,
+# [FTRANS](https://arxiv.org/abs/2007.08563), 2020. P. Koehn, [Statistical Significance Tests for
+# Machine Translation Evaluation](https://aclanthology.org/W04-3250/), 2004.
