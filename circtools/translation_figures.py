@@ -276,7 +276,7 @@ def spectra(first_rows: dict[str, np.ndarray]) -> Figure:
                           markersize=5)
             axes.set_title(name.replace("_", " "), fontsize=11)
             axes.set_xlabel("frequency")
-            axes.set_ylim(bottom=0)
+        panels[0, 0].set_ylim(bottom=0)  # shared by all, and so after the last of them
         panels[0, 0].set_ylabel("magnitude / its average")
         panels[0, 0].legend(loc="best")
     return figure
