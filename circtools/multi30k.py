@@ -226,6 +226,7 @@ class Recipe:
 
     epochs: int = 20
     lr: float = 1e-3
+    matrix_lr: float = 1.0  # that of the Transformer layers' matrices, as a multiple of lr
     batch_tokens: int = 1_000  # target words in a batch, padding counted
     warmup: float = 0.1  # share of the training in which the learning rate rises
     smoothing: float = 0.1  # of the labels
@@ -295,12 +296,18 @@ def train(model: Transformer, corpus: Corpus, recipe: Recipe, *, seed: int,
         lambda epoch: batches(split, recipe.batch_tokens),
         lambda m, batch: loss(m, batch, recipe.smoothing, precision),
         epochs=recipe.epochs, lr=recipe.lr, seed=seed,
+        lr_factor=lambda name, parameter: recipe.matrix_lr if _is_matrix(name, parameter) else 1.0,
         evaluate=lambda m: {"val_loss": validation_loss(m, held_out), "tokens": words},
         schedule=lambda done: training.warmup_decay(done, recipe.warmup),
         betas=(0.9, 0.98), clip_norm=recipe.clip_norm, average=recipe.average,
         size=lambda batch: batch[1][:, 1:].numel(), unit="token",
         checkpoint=checkpoint, progress=progress,
     )
+
+
+def _is_matrix(name: str, parameter: Tensor) -> bool:
+    """Whether a parameter holds weights of a linear layer inside the encoder or the decoder."""
+    return name.startswith(("encoder.", "decoder.")) and parameter.ndim > 1
 
 
 def transformer(words: Words, linear: LinearLayer = nn.Linear, **sizes: Any) -> Transformer:

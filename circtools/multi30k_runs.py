@@ -16,6 +16,7 @@ from circtools import compression, multi30k, results, translation
 from circtools.compression import LowRankLinear
 from circtools.layers import BlockCirculantLinear
 from circtools.multi30k import Recipe
+from circtools.results import Factors
 from circtools.runs import PRUNING, SEARCH_SEEDS, Run, missing
 from circtools.transformer import LinearLayer, Transformer
 
@@ -29,8 +30,10 @@ TRIAL_EPOCHS = 4  # from scratch, or of fine-tuning
 TRIAL_ROUNDS = 12
 TRIAL_STRIDE = 2  # rounds that a trial prunes at once, and one epoch of fine-tuning after them
 TRIAL_PRESET = "small"  # whose choices serve every size, as factors of its own base values
-FACTORS = {"from scratch": (1.0, 2.0, 4.0, 8.0),  # of the base learning rate
-           "fine-tuning": (0.5, 1.0, 2.0, 4.0)}
+RATES = {"from scratch": (1.0, 2.0, 4.0, 8.0),  # multiples of the base learning rate
+         "fine-tuning": (0.5, 1.0, 2.0, 4.0)}
+MATRIX_LR = 4.0  # tried for the Transformer layers' matrices alone
+BASE = Factors()
 FINE_TUNED = (*PRUNING, "projected")
 METHODS = ("dense", "block_circulant", *FINE_TUNED, "low_rank", "small_dense")
 
@@ -68,8 +71,8 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real",
          methods: Sequence[str] = ("dense",)) -> list[list[Run]]:
     """Return the runs in stages; each stage needs the results of those before it.
 
-    First the dense networks; then, if any other method is asked for, the :func:`trials`, first and
-    second, at the size :data:`TRIAL_PRESET`; then, with what was chosen, the rest.
+    First the dense networks; then, if any other method is asked for, the :func:`trials`; then,
+    with what was chosen, the rest.
 
     Args:
         preset: a key of :data:`PRESETS`.
@@ -88,102 +91,97 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real",
     stages = [[dense(preset, seed, tied=True) for seed in range(seeds)]]
     if set(methods) == {"dense"}:
         return stages
-    stages += [[dense(TRIAL_PRESET, 0)], trials(methods)]
-    if missing(stages[1] + stages[2], folder, source):
-        return stages
-    stages.append(trials(methods, first_rates(folder, source)))
-    if missing(stages[3], folder, source):
+    stages += [[dense(TRIAL_PRESET, 0)], *trials(methods, folder, source)]
+    if any(missing(stage, folder, source) for stage in stages[1:]):
         return stages
     chosen = choices(folder, source)
-    stages.append([dense(preset, seed, *chosen["dense"]) for seed in range(seeds)])
+    stages.append([dense(preset, seed, chosen["dense"]) for seed in range(seeds)])
     stages.append([dense(preset, seed) for seed in range(seeds)])  # the series "same"
 
     final: list[Run] = []
     for seed in range(seeds):
-        start = dense(preset, seed, *chosen["dense"])
+        start = dense(preset, seed, chosen["dense"])
         for method in methods:
             if method == "dense" or (seed >= FULL_SEEDS and method not in SLIGHT):
                 continue
-            lr_factor, dropout_factor = chosen[method]
-            how = {"lr": lr_factor * p.recipe.lr, "dropout": dropout_factor * p.dropout}
+            own = partial(_run, preset, method, seed, chosen[method])
             if method in PRUNING:
                 rounds = p.rounds if seed < FULL_SEEDS else SLIGHT[method]
-                final.append(_run(preset, method, seed, rounds=rounds, start=start, **how))
+                final.append(own(rounds=rounds, start=start))
             elif method == "block_circulant":
                 sizes = (*p.block_sizes, p.d_model)  # the last one: fully circulant
-                final += [_run(preset, method, seed, block_size=b, **how) for b in sizes]
-                final += [_run(preset, method, seed, block_size=b, lr=p.recipe.lr,
-                               dropout=p.dropout) for b in SAME]
+                final += [own(block_size=b) for b in sizes]
+                final += [_run(preset, method, seed, BASE, block_size=b) for b in SAME]
             else:
                 more = {"start": start} if method == "projected" else {}
-                final += [_run(preset, method, seed, block_size=b, **more, **how) for b in FEW]
+                final += [own(block_size=b, **more) for b in FEW]
     stages.append(list(dict.fromkeys(final)))
     return stages
 
 
-def _run(preset: str, method: str, seed: int, **more: Any) -> Run:
-    return Run("multi30k", preset, method, seed=seed, **{"tied": False, **more})
+def _run(preset: str, method: str, seed: int, factors: Factors, **more: Any) -> Run:
+    base = PRESETS[preset]
+    return Run("multi30k", preset, method, seed=seed, lr=factors.lr * base.recipe.lr,
+               dropout=factors.dropout * base.dropout, matrix_lr=factors.matrix_lr,
+               **{"tied": False, **more})
 
 
-def dense(preset: str, seed: int, lr_factor: float = 1.0, dropout_factor: float = 1.0,
-          tied: bool = False) -> Run:
+def dense(preset: str, seed: int, factors: Factors = BASE, tied: bool = False) -> Run:
     """Return the run of a dense network."""
-    p = PRESETS[preset]
-    return _run(preset, "dense", seed, lr=lr_factor * p.recipe.lr,
-                dropout=dropout_factor * p.dropout, tied=tied)
+    return _run(preset, "dense", seed, factors, tied=tied)
 
 
-def trials(methods: Sequence[str], chosen: dict[str, float] | None = None) -> list[Run]:
-    """Return the trials of each method's learning rate, or, once one is chosen, the second trials.
+def trials(methods: Sequence[str], folder: Path, source: str) -> list[list[Run]]:
+    """Return the trials of each method's hyper-parameters, in stages; each needs those before it.
 
-    As many settings for each method, at two compressions. First learning rates are tried in short
-    trainings. For training from scratch these are a first guess: a network that has not begun to
-    overfit prefers higher rates and less dropout than it would in the end. So second come complete
-    runs, which are kept: with the base values, with the rate that was best, and with this rate and
-    half the dropout. What is fine-tuned has a trial of half the dropout.
-
-    Args:
-        methods: of :data:`METHODS`.
-        chosen: factor of the base learning rate, by method; None for the first trials.
+    As many settings for each method, at two compressions, at the size :data:`TRIAL_PRESET`. First
+    learning rates are tried in short trainings. For training from scratch these are a first guess:
+    a network that has not begun to overfit prefers higher rates and less dropout than it would in
+    the end. So second come complete runs, which are kept: with the base values, with the rate that
+    was best, and with a higher rate of the Transformer layers' matrices alone. Last, half the
+    dropout with the best of these; for fine-tuning with the best of the first.
     """
-    p, seed, runs = PRESETS[TRIAL_PRESET], SEARCH_SEEDS[0], []
-    for method in dict.fromkeys(results.BORROWED.get(name, name) for name in ("dense", *methods)):
-        fine_tuned = method in FINE_TUNED
-        more: dict[str, Any] = {"rounds": TRIAL_ROUNDS} if method in PRUNING else {}
-        if fine_tuned:
-            more["start"] = dense(TRIAL_PRESET, 0)
-        stage, number = "search", seed
-        if chosen is None:
-            kind = "fine-tuning" if fine_tuned else "from scratch"
-            settings = [(lr, 1.0) for lr in FACTORS[kind]]
-        elif fine_tuned:
-            settings = [(chosen[method], 0.5)]
-        else:
-            settings = [(1.0, 1.0), (chosen[method], 1.0), (chosen[method], 0.5)]
-            stage, number = "final", 0
-        levels = (1,) if method in ("dense", *PRUNING) else FEW
-        runs += [_run(TRIAL_PRESET, method, number, stage=stage, block_size=b,
-                      lr=lr * p.recipe.lr, dropout=dropout * p.dropout, **more)
-                 for lr, dropout in settings for b in levels]
-    return list(dict.fromkeys(runs))
+    methods = list(dict.fromkeys(results.BORROWED.get(name, name) for name in ("dense", *methods)))
+    scratch = [method for method in methods if method not in FINE_TUNED]
+    stages = [[run for method in methods
+               for lr in RATES["fine-tuning" if method in FINE_TUNED else "from scratch"]
+               for run in _trial(method, Factors(lr), complete=False)]]
+    if missing(stages[0], folder, source):
+        return stages
+    table = results.load(folder, data=source)
+    table = table[table["dropout_factor"] == 1]
+    first = results.chosen_factors(table[table["series"] == "search"])
+    stages.append([run for method in scratch
+                   for factors in dict.fromkeys([BASE, first[method], Factors(matrix_lr=MATRIX_LR)])
+                   for run in _trial(method, factors)])
+    if missing(stages[1], folder, source):
+        return stages
+    best = results.chosen_factors(table)
+    stages.append([run for method in methods
+                   for run in _trial(method, best[method]._replace(dropout=0.5),
+                                     complete=method in scratch)])
+    return stages
 
 
-def choices(folder: Path, source: str) -> dict[str, tuple[float, float]]:
-    """Return, for each method, the factors of the base learning rate and dropout that were best.
+def _trial(method: str, factors: Factors, complete: bool = True) -> list[Run]:
+    """Return the runs that try one setting of a method."""
+    more: dict[str, Any] = {"rounds": TRIAL_ROUNDS} if method in PRUNING else {}
+    if method in FINE_TUNED:
+        more["start"] = dense(TRIAL_PRESET, 0)
+    stage, seed = ("final", 0) if complete else ("search", SEARCH_SEEDS[0])
+    levels = (1,) if method in ("dense", *PRUNING) else FEW
+    return [_run(TRIAL_PRESET, method, seed, factors, stage=stage, block_size=b, **more)
+            for b in levels]
+
+
+def choices(folder: Path, source: str) -> dict[str, Factors]:
+    """Return, for each method, the hyper-parameters that were best.
 
     The best is the lowest validation loss, averaged over the two compressions tried.
     """
-    table = results.choices_by_factor(results.load(folder, data=source))
-    chosen = {row.method: (row.lr_factor, row.dropout_factor) for row in table.itertuples()}
+    chosen = results.chosen_factors(results.load(folder, data=source))
     lender = {method: results.BORROWED.get(method, method) for method in METHODS}
     return {method: chosen[lender[method]] for method in METHODS if lender[method] in chosen}
-
-
-def first_rates(folder: Path, source: str) -> dict[str, float]:
-    """Return the factor of the base learning rate that was best in the first trials, by method."""
-    table = results.load(folder, data=source)
-    first = table[(table["series"] == "search") & (table["dropout_factor"] == 1)]
-    return {row.method: row.lr_factor for row in results.choices_by_factor(first).itertuples()}
 
 
 def epochs(run: Run) -> tuple[int, int]:
@@ -211,7 +209,7 @@ class Experiment:
         trial = run.stage == "search"
         self.finetune_epochs = 1 if trial else self.preset.finetune_epochs
         self.rounds_at_once = TRIAL_STRIDE if trial else 1
-        self.recipe = replace(self.preset.recipe, lr=run.lr)
+        self.recipe = replace(self.preset.recipe, lr=run.lr, matrix_lr=run.matrix_lr)
         self.precision = multi30k.precision_for(device)
         self.config = {"base_lr": self.preset.recipe.lr, "base_dropout": self.preset.dropout,
                        "preset_values": asdict(self.preset),

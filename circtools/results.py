@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,11 +21,22 @@ FOLDER = ROOT / "data" / "results"
 COLUMNS = (
     "task", "preset", "data", "method", "series", "layers", "pixels", "block_size", "round",
     "compression", "compression_all", "compression_model", "file_bytes", "tied", "lr", "start_lr",
-    "dropout", "lr_factor", "dropout_factor", "start_factors",
+    "dropout", "lr_factor", "dropout_factor", "matrix_lr", "start_factors",
     "seed", "val_error", "test_error", "val_loss", "val_bleu", "test_bleu", "test_bleu_low",
     "test_bleu_high", "test_chrf", "epochs", "seconds",
     "device", "commit", "run",
 )
+
+
+class Factors(NamedTuple):
+    """Hyper-parameters as multiples of a preset's base values."""
+
+    lr: float = 1.0
+    dropout: float = 1.0
+    matrix_lr: float = 1.0  # Multi30k: of the Transformer layers' matrices, on top of ``lr``
+
+
+FACTORS = ["lr_factor", "dropout_factor", "matrix_lr"]  # the same as columns
 
 
 def write(result: dict[str, Any], path: Path) -> None:
@@ -179,23 +190,23 @@ def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     common = {key: config[key] for key in COLUMNS if key in config}
     common |= {"data": result["data"], "device": result["provenance"]["device"],
                "commit": result["provenance"]["commit"], "run": result["run"]}
-    common |= _factors(config, config)
+    factors = _factors(config, config)
+    common |= dict(zip(FACTORS, factors, strict=True))
     if config.get("start"):
-        common["start_factors"] = tuple(_factors(config["start"], config).values())
+        common["start_factors"] = _factors(config["start"], config)
     if config["stage"] == "search":
         common["series"] = "search"
-    elif (config["lr"] == config["base_lr"] and config["start_lr"] in (None, config["base_lr"])
-          and config.get("dropout") == config.get("base_dropout")):
+    elif factors == Factors() and config["start_lr"] in (None, config["base_lr"]):
         common["series"] = "same"
     return [common | {key: final[key] for key in COLUMNS if key in final}
             for final in result["final"] if final["round"] > 0 or config["rounds"] == 0]
 
 
-def _factors(values: dict[str, Any], config: dict[str, Any]) -> dict[str, float]:
-    """Return a learning rate and a dropout as factors of the preset's base values."""
+def _factors(values: dict[str, Any], config: dict[str, Any]) -> Factors:
+    """Return a run's hyper-parameters as multiples of its preset's base values."""
     dropout, base = values.get("dropout"), config.get("base_dropout")
-    return {"lr_factor": values["lr"] / config["base_lr"],
-            "dropout_factor": dropout / base if dropout and base else 1.0}
+    return Factors(values["lr"] / config["base_lr"], dropout / base if dropout and base else 1.0,
+                   values.get("matrix_lr", 1.0))
 
 
 def describe(table: pd.DataFrame) -> str:
@@ -273,7 +284,7 @@ def choices_by_factor(table: pd.DataFrame) -> pd.DataFrame:
     prefer higher rates and less dropout; until there are any, by the trials of the learning rate.
 
     Returns:
-        The columns ``method``, ``lr_factor``, ``dropout_factor``, ``val_loss``, a row a method.
+        The columns ``method``, those of :data:`FACTORS` and ``val_loss``, a row a method.
     """
     rows = table[(table["task"] == "multi30k") & ~table["tied"].astype(bool)
                  & table["block_size"].isin(COMPARED) & table["round"].isin(COMPARED_ROUNDS)]
@@ -291,21 +302,26 @@ def choices_by_factor(table: pd.DataFrame) -> pd.DataFrame:
                 or _best(trials[trials["dropout_factor"] == 1], len(levels)))
         if best:
             found.append((method, *best))
-    return pd.DataFrame(found, columns=["method", "lr_factor", "dropout_factor", "val_loss"])
+    return pd.DataFrame(found, columns=["method", *FACTORS, "val_loss"])
 
 
-def _best(tried: pd.DataFrame, levels: int) -> tuple[float, float, float] | None:
+def chosen_factors(table: pd.DataFrame) -> dict[str, Factors]:
+    """Return :func:`choices_by_factor` as a dictionary."""
+    return {row.method: Factors(row.lr_factor, row.dropout_factor, row.matrix_lr)
+            for row in choices_by_factor(table).itertuples()}
+
+
+def _best(tried: pd.DataFrame, levels: int) -> tuple[float, ...] | None:
     """Return the factors with the lowest mean loss, of those that were tried at all levels."""
-    tried = tried.drop_duplicates(["lr_factor", "dropout_factor", "block_size", "round"])
-    losses = tried.groupby(["lr_factor", "dropout_factor"])["val_loss"].agg(["mean", "size"])
+    tried = tried.drop_duplicates([*FACTORS, "block_size", "round"])
+    losses = tried.groupby(FACTORS)["val_loss"].agg(["mean", "size"])
     losses = losses.loc[losses["size"] == levels, "mean"]
     return (*losses.idxmin(), losses.min()) if len(losses) else None
 
 
 def _tuned_transformers(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of Multi30k that were trained with their method's chosen factors."""
-    chosen = {row.method: (row.lr_factor, row.dropout_factor)
-              for row in choices_by_factor(table).itertuples()}
+    chosen = chosen_factors(table)
     final = table[(table["task"] == "multi30k") & (table["series"] != "search")
                   & (table["tied"] == False)]  # noqa: E712 - a column of objects
 
@@ -313,7 +329,7 @@ def _tuned_transformers(table: pd.DataFrame) -> pd.DataFrame:
         own = chosen.get(BORROWED.get(row.method, row.method))
         started_right = not isinstance(row.start_factors, tuple) or \
             row.start_factors == chosen.get("dense")
-        return (row.lr_factor, row.dropout_factor) == own and started_right
+        return (row.lr_factor, row.dropout_factor, row.matrix_lr) == own and started_right
 
     tuned = pd.Series([is_tuned(row) for row in final.itertuples()], final.index, dtype=bool)
     return final[tuned].assign(series="tuned")

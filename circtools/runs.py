@@ -36,6 +36,7 @@ class Run:
     start: "Run | None" = None  # the dense run whose network this one starts from
     tied: bool | None = None  # Multi30k: whether the output weights are the target embedding's
     dropout: float | None = None  # Multi30k
+    matrix_lr: float = 1.0  # Multi30k: as in Recipe
 
     @property
     def name(self) -> str:
@@ -51,7 +52,10 @@ class Run:
         if self.start is not None:
             more = "" if self.start.dropout is None else f"drop{self.start.dropout:g}"
             parts.append(f"from{self.start.lr:g}{more}")
-        return "-".join([*parts, f"lr{self.lr:g}", f"{self.stage}{self.seed}"])
+        parts.append(f"lr{self.lr:g}")
+        if self.matrix_lr != 1:
+            parts.append(f"matrices{self.matrix_lr:g}x")
+        return "-".join([*parts, f"{self.stage}{self.seed}"])
 
     def path(self, folder: Path, source: str) -> Path:
         return folder / source / self.task / self.preset / f"{self.name}.json"

@@ -40,6 +40,7 @@ def fit(
     epochs: int,
     lr: float,
     seed: int,
+    lr_factor: Callable[[str, nn.Parameter], float] = lambda name, parameter: 1.0,
     evaluate: Callable[[nn.Module], dict[str, float]],
     schedule: Callable[[float], float] = linear_decay,
     betas: tuple[float, float] = (0.9, 0.999),
@@ -63,6 +64,7 @@ def fit(
         epochs: 1 or more.
         lr: peak learning rate.
         seed: of everything random in the training; not of the model's first weights.
+        lr_factor: multiple of ``lr`` for a parameter, given with its name.
         evaluate: metrics after each epoch, measured in evaluation mode.
         schedule: factor of ``lr`` by the share of the training that is done.
         betas: Adam's decay rates.
@@ -83,7 +85,11 @@ def fit(
         raise ValueError(f"average must be between 1 and the {epochs} epochs, got {average}")
     parameters = list(model.parameters())
     device = parameters[0].device
-    optimizer = torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True)
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault(lr_factor(name, parameter), []).append(parameter)
+    optimizer = torch.optim.Adam([{"params": group} for group in groups.values()], lr=lr,
+                                 betas=betas, fused=True)
     history: list[dict[str, float]] = []
     mean: list[Tensor] = []  # of the weights after each of the last epochs so far
     if checkpoint is not None and checkpoint.exists():
@@ -105,8 +111,9 @@ def fit(
                        disable=progress is None, leave=False, mininterval=0.5, unit=unit,
                        unit_scale=unit != "batch")
         for step, batch in enumerate(examples):
-            for group in optimizer.param_groups:
-                group["lr"] = lr * schedule((epoch + step / len(examples)) / epochs)
+            now = lr * schedule((epoch + step / len(examples)) / epochs)
+            for factor, group in zip(groups, optimizer.param_groups, strict=True):
+                group["lr"] = factor * now
             loss = loss_of(model, batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

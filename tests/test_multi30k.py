@@ -10,7 +10,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from circtools import data, experiments, multi30k, multi30k_runs, results, training, translation
+from circtools import (
+    compression,
+    data,
+    experiments,
+    multi30k,
+    multi30k_runs,
+    results,
+    training,
+    translation,
+)
 from circtools.compression import prune
 from circtools.multi30k import END, SPECIAL, START, UNKNOWN, Split, batches, read_pairs
 from circtools.runs import Run
@@ -189,6 +198,7 @@ def test_killed_and_resumed_with_averaging_is_bit_identical(
 ) -> None:
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
     expected, few, recipe = small(corpus)
+    recipe = replace(recipe, matrix_lr=2.0)
     whole = multi30k.train(expected, few, recipe, seed=0)
     original, epochs = multi30k.batches, iter(range(4))
 
@@ -207,6 +217,15 @@ def test_killed_and_resumed_with_averaging_is_bit_identical(
     assert [{**e, "seconds": 0} for e in again] == [{**e, "seconds": 0} for e in whole]
     for a, b in zip(model.parameters(), expected.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_the_matrices_have_a_learning_rate_of_their_own(corpus: multi30k.Corpus) -> None:
+    model, few, recipe = small(corpus)
+    layers = compression.weight_layers(model)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    multi30k.train(model, few, replace(recipe, epochs=1, average=1, matrix_lr=0.0), seed=0)
+    stayed = {name for name, p in model.named_parameters() if torch.equal(p, before[name])}
+    assert stayed == {f"{name}.weight" for name in layers if name != "output"}
 
 
 def test_validation_loss_does_not_disturb_the_random_numbers(corpus: multi30k.Corpus) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from circtools import cli, experiments, multi30k, multi30k_runs, results
-from circtools.multi30k_runs import METHODS, PRESETS, Experiment, plan
+from circtools.multi30k_runs import FINE_TUNED, METHODS, PRESETS, Experiment, plan
 from circtools.runs import Run
 
 
@@ -32,7 +32,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(multi30k_runs, "SAME", (4,))
     monkeypatch.setattr(multi30k_runs, "TRIAL_EPOCHS", 1)
     monkeypatch.setattr(multi30k_runs, "TRIAL_ROUNDS", 6)
-    monkeypatch.setattr(multi30k_runs, "FACTORS",
+    monkeypatch.setattr(multi30k_runs, "RATES",
                         {"from scratch": (1.0, 2.0), "fine-tuning": (0.25,)})
     monkeypatch.setattr(experiments, "CHECKPOINTS", tmp_path / "checkpoints")
     return tmp_path / "results"
@@ -59,18 +59,19 @@ def test_the_whole_plan_runs_and_never_again(tiny: Path, capsys: pytest.CaptureF
     rejected = table[table["series"] == "rejected"]
     assert set(rejected["method"]) <= {"dense", "block_circulant", "low_rank", "small_dense"}
     tried = pd.concat([search, final[final["block_size"].isin([1, 4])]])
-    first = multi30k_runs.first_rates(tiny, "sample")
     for method in ("dense", "block_circulant", "pruned", "projected", "low_rank", "small_dense"):
         rows = tried[tried["method"] == method]
-        settings = set(zip(rows["lr_factor"], rows["dropout_factor"], strict=True))
-        assert {(first[method], 1.0), (first[method], 0.5)} <= settings
+        settings = {results.Factors(*row) for row in rows[results.FACTORS].itertuples(index=False)}
+        rates = {s.lr for s in settings}
+        assert rates == {0.25} if method in ("pruned", "projected") else rates == {1.0, 2.0}
+        assert sum(s.dropout == 0.5 for s in settings) == 1
+        assert (results.Factors(matrix_lr=4.0) in settings) == (method not in FINE_TUNED)
     for method in ("dense", "block_circulant"):
         complete = final[(final["method"] == method) & final["block_size"].isin([1, 4])
                          & ~final["tied"].astype(bool)]
         row = results.choices_by_factor(table).set_index("method").loc[method]
         best = complete.loc[complete["val_loss"].idxmin()]
-        assert (row["lr_factor"], row["dropout_factor"]) == tuple(
-            best[["lr_factor", "dropout_factor"]]), "complete runs decide"
+        assert (row[results.FACTORS] == best[results.FACTORS]).all(), "complete runs decide"
     trial = search[search["method"] == "pruned"].groupby("run")
     for _, rounds in trial:
         assert rounds["round"].tolist() == [2, 4, 6]
@@ -82,8 +83,7 @@ def test_the_whole_plan_runs_and_never_again(tiny: Path, capsys: pytest.CaptureF
     for method, rows in tuned.groupby("method"):
         chosen = results.choices_by_factor(table).set_index("method")
         lender = results.BORROWED.get(method, method)
-        assert (rows["lr_factor"] == chosen.loc[lender, "lr_factor"]).all()
-        assert (rows["dropout_factor"] == chosen.loc[lender, "dropout_factor"]).all()
+        assert (rows[results.FACTORS] == chosen.loc[lender, results.FACTORS]).all(axis=None)
     check_compression(tuned)
     check_artefacts(tuned, tiny)
 
