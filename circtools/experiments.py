@@ -126,11 +126,12 @@ def estimate_seconds(runs: Iterable[Run], folder: Path, source: str,
     From the results there are: seconds an epoch on this kind of device, of the same method and
     block size where one has been run; without any, from a short measurement.
     """
-    table = results.load(folder, data=source)
-    table = table[table["device"].str.startswith(device)]
-    table = table.assign(epoch_seconds=table["seconds"] / table["epochs"])
-    by_preset = table.groupby(["task", "preset"])["epoch_seconds"].median()
-    by_kind = table.groupby(["task", "preset", "method", "block_size"])["epoch_seconds"].median()
+    done = [({**result["config"], "seconds": epoch["seconds"]})
+            for result in results.read(folder) for epoch in result["history"]
+            if result["data"] == source and result["provenance"]["device"].startswith(device)]
+    table = pd.DataFrame(done, columns=["task", "preset", "method", "block_size", "seconds"])
+    by_preset = table.groupby(["task", "preset"])["seconds"].median()
+    by_kind = table.groupby(["task", "preset", "method", "block_size"])["seconds"].median()
     measured: dict[tuple[str, str], float] = {}
     estimates = []
     for run in runs:

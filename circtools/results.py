@@ -174,8 +174,8 @@ def load(folder: Path = FOLDER, data: str | None = "real") -> pd.DataFrame:
     Returns:
         A table with the columns :data:`COLUMNS`. ``test_error`` is a fraction, ``compression`` is
         over the compressed layers, ``compression_all`` over all weight matrices but embeddings,
-        ``compression_model`` over every parameter, ``epochs`` and ``seconds`` count from the
-        first weights on.
+        ``compression_model`` over every parameter. ``epochs`` count from the first weights on,
+        ``seconds`` are those of the run itself, without the network it started from.
     """
     rows = [row for result in read(folder) for row in _rows(result)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))

@@ -51,6 +51,8 @@ class Run:
             parts.append(f"drop{self.dropout:g}")
         if self.start is not None:
             more = "" if self.start.dropout is None else f"drop{self.start.dropout:g}"
+            if self.start.matrix_lr != 1:
+                more += f"matrices{self.start.matrix_lr:g}x"
             parts.append(f"from{self.start.lr:g}{more}")
         parts.append(f"lr{self.lr:g}")
         if self.matrix_lr != 1:

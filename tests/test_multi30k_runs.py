@@ -218,3 +218,15 @@ def test_density_by_head_reads_the_right_side() -> None:
     mask[:4] = 1  # the first of two heads of a query matrix
     np.testing.assert_allclose(multi30k_runs._density_by_head("x.query", mask, 2), [1, 0])
     np.testing.assert_allclose(multi30k_runs._density_by_head("x.output", mask.T, 2), [1, 0])
+
+
+def test_the_estimate_counts_a_runs_own_epochs(tmp_path: Path) -> None:
+    """Not those of the network it starts from, whose seconds it does not have."""
+    start = multi30k_runs.dense("small", 0)
+    chain = Run("multi30k", "small", "pruned", lr=4e-3, seed=0, rounds=3, start=start, tied=False)
+    result = {"config": vars(chain) | {"start": vars(start), "start_lr": start.lr},
+              "data": "real", "provenance": {"device": "cpu: a processor"},
+              "history": [{"seconds": seconds} for seconds in (9.0, 10.0, 11.0, 12.0, 8.0, 10.0)]}
+    results.write(result, chain.path(tmp_path, "real"))
+    longer, other = replace(chain, rounds=15), replace(chain, method="unpruned")
+    assert experiments.estimate_seconds([longer, other], tmp_path, "real") == [300.0, 60.0]
