@@ -134,12 +134,14 @@ def dense(preset: str, seed: int, factors: Factors = BASE, tied: bool = False) -
 def trials(methods: Sequence[str], folder: Path, source: str) -> list[list[Run]]:
     """Return the trials of each method's hyper-parameters, in stages; each needs those before it.
 
-    As many settings for each method, at two compressions, at the size :data:`TRIAL_PRESET`. First
-    learning rates are tried in short trainings. For training from scratch these are a first guess:
-    a network that has not begun to overfit prefers higher rates and less dropout than it would in
-    the end. So second come complete runs, which are kept: with the base values, with the rate that
-    was best, and with a higher rate of the Transformer layers' matrices alone. Last, half the
-    dropout with the best of these; for fine-tuning with the best of the first.
+    The same settings for each method, at two compressions, at the size :data:`TRIAL_PRESET`. First
+    learning rates are tried in short trainings. Second, a higher rate of the Transformer layers'
+    matrices alone; last, half the dropout with the best of all these.
+
+    For training from scratch a short trial is but a first guess: a network that has not begun to
+    overfit prefers higher rates and less dropout than it would in the end. So there the second and
+    the third stage are complete runs, which are kept, the base values and the first guess among
+    them.
     """
     methods = list(dict.fromkeys(results.BORROWED.get(name, name) for name in ("dense", *methods)))
     scratch = [method for method in methods if method not in FINE_TUNED]
@@ -151,9 +153,9 @@ def trials(methods: Sequence[str], folder: Path, source: str) -> list[list[Run]]
     table = results.load(folder, data=source)
     table = table[table["dropout_factor"] == 1]
     first = results.chosen_factors(table[table["series"] == "search"])
-    stages.append([run for method in scratch
+    stages.append([run for method in methods
                    for factors in dict.fromkeys([BASE, first[method], Factors(matrix_lr=MATRIX_LR)])
-                   for run in _trial(method, factors)])
+                   for run in _trial(method, factors, complete=method in scratch)])
     if missing(stages[1], folder, source):
         return stages
     best = results.chosen_factors(table)
