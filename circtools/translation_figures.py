@@ -1,6 +1,7 @@
 """The figures of the Multi30k experiments; like all figures, made from the results alone."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from circtools import results, style, translation, translation_claims, verdicts
 from circtools.figures import LOOK, compression_axis, curve, gaps, select
-from circtools.multi30k_runs import FEW, PRESETS, ROUNDS_AT
+from circtools.multi30k_runs import FEW, PRESETS, ROUNDS_AT, TRIAL_PRESET
 from circtools.runs import PRUNING
 from circtools.translation_claims import POSTERS_GAP
 
@@ -184,7 +185,7 @@ def learning_rates(table: pd.DataFrame, method: str) -> Figure:
         table: rows of :func:`circtools.results.load`.
         method: block_circulant, pruned, or another that has trials of its own.
     """
-    search = select(table, task="multi30k", series="search", dropout_factor=1.0)
+    search = select(table, task="multi30k", series="search", dropout_factor=1.0, matrix_lr=1.0)
     shown = {"dense": select(search, method="dense")} if method == "block_circulant" else {}
     for b in FEW:
         name = f"b = {b}" if method not in PRUNING else f"{b}x, round {ROUNDS_AT[b]}"
@@ -208,6 +209,45 @@ def learning_rates(table: pd.DataFrame, method: str) -> Figure:
     return figure
 
 
+def learning_curves(table: pd.DataFrame, block_size: int = 4, folder: Path = results.FOLDER
+                    ) -> Figure:
+    """Complete trainings of block-circulant layers at several rates, beside the dense network's.
+
+    Args:
+        table: rows of :func:`circtools.results.load`.
+        block_size: of the layers.
+        folder: where the results are.
+    """
+    rows = select(table, task="multi30k", preset=TRIAL_PRESET, tied=False, seed=0,
+                  dropout_factor=1.0)
+    rows = rows[rows["series"] != "search"].drop_duplicates("run")
+    dense = select(rows, method="dense", lr_factor=1.0, matrix_lr=1.0)
+    circulant = select(rows, method="block_circulant", block_size=block_size)
+    history = {run["run"]: run["history"] for run in results.read(folder)}
+    with style.context():
+        figure, axes = plt.subplots(figsize=(9, 5.2))
+        looks = zip((style.BLUE, style.VERMILION, style.GREEN, style.PURPLE), "osv^", strict=True)
+        for row in (*circulant.sort_values(["matrix_lr", "lr_factor"]).itertuples(),
+                    *dense.itertuples()):
+            look: dict[str, Any] = {"color": style.BLACK, "linestyle": "--"}
+            label = "dense, base rate"
+            if row.method == "block_circulant":
+                color, marker = next(looks)
+                look = {"color": color, "marker": marker, "markersize": 5}
+                label = f"b = {block_size}, " + (
+                    f"base rate, {row.matrix_lr:g} times it for the matrices"
+                    if row.matrix_lr != 1 else
+                    "base rate" if row.lr_factor == 1 else f"{row.lr_factor:g} times the base rate")
+            losses = [epoch["val_loss"] for epoch in history[row.run]]
+            axes.plot(range(1, len(losses) + 1), losses, label=label, **look)
+        axes.set_ylim(top=1.6 * min(np.min(line.get_ydata()) for line in axes.lines))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel="epoch", ylabel="validation loss (nats a token)",
+                 title=f"Complete trainings (preset {TRIAL_PRESET})")
+        axes.legend(loc="upper right")
+    return figure
+
+
 def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 6, 9, 12, 15)) -> Figure:
     """Which weights global pruning leaves: the share left of each matrix, round by round.
 
@@ -217,11 +257,10 @@ def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 6, 9, 12, 15
     """
     density = pd.DataFrame({f["round"]: f["density"] for f in run["final"] if "density" in f})
     shown = density[[n for n in rounds if n in density]]
-    relative = np.log2(shown / shown.mean())
+    relative = np.log2((shown / shown.mean()).where(shown > 0))  # an empty matrix has none
     with style.context():
         figure, axes = plt.subplots(figsize=(8.5, 0.3 * len(shown) + 1.6))
-        finite = relative.to_numpy()[np.isfinite(relative)]  # an empty matrix has none
-        top = max(1.0, np.abs(finite).max())
+        top = max(1.0, relative.abs().max(axis=None))
         picture = axes.imshow(relative, cmap=style.DIVERGING, vmin=-top, vmax=top, aspect="auto")
         for (i, j), value in np.ndenumerate(shown.to_numpy()):
             dark = abs(relative.iat[i, j]) > 0.6 * top
