@@ -125,6 +125,15 @@ def test_recommendations_quote_the_results(table: pd.DataFrame) -> None:
     assert any(line.startswith("At 2x, 8x, 16x, 32x either will do") for line in lines)
     assert any("4.0 MB" in line and "0.2 MB block-circulant" in line for line in lines)
 
+    table.loc[table["block_size"] == 2, "test_bleu"] = 37.5
+    table.loc[table["method"] == "pruned_all", "test_bleu"] = 37.5
+    table.loc[table["method"] == "dense", "test_bleu"] = 38.4
+    lines = translation_claims.recommendations(translation_figures.of_multi30k(table))
+    assert any(line.startswith("For at most one BLEU below the dense network's 38.4, block-circ")
+               and line.endswith("can go to 2x of the Transformer's layers.") for line in lines)
+    assert any(line.startswith("Prune the output layer too") and " to 12x " in line  # 34 ** 0.7
+               for line in lines)
+
 
 def test_the_benchmark_draws_every_method(table: pd.DataFrame) -> None:
     figure = translation_figures.translation_benchmark(table)
