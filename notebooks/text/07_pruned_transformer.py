@@ -97,9 +97,9 @@ else:
 
 # %% [markdown]
 # **What to notice** (in the preset `small`). Where only the layers are pruned, the curve turns down
-# at twice: the output layer, which is not touched, is nearly half of what is counted. With the output
-# layer, nothing is lost down to a fifth of all weights. At the far end the rounds cut into what is
-# needed, and the last two cost more than the thirteen before.
+# at twice: the output layer, which is not touched, is nearly half of what is counted. With the
+# output layer, nothing is lost down to a fifth of all weights. At the far end the rounds cut into
+# what is needed, and the last two cost more than the thirteen before.
 #
 # ## What the rounds empty
 #
