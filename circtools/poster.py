@@ -27,12 +27,14 @@ from circtools import (
     translation_figures,
 )
 from circtools.gallery import FOLDER
+from circtools.multi30k_runs import PRESETS
 
 WIDTH, HEIGHT = 33.11, 46.81  # inches, A0 upright
 MARGIN, GAP, TOP = 0.9, 0.7, 3.9
 COLUMN = (WIDTH - 2 * MARGIN - 2 * GAP) / 3
 TITLE_HEIGHT, LINE, BODY, AFTER = 1.0, 0.52, 27, 0.6  # inches; BODY in points
 LETTERS = 48  # of body text in a line
+BULLET = "\N{BULLET} "
 PREVIEW_DPI = 40
 EXAMPLE = 4  # the test sentence that is shown
 INCH = 72  # points
@@ -50,7 +52,9 @@ class Section:
     @property
     def lines(self) -> list[str]:
         paragraphs = self.text.split("\n") if self.text else []
-        return [line for paragraph in paragraphs for line in textwrap.wrap(paragraph, LETTERS)]
+        return [line for paragraph in paragraphs
+                for line in textwrap.wrap(paragraph, LETTERS, subsequent_indent="   " * (
+                    paragraph.startswith(BULLET)))]
 
     @property
     def text_height(self) -> float:
@@ -91,20 +95,17 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
                 "test sentence:\n" + _example(rows)),
         Section("Pruning", "Train; zero the 21 % of the remaining weights that are smallest; "
                 "fine-tune; repeat.", diagrams.pruning_technique, (9, 5)),
-        Section("Recommendations", "\n".join(translation_claims.recommendations(rows))),
-    ]
-    second = [
         Section("Circulant matrices", "Each row is the one above, rotated by one. The Fourier "
                 "transform makes the matrix diagonal.", diagrams.circulant_technique, (14, 6.4)),
         Section("Block-circulant matrices", "Each block is circulant. The size of the blocks is "
                 "the factor of compression.", diagrams.block_circulant_ladder, (11, 3.6)),
+    ]
+    second = [
         Section("Pruned Transformer", "Attention and feed-forward layers pruned together, by "
                 "magnitude.", partial(translation_figures.pruned_transformer, table)),
         _if_run(Section("Pruned entire network", "The output layer is pruned too; the embeddings "
                         "are not.", partial(translation_figures.pruned_entire_network, table)),
                 "pruned_all" in set(rows["method"])),
-    ]
-    third = [
         Section("Block-circulant Transformer", "Every linear layer of the Transformer is block-"
                 "circulant, trained from scratch.",
                 partial(translation_figures.block_circulant_transformer, table)),
@@ -112,12 +113,17 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
                         "circulant. Blocks wider than a head make the heads share their weights.",
                         partial(translation_figures.circulant_transformer, table)),
                 translation_figures.has_circulant(rows)),
+    ]
+    third = [
         Section("Compressed Transformer", "Coloured: what is compressed.",
-                partial(architecture.transformer, ("attention", "feed_forward")), (12, 10.2)),
+                partial(architecture.transformer, ("attention", "feed_forward"),
+                        PRESETS[rows["preset"].iloc[0]].layers), (12, 10.2)),
         Section("Analysis and conclusions", "\n".join(
-            f"Claim {c.number}, {c.statement}: {c.verdict} ({c.estimate:+.2f} {c.unit})."
+            f"{BULLET}Claim {c.number}, {c.statement}: {c.verdict} ({c.estimate:+.2f} {c.unit})."
             for c in verdicts[verdicts["series"] == "tuned"].itertuples() if c.number != "1"),
                 partial(translation_figures.translation_benchmark, table), (11, 7)),
+        Section("Recommendations", "\n".join(
+            BULLET + line for line in translation_claims.recommendations(rows))),
     ]
     return [first, second, third]
 
