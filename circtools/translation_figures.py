@@ -221,25 +221,23 @@ def learning_curves(table: pd.DataFrame, block_size: int = 4, folder: Path = res
     rows = select(table, task="multi30k", preset=TRIAL_PRESET, tied=False, seed=0,
                   dropout_factor=1.0)
     rows = rows[rows["series"] != "search"].drop_duplicates("run")
-    dense = select(rows, method="dense", lr_factor=1.0, matrix_lr=1.0)
+    dense = select(rows, method="dense", lr_factor=1.0).sort_values("matrix_lr")
     circulant = select(rows, method="block_circulant", block_size=block_size)
+    circulant = circulant.sort_values(["matrix_lr", "lr_factor"])
+    looks = {"dense": [(style.BLACK, "--", ""), ("0.45", ":", "")],
+             f"b = {block_size}": [(style.BLUE, "-", "o"), (style.VERMILION, "-", "s"),
+                                   (style.GREEN, "-", "v")]}
     history = {run["run"]: run["history"] for run in results.read(folder)}
     with style.context():
         figure, axes = plt.subplots(figsize=(9, 5.2))
-        looks = zip((style.BLUE, style.VERMILION, style.GREEN, style.PURPLE), "osv^", strict=True)
-        for row in (*circulant.sort_values(["matrix_lr", "lr_factor"]).itertuples(),
-                    *dense.itertuples()):
-            look: dict[str, Any] = {"color": style.BLACK, "linestyle": "--"}
-            label = "dense, base rate"
-            if row.method == "block_circulant":
-                color, marker = next(looks)
-                look = {"color": color, "marker": marker, "markersize": 5}
-                label = f"b = {block_size}, " + (
-                    f"base rate, {row.matrix_lr:g} times it for the matrices"
-                    if row.matrix_lr != 1 else
-                    "base rate" if row.lr_factor == 1 else f"{row.lr_factor:g} times the base rate")
-            losses = [epoch["val_loss"] for epoch in history[row.run]]
-            axes.plot(range(1, len(losses) + 1), losses, label=label, **look)
+        for (name, look), runs in zip(looks.items(), (dense, circulant), strict=True):
+            for row, (color, line, marker) in zip(runs.itertuples(), look, strict=False):
+                rate = "base rate" if row.lr_factor == 1 else f"{row.lr_factor:g} times the base"
+                if row.matrix_lr != 1:
+                    rate += f", {row.matrix_lr:g} times it for the matrices"
+                losses = [epoch["val_loss"] for epoch in history[row.run]]
+                axes.plot(range(1, len(losses) + 1), losses, color=color, linestyle=line,
+                          marker=marker, markersize=5, label=f"{name}, {rate}")
         axes.set_ylim(top=1.6 * min(np.min(line.get_ydata()) for line in axes.lines))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="epoch", ylabel="validation loss (nats a token)",

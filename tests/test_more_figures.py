@@ -99,7 +99,7 @@ def test_complete_trainings_at_several_rates(tmp_path: Path) -> None:
         results.write(result, run.path(tmp_path, "real"))
     figure = translation_figures.learning_curves(results.load(tmp_path), 4, tmp_path)
     assert labels(figure) == {"dense, base rate", "b = 4, base rate",
-                              "b = 4, 4 times the base rate",
+                              "b = 4, 4 times the base",
                               "b = 4, base rate, 4 times it for the matrices"}
     assert sorted(line.get_ydata()[1] for line in figure.axes[0].lines) == [2, 2, 2, 8]
 

@@ -125,12 +125,13 @@ translation_figures.learning_rates(table, "block_circulant");
 translation_figures.learning_curves(table, block_size=4);
 
 # %% [markdown]
-# **What to notice.** After two epochs the order is one thing, after twenty it is the reverse. With
-# the high rate for everything the network is ahead at first, and stalls; with the high rate for the
-# matrices alone it is behind at first, and best in the end. The two differ in nothing but the rate
-# of the rest: so it is the embeddings, norms and the output layer that do not bear it. Why the
-# circulant matrices profit is not shown here; one guess is that Adam moves every stored number by
-# about the rate, and the fewer numbers a matrix has, the farther each has to go.
+# **What to notice.** After two epochs the order of the three with b = 4 is one thing, after twenty
+# it is the reverse. With the high rate for everything the network is ahead at first, and stalls;
+# with the high rate for the matrices alone it is behind at first, and best in the end. The two
+# differ in nothing but the rate of the rest: it is the embeddings, norms and the output layer that
+# do not bear it. To the dense network the same high rate for its matrices does great harm. So the
+# two structures want different rates, and a comparison at one rate for both would say little. *Why*
+# circulant matrices bear more is not shown here; it is a good question for a project.
 #
 # Dropout was tried in the same way. All that was tried for both, with the loss in the end:
 
