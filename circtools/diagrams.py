@@ -234,12 +234,13 @@ def weighted_shifts(row: Tensor) -> Figure:
     limit = row.abs().max().item()
     shift = circulant(torch.eye(b, dtype=row.dtype)[1])
     with style.context():
-        figure = plt.figure(figsize=(13, 2.9))
+        figure = plt.figure(figsize=(13, 3.2))
         panels = figure.subplots(1, b + 1)
         power = torch.eye(b, dtype=row.dtype)
         for k, axes in enumerate(panels[1:]):
             _signed(axes, row[k] * power, limit)
             axes.set_title(f"{'=' if k == 0 else '+'}  $w_{k}\\,P^{k}$", fontsize=18)
+            axes.set_xlabel(f"$w_{k}$ = {row[k].item():g}", fontsize=13)
             power = power @ shift
         _signed(panels[0], circulant(row), limit)
         panels[0].set_title("$C$", fontsize=18)

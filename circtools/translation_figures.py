@@ -109,7 +109,7 @@ def translation_gap(table: pd.DataFrame) -> Figure:
             pairs = translation_claims.pairs_at_equal_compression(rows, series)
             if len(pairs):
                 each, _, _ = translation_claims.compare(pairs)
-                gaps(axes, each, label=names[series], **look)
+                gaps(axes, each, beside=series == "same", label=names[series], **look)
         axes.axhline(POSTERS_GAP, color=style.BLACK, linestyle="--", linewidth=1.2,
                      label=f"the poster's average gap, {POSTERS_GAP:g}")
         axes.set_ylabel("BLEU of pruned minus block-circulant")

@@ -4,10 +4,14 @@ import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import jupytext
 import nbformat
 import pytest
+import torch
+
+import circtools
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
@@ -82,6 +86,28 @@ def test_solution_passes_and_wrong_answers_do_not(exercise, capsys) -> None:
     exercises.hint(exercise.name)
     exercises.solution(exercise.name)
     assert len(capsys.readouterr().out) > 40
+
+
+def distinct_ngrams(hypothesis: list[str], reference: list[str], n: int) -> float:
+    h, r = (list(zip(*(words[i:] for i in range(n)), strict=False))
+            for words in (hypothesis, reference))
+    return len(set(h) & set(r)) / max(1, len(h))
+
+
+@pytest.mark.parametrize(("name", "wrong"), [
+    ("1.1", lambda row: circtools.circulant(row)),
+    ("1.2", lambda w, v: (circtools.circulant(w) @ circtools.circulant(v))[0]),
+    ("1.3", lambda w, y: torch.linalg.solve(circtools.circulant(w), y)),
+    ("2.2", lambda matrix: circtools.nearest_circulant(matrix, len(matrix))[0, 0]),
+    ("2.3", lambda rows, x: circtools.block_circulant(rows) @ x),
+    ("4.2", lambda weights, amount: [
+        w.abs() > torch.cat([v.flatten() for v in weights]).abs().median() for w in weights]),
+    ("5.2", lambda step, steps, share: step / 100 if step < 100 else (1000 - step) / 900),
+    ("5.3", distinct_ngrams),
+])
+def test_answers_that_only_look_right_do_not_pass(name: str, wrong: Any) -> None:
+    problem = exercises.problem_with(name, wrong)
+    assert problem and "stopped with" not in problem
 
 
 def test_an_unknown_exercise_names_those_there_are() -> None:

@@ -111,6 +111,7 @@ EXERCISES = [
         hint="Rotate row r left by r: matrix[r].roll(-r). Entry (r, c) with (c - r) mod n = k "
              "then stands in column k. Average the columns.",
         praise="You have projected a matrix onto the circulant ones.",
+        without=("nearest_circulant",),
     ),
     Exercise(
         "2.3", verify_block_multiply, block_multiply,
@@ -118,5 +119,6 @@ EXERCISES = [
              "circtools.spectrum(rows), of shape (out_blocks, in_blocks, b), and sum over the "
              "input blocks. Transform back with torch.fft.ifft, take .real and flatten.",
         praise="That is the heart of the layer.",
+        without=("block_circulant", "circulant", "BlockCirculantLinear"),
     ),
 ]

@@ -39,25 +39,27 @@ def global_masks(weights: Sequence[Tensor], amount: float) -> list[Tensor]:
 def verify_masks(answer: Callable[[Sequence[Tensor], float], list[Tensor]]) -> str | None:
     generator = torch.Generator().manual_seed(0)
     small, large = torch.randn(10, 20, generator=generator), torch.randn(30, generator=generator)
-    weights, amount = [0.1 * small, large], 0.5
-    got = answer(weights, amount)
-    if got is None:
-        return "it returns None: replace the dots with a return statement"
-    if len(got) != 2 or any(m.shape != w.shape for m, w in zip(got, weights, strict=True)):
-        return "it should return one mask for each tensor, of the same shape"
-    got = [m.bool() for m in got]
-    truth = global_masks(weights, amount)
-    if all(torch.equal(a, b) for a, b in zip(got, truth, strict=True)):
-        return None
-    if all(torch.equal(a, ~b) for a, b in zip(got, truth, strict=True)):
-        return "your masks are True where a weight is dropped; they should be True where it stays"
-    if all(int(m.sum()) == m.numel() // 2 for m in got):
-        return ("you drop half of each tensor by itself; compare the magnitudes of all tensors "
-                "together")
-    kept = sum(int(m.sum()) for m in got)
-    if kept != 115:
-        return f"of 230 weights 115 should stay, {kept} do"
-    return "the right number of weights stays, but not those of largest magnitude"
+    weights = [0.1 * small, large]
+    for amount in (0.5, 0.2):
+        got = answer(weights, amount)
+        if got is None:
+            return "it returns None: replace the dots with a return statement"
+        if len(got) != 2 or any(m.shape != w.shape for m, w in zip(got, weights, strict=True)):
+            return "it should return one mask for each tensor, of the same shape"
+        got, truth = [m.bool() for m in got], global_masks(weights, amount)
+        if all(torch.equal(a, b) for a, b in zip(got, truth, strict=True)):
+            continue
+        if all(torch.equal(a, ~b) for a, b in zip(got, truth, strict=True)):
+            return ("your masks are True where a weight is dropped; they should be True where it "
+                    "stays")
+        if all(int(m.sum()) == round((1 - amount) * m.numel()) for m in got):
+            return ("you drop the share of each tensor by itself; compare the magnitudes of all "
+                    "tensors together")
+        kept, stay = (sum(int(m.sum()) for m in masks) for masks in (got, truth))
+        if kept != stay:
+            return f"with amount = {amount:g}, {stay} of 230 weights should stay, {kept} do"
+        return "the right number of weights stays, but not those of largest magnitude"
+    return None
 
 
 def error_at(compressions: Sequence[float], errors: Sequence[float], target: float) -> float:

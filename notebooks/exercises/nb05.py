@@ -49,7 +49,8 @@ def clipped_precision(hypothesis: Sequence[str], reference: Sequence[str], n: in
 def verify_precision(answer: Callable[[Sequence[str], Sequence[str], int], float]) -> str | None:
     cases = [("the the the the", "the cat is here", 1), ("a man rides a bike", "a man rides it", 1),
              ("a man rides a bike", "a man rides it", 2), ("a b c d", "a b c d", 4),
-             ("d c b a", "a b c d", 2)]
+             ("d c b a", "a b c d", 2), ("a dog and a cat", "a cat and a dog", 1),
+             ("a dog", "a dog", 4)]
     for hypothesis, reference, n in cases:
         h, r = hypothesis.split(), reference.split()
         got, truth = answer(h, r, n), clipped_precision(h, r, n)
@@ -71,13 +72,15 @@ def warmup(step: int, steps: int, share: float) -> float:
 
 
 def verify_warmup(answer: Callable[[int, int, float], float]) -> str | None:
-    for step, truth in ((0, 0.0), (50, 0.5), (100, 1.0), (550, 0.5), (1000, 0.0)):
-        got = answer(step, 1000, 0.1)
-        if got is None:
-            return "it returns None: replace the dots with a return statement"
-        if abs(got - truth) > 1e-9:
-            return (f"of 1000 steps with a tenth of warm-up, step {step} should have the factor "
-                    f"{truth:g}, yours gives {got:g}")
+    for steps, share in ((1000, 0.1), (400, 0.25)):
+        for done in (0.0, share / 2, share, (1 + share) / 2, 1.0):
+            step = round(done * steps)
+            got, truth = answer(step, steps, share), warmup(step, steps, share)
+            if got is None:
+                return "it returns None: replace the dots with a return statement"
+            if abs(got - truth) > 1e-9:
+                return (f"of {steps} steps with a share of {share:g} for the warm-up, step {step} "
+                        f"should have the factor {truth:g}, yours gives {got:g}")
     return None
 
 

@@ -299,9 +299,9 @@ compare("norm  and largest eigenvalue", torch.linalg.matrix_norm(A, 2), alpha.ab
 compare("sum of squares and spectrum", A.square().sum(), alpha.abs().square().sum())
 
 # %% [markdown]
-# **Predict:** pick two matrices at random. How often do they commute? That all circulant matrices
-# do is rare, and it is a price as well as a gift: the order of two circulant layers cannot matter,
-# and two of them without a nonlinearity between them are again just one.
+# **Predict:** pick two matrices at random. How often do they commute? (Almost never.) That all
+# circulant matrices do is rare, and it is a price as well as a gift: without a nonlinearity between
+# them the order of two circulant layers cannot matter, and the two are again just one.
 #
 # ### Exercise 1.2
 #

@@ -280,9 +280,9 @@ compare("gradient and b * projection", layer.weight.grad, b * nearest_circulant(
 
 # %% [markdown]
 # **What to notice.** The gradients of shared weights have another scale than those of a dense
-# layer, and a step in one number moves $b$ entries of the matrix. There is no reason why the
-# learning rate that suits a dense layer should suit this one. Notebook 03 shows how much hangs on
-# that.
+# layer. An optimizer such as Adam divides the scale out; but a step in one number still moves $b$
+# entries of the matrix, all in the same way. So the learning rate that suits a dense layer need not
+# suit this one. Notebooks 03 and 06 show how much hangs on that.
 #
 # ## Three ways to multiply
 #
