@@ -106,9 +106,9 @@ pd.DataFrame(kept, index=["trained", "trained - start", "random"]).T.rename_axis
 
 # %% [markdown]
 # After this short training the matrix is still mostly its random start, so look at the second
-# column, at what the training added. It keeps somewhat more than random numbers do, and still only
-# a few hundredths beyond one part in b: dense training has little reason to put equal weights along
-# the diagonals. Sharing has to be there from the start of the training, or has to be trained in
+# column, at what the training added. It keeps more than random numbers do, and still only about a
+# hundredth more than one part in b: dense training has little reason to put equal weights along the
+# diagonals. Sharing has to be there from the start of the training, or has to be trained in
 # afterwards. (Notebook 06 projects a network that was trained to the end.)
 #
 # ## The learning rate is part of the comparison

@@ -81,7 +81,7 @@ live.iloc[::2].round({"compression": 1, "validation error": 4})
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4))
-bins = np.linspace(-0.3, 0.3, 121)
+bins = np.linspace(-0.2, 0.2, 121)
 left.hist(trained.flatten().numpy(), bins, color=style.SKY, label="after training")
 left.set(title="weights of the first layer", xlabel="weight", ylabel="number of weights")
 left.legend()
