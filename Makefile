@@ -30,6 +30,11 @@ test: $(READY) ## set up, run all tests, the notebooks through nbval, and ruff
 lab: $(READY) ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
+blank: $(READY) ## copy the notebooks without their outputs into build/blank, for a class
+	rm -rf build/blank
+	$(BIN)/jupyter nbconvert --to notebook --ClearOutputPreprocessor.enabled=True --output-dir build/blank notebooks/0*.ipynb
+	cp -r notebooks/exercises build/blank
+
 figures: $(READY) ## draw figures/ from data/results
 	$(BIN)/circtools figures
 
@@ -54,4 +59,4 @@ notebooks: $(READY) ## make the notebooks afresh from their texts, execute and s
 clean: ## remove what make course built (not .venv, not the data)
 	rm -rf build
 
-.PHONY: help venv course test lab figures poster experiments benchmarks notebooks clean
+.PHONY: help venv course test lab blank figures poster experiments benchmarks notebooks clean

@@ -151,8 +151,8 @@ def recommendations(rows: pd.DataFrame, folder: Path = results.FOLDER) -> list[s
     if len(at := each.index[each["decided"] == 0]):
         levels_ = ", ".join(f"{each['block_size'][i]}x" for i in at)
         both = " against ".join(", ".join(f"{bleu[m][i]:.1f}" for i in at) for m in names)
-        advice.append(f"At {levels_} either will do: {both} BLEU, pruning first; the difference "
-                      f"is not decided ({sample}).")
+        advice.append(f"At {levels_} the results do not decide: {both} BLEU, pruning first "
+                      f"({sample}).")
     dense = tuned.loc[tuned["method"] == "dense", "test_bleu"].mean()
     for method, name in names.items():
         reach = _within_one_bleu(tuned, method)

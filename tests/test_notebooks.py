@@ -96,6 +96,7 @@ def distinct_ngrams(hypothesis: list[str], reference: list[str], n: int) -> floa
 
 @pytest.mark.parametrize(("name", "wrong"), [
     ("1.1", lambda row: circtools.circulant(row)),
+    ("1.1", lambda row: torch.stack([circtools.circulant(row)[r] for r in range(len(row))])),
     ("1.2", lambda w, v: (circtools.circulant(w) @ circtools.circulant(v))[0]),
     ("1.3", lambda w, y: torch.linalg.solve(circtools.circulant(w), y)),
     ("2.2", lambda matrix: circtools.nearest_circulant(matrix, len(matrix))[0, 0]),

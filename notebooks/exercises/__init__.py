@@ -18,6 +18,7 @@ import inspect
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
 
@@ -47,13 +48,20 @@ def problem_with(name: str, answer: Any) -> str | None:
     if answer is None or answer is ...:
         return "there is no answer yet: replace the dots with yours"
     exercise = find(name)
-    names = getattr(getattr(answer, "__code__", None), "co_names", ())
-    if forbidden := sorted(set(exercise.without) & set(names)):
+    if forbidden := sorted(set(exercise.without) & _names(getattr(answer, "__code__", None))):
         return f"it uses {forbidden[0]}, which does all the work: write it without"
     try:
         return exercise.verify(answer)
     except Exception as error:  # the reader's code may do anything
         return f"it stopped with {type(error).__name__}: {error}"
+
+
+def _names(code: CodeType | None) -> set[str]:
+    """Return the names that a function uses, those inside its comprehensions among them."""
+    if code is None:
+        return set()
+    inner = (_names(const) for const in code.co_consts if isinstance(const, CodeType))
+    return set(code.co_names).union(*inner)
 
 
 def check(name: str, answer: Any) -> None:

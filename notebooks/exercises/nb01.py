@@ -102,7 +102,7 @@ EXERCISES = [
         "1.1", verify_rotate_rows, rotate_rows,
         hint="row.roll(r) rotates a row right by r places; torch.stack makes a matrix of rows.",
         praise="One row holds the whole matrix.",
-        without=("circulant",),
+        without=("circulant", "block_circulant", "BlockCirculantLinear"),
     ),
     Exercise(
         "1.2", verify_product_row, product_row,
@@ -110,7 +110,7 @@ EXERCISES = [
              "spectrum to a first row is torch.fft.fft(spectrum, norm='forward'), of which the "
              "real part is wanted.",
         praise="A product of two matrices, without a matrix.",
-        without=("circulant", "rotate_rows"),
+        without=("circulant", "block_circulant", "BlockCirculantLinear", "rotate_rows"),
     ),
     Exercise(
         "1.3", verify_solve_circulant, solve_circulant,
@@ -118,6 +118,7 @@ EXERCISES = [
              "transform of x, frequency by frequency. Three lines: transform y, divide by "
              "circtools.spectrum(w), transform back and take the real part.",
         praise="A linear system in O(n log n).",
-        without=("circulant", "rotate_rows", "solve", "inv"),
+        without=("circulant", "block_circulant", "BlockCirculantLinear", "rotate_rows", "solve",
+                 "inv", "inverse", "lstsq"),
     ),
 ]

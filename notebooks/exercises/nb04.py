@@ -85,7 +85,7 @@ EXERCISES = [
     Exercise(
         "4.1", verify_rounds, rounds_for,
         "0.79 ** rounds <= 1 / factor. Take logarithms on both sides, mind the sign, round up.",
-        "Those are the rounds that stand against b = 2, 4, 16, 34 and 784.",
+        "Those rounds compress 2, 4, 16, 34 and 784 times.",
     ),
     Exercise(
         "4.2", verify_masks, global_masks,

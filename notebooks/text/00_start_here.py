@@ -87,6 +87,8 @@ figures.images(digits.train_x[:16], [f"label {y}" for y in digits.train_y[:16].t
 # %% [markdown]
 # ## The two techniques in two pictures
 #
+# In all pictures of weights red is positive, blue is negative and pale is near zero.
+#
 # **Pruning** trains a network, zeroes the weights of smallest magnitude, trains what is left, and
 # repeats. Our rounds take 21 % of the *remaining* weights, as the poster did.
 
@@ -113,11 +115,12 @@ diagrams.circulant_technique();
 #
 # 1. **Say what was compressed.** "8 times smaller" may speak of one layer, of all weight matrices,
 #    or of the whole model. Compression is dense weights / stored weights over a named set.
-# 2. **Tune both sides alike.** The series *same* keeps one setting for all, as a quick reproduction
-#    would. The series *tuned* chooses the learning rate (for Transformers the dropout too) on
-#    validation data, with the same number of trials for either method: on MNIST for the chain of
-#    pruning and for each block size, in translation at two compressions. Verdicts come from
-#    *tuned*.
+# 2. **Tune both sides alike.** The series *same* keeps one untuned setting for all, as a quick
+# reproduction would (in translation for the block-circulant networks; fine-tuning after pruning has
+# no setting to keep, and is always tuned). The series *tuned* chooses the learning rate (for
+# Transformers the dropout too) on validation data, with the same number of trials for either
+# method: on MNIST for the chain of pruning and for each block size, in translation at two
+# compressions. Verdicts come from *tuned*.
 # 3. **Show the spread.** On MNIST a number is a mean over five seeds, with a 95 % interval by
 #    Student's t. In translation there is often one seed; the interval is then a bootstrap over the
 #    test sentences, and says nothing of other seeds. The test data are read once, after every
@@ -185,6 +188,8 @@ check("0.2", overall_compression)
 #   03 (45 min), 04 (45 min). Stop at each *Predict* cell and collect a show of hands before anyone
 #   runs the next cell: the surprises are the lesson.
 # * **Two hours:** 02 and 04.
+# * **Before the class:** the notebooks come executed, so the answer to every *Predict* stands below
+#   it. `make blank` writes copies without outputs into `build/blank`; work in those.
 # * **Without a network:** install beforehand and put the MNIST files on a stick; set
 #   `CIRCTOOLS_DATA` to that folder. Or teach on the built-in sample.
 # * **Slow laptops:** the live experiments use at most 10,000 images, or a very small Transformer.

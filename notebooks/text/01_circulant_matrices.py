@@ -196,7 +196,10 @@ diagrams.fourier_vectors(8);
 # there for the eye.
 #
 # Written as a matrix: put the waves, divided by $\sqrt b$, into the columns of $F$. Its columns are
-# orthogonal and of length one, $F^\ast F = I$ (the star means conjugate and transpose), and
+# orthogonal and of length one, $F^\ast F = I$ (the star means conjugate and transpose): for
+# $j \ne k$, with $z = \omega^{k-j} \ne 1$, the product of two of them is a geometric sum,
+# $\sum_c z^c / b = (z^b - 1) / (b (z - 1)) = 0$, because $z^b = 1$. So $F^{-1} = F^\ast$, and
+# $CF = F\,\mathrm{diag}(\lambda)$ becomes
 #
 # $$ C = F \,\mathrm{diag}(\lambda)\, F^\ast $$
 #
@@ -281,7 +284,8 @@ for name, row in rows.items():
 # | largest stretch $\lVert A \rVert_2$ | largest $\lvert\alpha_k\rvert$ |
 # | sum of squares $\lVert A \rVert_F^2$ | $\sum_k \lvert\alpha_k\rvert^2$ |
 #
-# The results are circulant again. To get back from a spectrum to a first row:
+# (The last two hold because $F$ and $F^\ast$ change no length.) The results are circulant again. To
+# get back from a spectrum to a first row:
 
 # %%
 def first_row(values):
@@ -299,9 +303,16 @@ compare("norm  and largest eigenvalue", torch.linalg.matrix_norm(A, 2), alpha.ab
 compare("sum of squares and spectrum", A.square().sum(), alpha.abs().square().sum())
 
 # %% [markdown]
-# **Predict:** pick two matrices at random. How often do they commute? (Almost never.) That all
-# circulant matrices do is rare, and it is a price as well as a gift: without a nonlinearity between
-# them the order of two circulant layers cannot matter, and the two are again just one.
+# **Predict:** pick two matrices at random. How often do they commute?
+
+# %%
+M, N = torch.randn(2, 5, 5)
+print(f"largest entry of M N - N M: {(M @ N - N @ M).abs().max():.1f}")
+
+# %% [markdown]
+# Almost never. That all circulant matrices do is rare, and it is a price as well as a gift: without
+# a nonlinearity between them the order of two circulant layers cannot matter, and the two are again
+# just one.
 #
 # ### Exercise 1.2
 #
