@@ -168,9 +168,14 @@ def circulant_transformer(table: pd.DataFrame) -> Figure:
         bleu_curves(axes, rows, ("block_circulant",))
         tuned = select(rows, series="tuned", method="block_circulant")
         widest = tuned.loc[tuned["block_size"].idxmax()]
+        preset = PRESETS[rows["preset"].iloc[0]]
+        head = preset.d_model // preset.heads
+        if widest["block_size"] > head:
+            axes.axvspan(head, axes.get_xlim()[1], color=style.YELLOW, alpha=0.25, linewidth=0,
+                         label=f"blocks wider than a head ({head}): heads share")
         if has_circulant(rows):
             axes.annotate(f"fully circulant,\nb = d_model = {widest['block_size']}",
-                          (widest["compression"], widest["test_bleu"]), xytext=(-20, 45),
+                          (widest["compression"], widest["test_bleu"]), xytext=(0, 110),
                           textcoords="offset points", ha="right",
                           arrowprops={"arrowstyle": "->", "color": style.BLACK})
         axes.set_title(f"Circulant Transformer ({_note(rows)})")
