@@ -92,7 +92,7 @@ def translation_sets(table: pd.DataFrame) -> Figure:
         for axes, by in zip(panels, ("compression_all", "compression_model"), strict=True):
             bleu_curves(axes, rows, ("pruned", "pruned_all", "block_circulant"), by)
         panels[1].set_ylabel("")
-        panels[0].legend(loc="lower left")
+        panels[1].legend(loc="lower left")
         figure.suptitle(f"The same networks, counted otherwise ({_note(rows)})", fontsize=16)
     return figure
 
@@ -174,7 +174,7 @@ def circulant_transformer(table: pd.DataFrame) -> Figure:
             axes.axvspan(head, axes.get_xlim()[1], color=style.YELLOW, alpha=0.25, linewidth=0,
                          label=f"blocks wider than a head ({head}): heads share")
         if has_circulant(rows):
-            axes.annotate(f"fully circulant,\nb = d_model = {widest['block_size']}",
+            axes.annotate(f"fully circulant,\nb = {widest['block_size']}",
                           (widest["compression"], widest["test_bleu"]), xytext=(0, 110),
                           textcoords="offset points", ha="right",
                           arrowprops={"arrowstyle": "->", "color": style.BLACK})
