@@ -20,6 +20,7 @@ from circtools.circulant import check_block_size
 from circtools.layers import BlockCirculantLinear
 
 AMOUNT = 0.21  # the poster's share of the remaining weights that a round of pruning takes
+GRADUAL = (0.2, 0.7)  # the shares of a training where gradual pruning begins and ends
 
 
 def compress(
@@ -183,6 +184,27 @@ def prune(
                                         amount=amount)
         for layer in layers:
             _keep_last_mask(layer)
+
+
+def gradual_density(progress: float, target: float) -> float:
+    """Return the share of weights to leave when a share of a training is done, in [target, 1].
+
+    Pruning begins at a fifth of the training and ends at seven tenths, along the cubic curve of
+    M. Zhu and S. Gupta, "To prune, or not to prune", 2017, equation 1.
+
+    Args:
+        progress: share of the training that is done, in [0, 1].
+        target: share of the weights to be left in the end.
+    """
+    begin, end = GRADUAL
+    done = min(max((progress - begin) / (end - begin), 0.0), 1.0)
+    return target + (1 - target) * (1 - done) ** 3
+
+
+def density(layers: Sequence[nn.Module]) -> float:
+    """Return the share of weights left in layers that :func:`prune` has put masks on."""
+    left = sum(int(torch.count_nonzero(layer.weight_mask)) for layer in layers)
+    return left / sum(layer.weight_mask.numel() for layer in layers)
 
 
 def _keep_last_mask(layer: nn.Module) -> None:

@@ -29,6 +29,10 @@ LOOK: dict[str, dict[str, str]] = {
     "low_rank": {"color": style.GREEN, "marker": "v", "linestyle": "-.", "label": "low rank"},
     "small_dense": {"color": style.PURPLE, "marker": "P", "linestyle": "-.",
                     "label": "smaller dense"},
+    "gradual": {"color": style.ORANGE, "marker": "*", "linestyle": ":",
+                "label": "pruned while it is trained"},
+    "block_circulant_long": {"color": style.BLUE, "marker": "h", "linestyle": ":",
+                             "label": "block-circulant, as many epochs as pruning"},
 }
 SERIES = {"same": "0.001 for all, untuned", "tuned": "learning rate tuned for each"}
 

@@ -282,6 +282,7 @@ def validation_loss(model: Transformer, split: Split, tokens: int = 4_000) -> fl
 
 def train(model: Transformer, corpus: Corpus, recipe: Recipe, *, seed: int,
           device: torch.device | str = "cpu", precision: torch.dtype = torch.float32,
+          before_epoch: Callable[[float], None] = lambda progress: None,
           checkpoint: Path | None = None, progress: str | None = None) -> list[dict[str, float]]:
     """Train a Transformer in place; return its metrics, a dictionary an epoch.
 
@@ -299,6 +300,7 @@ def train(model: Transformer, corpus: Corpus, recipe: Recipe, *, seed: int,
         lr_factor=lambda name, parameter: recipe.matrix_lr if _is_matrix(name, parameter) else 1.0,
         evaluate=lambda m: {"val_loss": validation_loss(m, held_out), "tokens": words},
         schedule=lambda done: training.warmup_decay(done, recipe.warmup),
+        before_epoch=before_epoch,
         betas=(0.9, 0.98), clip_norm=recipe.clip_norm, average=recipe.average,
         size=lambda batch: batch[1][:, 1:].numel(), unit="token",
         checkpoint=checkpoint, progress=progress,

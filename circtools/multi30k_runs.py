@@ -35,7 +35,8 @@ RATES = {"from scratch": (1.0, 2.0, 4.0, 8.0),  # multiples of the base learning
 MATRIX_LR = 4.0  # tried for the Transformer layers' matrices alone
 BASE = Factors()
 FINE_TUNED = (*PRUNING, "projected")
-METHODS = ("dense", "block_circulant", *FINE_TUNED, "low_rank", "small_dense")
+METHODS = ("dense", "block_circulant", *FINE_TUNED, "low_rank", "small_dense",
+           "gradual", "block_circulant_long")  # pruned while it is trained; for more epochs
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Preset:
     feed_forward: int
     dropout: float
     recipe: Recipe = field(default_factory=Recipe)
-    block_sizes: tuple[int, ...] = tuple(ROUNDS_AT)
+    block_sizes: tuple[int, ...] = (*ROUNDS_AT, 64, 128)
     rounds: int = 15
     finetune_epochs: int = 2  # after each round of pruning
 
@@ -194,9 +195,11 @@ def epochs(run: Run) -> tuple[int, int]:
         return before, run.rounds // TRIAL_STRIDE or TRIAL_EPOCHS
     if run.method in PRUNING:
         return before, run.rounds * p.finetune_epochs
-    if run.method == "projected":  # as long as pruning to the same compression
-        return before, ROUNDS_AT[run.block_size] * p.finetune_epochs
-    return before, p.recipe.epochs
+    # These two get as many epochs as pruning to the same compression.
+    pruning = ROUNDS_AT.get(run.block_size, 0) * p.finetune_epochs
+    if run.method == "projected":
+        return before, pruning
+    return before, p.recipe.epochs + (pruning if run.method == "block_circulant_long" else 0)
 
 
 DEMO = dense("small", 0, tied=True).path(results.FOLDER, "real").with_suffix(".pt")
@@ -219,12 +222,14 @@ class Experiment:
                        "beam": translation.BEAM, "length_penalty": translation.LENGTH_PENALTY}
         torch.manual_seed(run.seed)
         self.model = self._build().to(device)
+        if run.method == "gradual":
+            compression.prune(self.prunable(), amount=0.0)  # masks, so that a state can be loaded
         self._texts: list[str] = []
 
     def _build(self) -> Transformer:
         run, sizes, b = self.run, self.preset.sizes, self.run.block_size
         linear: LinearLayer = nn.Linear
-        if run.method == "block_circulant":
+        if run.method in ("block_circulant", "block_circulant_long"):
             linear = partial(BlockCirculantLinear, block_size=b)
         elif run.method == "low_rank":
             linear = partial(LowRankLinear, ratio=b)
@@ -249,8 +254,15 @@ class Experiment:
     def fit(self, epochs: int, seed: int, checkpoint: Path | None,
             progress: str | None = None) -> list[dict[str, float]]:
         recipe = replace(self.recipe, epochs=epochs, average=min(self.recipe.average, epochs))
+        more = {"before_epoch": self._prune_gradually} if self.run.method == "gradual" else {}
         return multi30k.train(self.model, self.corpus, recipe, seed=seed, device=self.device,
-                              precision=self.precision, checkpoint=checkpoint, progress=progress)
+                              precision=self.precision, checkpoint=checkpoint, progress=progress,
+                              **more)
+
+    def _prune_gradually(self, progress: float) -> None:
+        layers = self.prunable()
+        target = compression.gradual_density(progress, 1 / self.run.block_size)
+        compression.prune(layers, max(0.0, 1 - target / compression.density(layers)))
 
     def measure(self) -> dict[str, Any]:
         """Return the metrics on validation and, in a final run only, on the test set."""

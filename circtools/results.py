@@ -272,7 +272,9 @@ def choices(table: pd.DataFrame) -> pd.DataFrame:
 
 COMPARED = (1, 4, 16)  # block sizes at which the hyper-parameters of Multi30k are tried
 COMPARED_ROUNDS = (0, 6, 12)  # the rounds of pruning that stand against them
-BORROWED = {"pruned_all": "pruned", "random_pruned": "pruned", "unpruned": "pruned"}
+# Methods without trials of their own, and whose choice they take.
+BORROWED = {"pruned_all": "pruned", "random_pruned": "pruned", "unpruned": "pruned",
+            "gradual": "dense", "block_circulant_long": "block_circulant"}
 
 
 def choices_by_factor(table: pd.DataFrame) -> pd.DataFrame:

@@ -25,7 +25,7 @@ class Run:
 
     task: str
     preset: str
-    method: str  # dense, block_circulant, a key of PRUNING; Multi30k: projected, low_rank, ...
+    method: str  # dense, block_circulant, a key of PRUNING; Multi30k: those of multi30k_runs
     lr: float  # of the fine-tuning, for a run that starts from a trained network
     seed: int
     stage: str = "final"  # or search: a trial, which never reads the test set

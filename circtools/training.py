@@ -43,6 +43,7 @@ def fit(
     lr_factor: Callable[[str, nn.Parameter], float] = lambda name, parameter: 1.0,
     evaluate: Callable[[nn.Module], dict[str, float]],
     schedule: Callable[[float], float] = linear_decay,
+    before_epoch: Callable[[float], None] = lambda progress: None,
     betas: tuple[float, float] = (0.9, 0.999),
     clip_norm: float | None = None,
     average: int = 1,
@@ -67,6 +68,7 @@ def fit(
         lr_factor: multiple of ``lr`` for a parameter, given with its name.
         evaluate: metrics after each epoch, measured in evaluation mode.
         schedule: factor of ``lr`` by the share of the training that is done.
+        before_epoch: called with that share before each epoch; may change masks, not parameters.
         betas: Adam's decay rates.
         clip_norm: largest norm of the gradient of all parameters together; None for no limit.
         average: the model ends with the mean of its weights after each of this many last epochs.
@@ -101,6 +103,7 @@ def fit(
     bar: tqdm | None = None
     for epoch in range(len(history), epochs):
         torch.manual_seed(seed * 10_000 + epoch)
+        before_epoch(epoch / epochs)
         started = time.monotonic()
         model.train()
         total = torch.zeros((), dtype=torch.float64, device=device)

@@ -18,7 +18,8 @@ from circtools.runs import PRUNING
 from circtools.translation_claims import POSTERS_GAP
 
 # Of which compression counts over the Transformer's layers.
-METHODS = ("pruned", "random_pruned", "block_circulant", "projected", "low_rank", "small_dense")
+METHODS = ("pruned", "gradual", "random_pruned", "block_circulant", "block_circulant_long",
+           "projected", "low_rank", "small_dense")
 OVER = {"compression": "compression of the Transformer's layers",
         "compression_all": "compression of all weight matrices but the embeddings",
         "compression_model": "compression of the whole model, embeddings counted"}
@@ -122,7 +123,7 @@ def translation_gap(table: pd.DataFrame) -> Figure:
 
 def pruned_transformer(table: pd.DataFrame) -> Figure:
     """Poster: the Transformer's layers pruned, with both controls."""
-    return _panel(table, ("pruned", "random_pruned", "unpruned"), "Pruned Transformer")
+    return _panel(table, ("pruned", "gradual", "random_pruned", "unpruned"), "Pruned Transformer")
 
 
 def pruned_entire_network(table: pd.DataFrame) -> Figure:
@@ -132,8 +133,8 @@ def pruned_entire_network(table: pd.DataFrame) -> Figure:
 
 def block_circulant_transformer(table: pd.DataFrame) -> Figure:
     """Poster: block-circulant layers of several block sizes, trained from scratch or projected."""
-    return _panel(table, ("block_circulant", "projected", "low_rank", "small_dense"),
-                  "Block-circulant Transformer")
+    return _panel(table, ("block_circulant", "block_circulant_long", "projected", "low_rank",
+                          "small_dense"), "Block-circulant Transformer")
 
 
 def _panel(table: pd.DataFrame, methods: Sequence[str], title: str, by: str = "compression"

@@ -11,8 +11,10 @@ from circtools import BlockCirculantLinear, compress, compression_ratio, prune
 from circtools.compression import (
     AMOUNT,
     LowRankLinear,
+    density,
     empty_layers,
     file_bytes,
+    gradual_density,
     masks,
     stored_weights,
     weight_layers,
@@ -280,6 +282,20 @@ def test_pruning_nothing_only_puts_the_masks_on() -> None:
     assert all(mask.all() for mask in masks(model).values()) and len(masks(model)) == 3
     assert torch.equal(model(x), expected)
     assert compression_ratio(model) == 1
+
+
+def test_gradual_pruning_falls_along_a_cubic_curve_to_its_target() -> None:
+    assert [gradual_density(p, 0.25) for p in (0.0, 0.2)] == [1.0, 1.0]
+    assert gradual_density(0.45, 0.25) == pytest.approx(0.25 + 0.75 * 0.5**3)
+    assert [gradual_density(p, 0.25) for p in (0.7, 1.0)] == pytest.approx([0.25, 0.25])
+
+
+def test_density_is_over_all_the_layers_together() -> None:
+    layers = [nn.Linear(10, 10), nn.Linear(10, 30)]
+    prune(layers, 0.25)
+    assert density(layers) == 0.75
+    prune(layers, 0.5)
+    assert density(layers) == 0.375
 
 
 def test_weights_stay_zero_after_making_the_pruning_permanent() -> None:

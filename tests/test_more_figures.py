@@ -50,7 +50,7 @@ def table() -> pd.DataFrame:
         for method in ("pruned", "pruned_all", "random_pruned", "unpruned"):
             for number in range(1, 16):
                 add(method, 0.79**-number, seed, round=number)
-        for method in ("projected", "low_rank", "small_dense"):
+        for method in ("projected", "low_rank", "small_dense", "gradual", "block_circulant_long"):
             for b in FEW:
                 add(method, b, seed, block_size=b)
     return pd.DataFrame(rows, columns=list(results.COLUMNS))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circtools import cli, experiments, multi30k, multi30k_runs, results
+from circtools import cli, compression, experiments, multi30k, multi30k_runs, results
 from circtools.multi30k_runs import FINE_TUNED, METHODS, PRESETS, Experiment, plan
 from circtools.runs import Run
 
@@ -107,6 +107,11 @@ def check_compression(tuned: pd.DataFrame) -> None:
     assert by.loc[("low_rank", 4, 0), "compression"] == pytest.approx(4, rel=0.35)
     assert by.loc[("projected", 4, 0), "compression"] == pytest.approx(4)
     assert by.loc[("projected", 4, 0), "epochs"] == 2 + multi30k_runs.ROUNDS_AT[4]
+    assert by.loc[("block_circulant_long", 4, 0), "compression"] == pytest.approx(4)
+    assert by.loc[("block_circulant_long", 4, 0), "epochs"] == 2 + multi30k_runs.ROUNDS_AT[4]
+    left = compression.gradual_density(0.5, 1 / 4)  # of two epochs the last begins half-way
+    assert by.loc[("gradual", 4, 0), "compression"] == pytest.approx(1 / left, rel=0.01)
+    assert by.loc[("gradual", 4, 0), "epochs"] == 2
     assert by.loc[("dense", 1, 0), "compression_model"] == 1
     bytes_ = by["file_bytes"]
     assert bytes_["block_circulant", 4, 0] < bytes_["dense", 1, 0]
@@ -182,6 +187,34 @@ def test_a_chain_that_stopped_resumes_after_its_last_round(
     for number in (1, 2, 3):
         assert results.texts(run.name, number, tiny / "whole") == \
             results.texts(run.name, number, tiny / "killed")
+
+
+def test_gradual_pruning_that_stopped_resumes_with_its_masks(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiments.training, "CHECKPOINT_SECONDS", -1.0)
+    small = PRESETS["small"]
+    monkeypatch.setitem(PRESETS, "small", replace(small, recipe=replace(small.recipe, epochs=5)))
+    run = Run("multi30k", "small", "gradual", 1e-2, 0, tied=False, dropout=0.1, block_size=4)
+    whole = experiments.execute(run, tiny / "whole", "sample")
+    seen: list[float] = []
+    prune_gradually = Experiment._prune_gradually
+
+    def dies_in_epoch_three(self: Experiment, progress: float) -> None:
+        seen.append(progress)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        prune_gradually(self, progress)
+
+    monkeypatch.setattr(Experiment, "_prune_gradually", dies_in_epoch_three)
+    with pytest.raises(KeyboardInterrupt):
+        experiments.execute(run, tiny / "killed", "sample")
+    again = experiments.execute(run, tiny / "killed", "sample")
+    assert seen == [0.0, 0.2, 0.4, 0.4, 0.6, 0.8]
+    first, second = (results.load(path.parents[3], data="sample") for path in (whole, again))
+    assert first["compression"].item() == pytest.approx(4, rel=1e-3)
+    columns = ["compression", "val_loss", "test_bleu"]
+    pd.testing.assert_frame_equal(first[columns], second[columns])
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
