@@ -119,9 +119,9 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
                 partial(architecture.transformer, ("attention", "feed_forward"),
                         PRESETS[rows["preset"].iloc[0]].layers), (12, 10.2)),
         Section("Analysis and conclusions", "\n".join(
-            f"{BULLET}Claim {c.number}, {c.statement}: {c.verdict} ({c.estimate:+.2f} {c.unit})."
+            f"{BULLET}{c.verdict.capitalize()} ({c.estimate:+.2f} {c.unit}): {c.statement}."
             for c in verdicts[verdicts["series"] == "tuned"].itertuples() if c.number != "1"),
-                partial(translation_figures.translation_benchmark, table), (11, 7)),
+                partial(translation_figures.translation_benchmark, table), (8, 5.6)),
         Section("Recommendations", "\n".join(
             BULLET + line for line in translation_claims.recommendations(rows))),
     ]

@@ -22,6 +22,7 @@ from circtools.verdicts import (
 POSTERS_GAP = 8.0  # BLEU by which pruning is said to win, on average
 CLOSE = 2.0  # how near a gap must be to it, with its whole interval, to confirm that number
 RESAMPLES = 2000
+NAMES = {"pruned": "pruning", "block_circulant": "block-circulant layers"}
 
 
 def main_preset(table: pd.DataFrame) -> str | None:
@@ -131,52 +132,76 @@ def recommendations(rows: pd.DataFrame, folder: Path = results.FOLDER) -> list[s
         folder: where the results are.
     """
     tuned = rows[rows["series"] == "tuned"]
-    pairs = pairs_at_equal_compression(rows)
-    each, _, sample = compare(pairs, folder)
-    names = {"pruned": "pruning", "block_circulant": "block-circulant layers"}
-    bleu: dict[str, list[float]] = {}
-    for method in names:
-        chosen = tuned[tuned["method"] == method]
-        bleu[method] = [chosen.loc[chosen["round"] == ROUNDS_AT[b] if method == "pruned"
-                                   else chosen["block_size"] == b, "test_bleu"].mean()
-                        for b in each["block_size"]]
+    each, mean, sample = compare(pairs_at_equal_compression(rows), folder)
+    return [_overall(each, mean, sample), *_by_level(tuned, each), *_reaches(tuned),
+            *_training(tuned), *_bytes(tuned)]
+
+
+def _at(tuned: pd.DataFrame, method: str, column: str, b: int) -> float:
+    """Return the mean over seeds of a column of pruning or block-circulant at a compression."""
+    chosen = tuned[tuned["method"] == method]
+    level = chosen["round"] == ROUNDS_AT[b] if method == "pruned" else chosen["block_size"] == b
+    return float(chosen.loc[level, column].mean())
+
+
+def _overall(each: pd.DataFrame, mean: Interval, sample: str) -> str:
+    between = f"between {each['block_size'].min()}x and {each['block_size'].max()}x"
+    interval_ = f"{mean.low:+.1f} to {mean.high:+.1f}; {sample}"
+    return {
+        "confirmed": f"If stored weights are what counts, take pruning: {between} it is "
+                     f"{mean.mean:.1f} BLEU ahead on average ({interval_}).",
+        "refuted": f"If stored weights are what counts, take block-circulant layers: {between} "
+                   f"pruning is {-mean.mean:.1f} BLEU behind on average ({interval_}).",
+        "undecided": f"Neither method is ahead for sure: {between} pruning minus block-circulant "
+                     f"is {mean.mean:+.1f} BLEU on average ({interval_}).",
+    }[above_zero(mean)]
+
+
+def _by_level(tuned: pd.DataFrame, each: pd.DataFrame) -> list[str]:
     advice = []
-    for sign, better, worse in ((1, *names), (-1, *reversed(names))):
-        at = each.index[each["decided"] == sign]
-        if len(at):
-            ahead, behind = (", ".join(f"{bleu[m][i]:.1f}" for i in at) for m in (better, worse))
-            levels_ = ", ".join(f"{each['block_size'][i]}x" for i in at)
-            advice.append(f"At {levels_} take {names[better]}: {ahead} BLEU, against {behind} by "
-                          f"{names[worse]} ({sample}).")
-    if len(at := each.index[each["decided"] == 0]):
-        levels_ = ", ".join(f"{each['block_size'][i]}x" for i in at)
-        both = " against ".join(", ".join(f"{bleu[m][i]:.1f}" for i in at) for m in names)
-        advice.append(f"At {levels_} the results do not decide: {both} BLEU, pruning first "
-                      f"({sample}).")
+    for sign, verdict in ((1, "pruning is ahead"), (-1, "block-circulant layers are ahead"),
+                          (0, "the results do not decide")):
+        if blocks := each.loc[each["decided"] == sign, "block_size"].tolist():
+            bleu = [", ".join(f"{_at(tuned, method, 'test_bleu', b):.1f}" for b in blocks)
+                    for method in NAMES]
+            advice.append(f"At {', '.join(f'{b}x' for b in blocks)} {verdict}: {bleu[0]} BLEU by "
+                          f"pruning, {bleu[1]} by block-circulant layers.")
+    return advice
+
+
+def _reaches(tuned: pd.DataFrame) -> list[str]:
     dense = tuned.loc[tuned["method"] == "dense", "test_bleu"].mean()
-    for method, name in names.items():
-        reach = _within_one_bleu(tuned, method)
-        advice.append(f"For at most one BLEU below the dense network's {dense:.1f}, {name} "
-                      + (f"can go to {reach:.2g}x of the Transformer's layers." if reach else
-                         "cannot be used at any compression that was tried."))
+    reach = {name: _within_one_bleu(tuned, method) for method, name in NAMES.items()}
+    far = [f"{name} can go to {x:.2g}x" if x else f"{name} cannot be used" for name, x in
+           reach.items()]
+    advice = [f"For at most one BLEU below the dense network's {dense:.1f}, {' and '.join(far)} "
+              "(of the Transformer's layers)."]
     together = _within_one_bleu(tuned, "pruned_all", "compression_all")
     alone = _within_one_bleu(tuned, "pruned", "compression_all")
     if together and alone and together > alone:
         advice.append(f"Prune the output layer too: then all weight matrices but the embeddings "
                       f"can go to {together:.2g}x for that one BLEU, against {alone:.2g}x where "
                       "only the Transformer's layers are pruned.")
-    megabytes = []
-    for method in ("dense", *names):
-        chosen = tuned[tuned["method"] == method]
-        if method != "dense":
-            chosen = chosen[(chosen["round"] == ROUNDS_AT[16]) | (chosen["block_size"] == 16)]
-        megabytes.append(f"{chosen['file_bytes'].mean() / 1e6:.1f}")
-    if "nan" not in megabytes:
-        advice.append(f"Look at the whole file before you compress: the dense model has "
-                      f"{megabytes[0]} MB; with layers at 16x, {megabytes[1]} MB pruned (with its "
-                      f"indices) and {megabytes[2]} MB block-circulant. Most of the rest are "
-                      "embeddings and the output layer.")
     return advice
+
+
+def _training(tuned: pd.DataFrame) -> list[str]:
+    pruned, circulant = ([_at(tuned, method, "epochs", b) for b in (4, 16)] for method in NAMES)
+    if not np.isfinite([*pruned, *circulant]).all() or max(circulant) >= min(pruned):
+        return []
+    return [f"Pruning takes longer to train: {pruned[0]:.0f} epochs to 4x and {pruned[1]:.0f} to "
+            f"16x, where block-circulant layers had {max(circulant):.0f}."]
+
+
+def _bytes(tuned: pd.DataFrame) -> list[str]:
+    sizes = [tuned.loc[tuned["method"] == "dense", "file_bytes"].mean(),
+             *(_at(tuned, method, "file_bytes", 16) for method in NAMES)]
+    if not np.isfinite(sizes).all():
+        return []
+    dense, pruned, circulant = (f"{size / 1e6:.1f}" for size in sizes)
+    return [f"Look at the whole file before you compress: the dense model has {dense} MB; with "
+            f"layers at 16x, {pruned} MB pruned (with its indices) and {circulant} MB "
+            "block-circulant. Most of the rest are embeddings and the output layer."]
 
 
 def _within_one_bleu(tuned: pd.DataFrame, method: str, by: str = "compression") -> float | None:
