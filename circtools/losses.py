@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 CHUNK = 512  # rows whose logits are held at a time
 PART = 64  # rows of them that are worked on at a time, few enough for a core's own cache
@@ -46,6 +47,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
+    @once_differentiable  # what is saved has no graph: a second gradient would be wrong, unnoticed
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         d_features, d_weight = ctx.saved_tensors
         return (gradient * d_features).to(d_features.dtype), gradient * d_weight, None, None, None

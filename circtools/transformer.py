@@ -54,7 +54,7 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float) -> None:
         super().__init__()
-        self.threshold = round(256 * p)
+        self.threshold = min(round(256 * p), 255)  # 256 would drop everything
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.threshold == 0:

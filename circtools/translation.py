@@ -122,11 +122,18 @@ def translate(model: Transformer, words: Words, sentences: Sequence[str], *,
             written, ``"keep"`` shows it as ``<unk>``.
         search: further arguments of :func:`beam_search`.
 
+    Raises:
+        ValueError: if a sentence is empty, naming it, or ``unknown`` is none of these.
+
     Source: copying after M.-T. Luong et al., "Addressing the Rare Word Problem in Neural Machine
     Translation", ACL 2015, with attention for the alignment.
     """
     if unknown not in ("copy", "forbid", "keep"):
         raise ValueError(f"unknown must be 'copy', 'forbid' or 'keep', got {unknown!r}")
+    for number, sentence in enumerate(sentences, start=1):
+        if not sentence.strip():
+            raise ValueError(f"sentence {number} is empty: there is nothing to translate; leave it "
+                             "out")
     if not sentences:
         return []
     device = next(model.parameters()).device

@@ -192,6 +192,11 @@ def test_dropout_keeps_the_mean_and_drops_that_share(p: float) -> None:
     assert torch.equal(dropout.eval()(x), x)
 
 
+def test_dropout_of_nearly_everything_stays_finite() -> None:
+    y = Dropout(0.999)(torch.ones(100, 1000))
+    assert y.isfinite().all() and 0 < float((y > 0).float().mean()) < 0.01
+
+
 def test_dropout_gradient_is_its_mask() -> None:
     torch.manual_seed(0)
     x = torch.randn(30, 7, dtype=torch.float64, requires_grad=True)
@@ -227,6 +232,14 @@ def test_linear_cross_entropy_equals_torch(rows: int, smoothing: float, dtype: t
     expected = torch.autograd.grad(3 * theirs, (x, weight))
     for mine, other in zip(torch.autograd.grad(3 * ours, (x, weight)), expected, strict=True):
         torch.testing.assert_close(mine, other, **near)
+
+
+def test_linear_cross_entropy_refuses_a_second_gradient() -> None:
+    x, weight = torch.randn(4, 3, requires_grad=True), torch.randn(5, 3, requires_grad=True)
+    loss = linear_cross_entropy(x, weight, torch.ones(4, dtype=torch.long)) * x.sum()
+    first, = torch.autograd.grad(loss, x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
 
 
 def test_linear_cross_entropy_of_padding_only_is_zero() -> None:

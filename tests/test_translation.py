@@ -133,6 +133,8 @@ def test_unknown_words_are_copied_forbidden_or_kept() -> None:
     with pytest.raises(ValueError, match="'drop'"):
         translate(model, words, ["Ein Zebra"], unknown="drop")  # type: ignore[arg-type]
     assert translate(model, words, []) == []
+    with pytest.raises(ValueError, match="sentence 2 is empty"):
+        translate(model, words, ["Ein Zebra", " "])
 
 
 # --- Text and score ------------------------------------------------------------------------------

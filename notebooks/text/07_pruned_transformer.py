@@ -95,10 +95,10 @@ print(f"FULL-SCALE, preset {preset}: the control's test BLEU is {control.mean():
 chains.loc[[1, 3, 6, 9, 12, 15]].round(1)
 
 # %% [markdown]
-# **What to notice** (in the preset `small`). The control loses no weight, and still its BLEU wanders
-# from round to round: it is trained anew each time, and lands somewhere else. That much is chance.
-# A pruned network that is above or below the dense one by less than that has shown nothing; up to
-# 8x this is all that happens. The control does not climb either: thirty more epochs teach the
+# **What to notice** (in the preset `small`). The control loses no weight, and still its BLEU
+# wanders from round to round: it is trained anew each time, and lands somewhere else. That much is
+# chance. A pruned network that is above or below the dense one by less than that has shown nothing;
+# up to 8x this is all that happens. The control does not climb either: thirty more epochs teach the
 # network nothing, so they are not what keeps the pruned one up.
 #
 # Which weights are cut matters more and more. Picked at random, they cost about a BLEU at 2x, where
