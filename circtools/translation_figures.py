@@ -41,8 +41,9 @@ def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
                 by: str = "compression") -> None:
     """Draw the test BLEU of methods against compression, and the dense network's as a line.
 
-    The grey band is the dense network's 95 % interval: over seeds where there are several, else
-    over test sentences.
+    A method that has not been tuned yet is drawn, with hollow marks, at the base settings, if it
+    has been trained at these. The grey band is the dense network's 95 % interval: over seeds where
+    there are several, else over test sentences.
     """
     tuned = select(rows, series="tuned")
     dense = select(tuned, method="dense")
@@ -53,11 +54,15 @@ def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
     axes.axhline(mean.mean, color=style.BLACK, linestyle="--", linewidth=1.5,
                  label="dense, uncompressed")
     for method in methods:
-        if len(chosen := select(tuned, method=method)):
+        chosen, look = select(tuned, method=method), LOOK[method]
+        if chosen.empty:
+            chosen = select(rows, series="same", method=method)
+            look = {**look, "markerfacecolor": "white", "label": look["label"] + " (not tuned)"}
+        if len(chosen):
             keys = ["round", "block_size"]
             # Seeds prune to the same number of weights: name the level by its mean compression.
             level = chosen.groupby(keys)[by].transform("mean").round(6)
-            curve(axes, chosen.assign(level=level), by="level", metric="test_bleu", **LOOK[method])
+            curve(axes, chosen.assign(level=level), by="level", metric="test_bleu", **look)
     compression_axis(axes, OVER[by])
     largest = max(np.max(line.get_xdata()) for line in axes.lines)
     axes.set_xlim(0.93, 1.25 * largest)

@@ -148,6 +148,12 @@ def test_the_benchmark_draws_every_method(table: pd.DataFrame) -> None:
     assert pruned.get_ydata()[0] == pytest.approx(37.7, abs=0.3)
 
 
+def test_a_method_that_is_not_tuned_is_drawn_as_such(table: pd.DataFrame) -> None:
+    table.loc[table["method"] == "low_rank", "series"] = "same"
+    figure = translation_figures.translation_benchmark(table)
+    assert "low rank (not tuned)" in labels(figure) and "smaller dense" in labels(figure)
+
+
 @pytest.mark.parametrize("draw", [
     translation_figures.translation_sets, translation_figures.translation_gap,
     translation_figures.pruned_transformer, translation_figures.pruned_entire_network,
