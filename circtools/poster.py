@@ -32,7 +32,7 @@ from circtools.multi30k_runs import PRESETS
 WIDTH, HEIGHT = 33.11, 46.81  # inches, A0 upright
 MARGIN, GAP, TOP = 0.9, 0.7, 3.9
 COLUMN = (WIDTH - 2 * MARGIN - 2 * GAP) / 3
-TITLE_HEIGHT, LINE, BODY, AFTER = 1.0, 0.52, 27, 0.6  # inches; BODY in points
+TITLE_HEIGHT, LINE, BODY, BEFORE_PANEL, AFTER = 1.0, 0.46, 27, 0.2, 0.5  # inches; BODY in points
 LETTERS = 48  # of body text in a line
 BULLET = "\N{BULLET} "
 PREVIEW_DPI = 40
@@ -58,7 +58,7 @@ class Section:
 
     @property
     def text_height(self) -> float:
-        return TITLE_HEIGHT + LINE * len(self.lines) + AFTER
+        return TITLE_HEIGHT + LINE * len(self.lines) + BEFORE_PANEL + AFTER
 
     @property
     def panel_height(self) -> float:
@@ -107,7 +107,7 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
                         "are not.", partial(translation_figures.pruned_entire_network, table)),
                 "pruned_all" in set(rows["method"])),
         Section("Block-circulant Transformer", "Every linear layer of the Transformer is block-"
-                "circulant, trained from scratch.",
+                "circulant, trained from scratch or projected from the trained dense network.",
                 partial(translation_figures.block_circulant_transformer, table)),
         _if_run(Section("Circulant Transformer", "At the end of the scale each matrix is one "
                         "circulant. Blocks wider than a head make the heads share their weights.",
@@ -193,7 +193,7 @@ def _lay_out(page: Figure, columns: list[list[Section]]
              ) -> list[tuple[Figure, float, float, float]]:
     """Write titles and texts; return each panel's figure with its left, bottom and width."""
     def write(x: float, y: float, text: str, size: float, **more: object) -> None:
-        page.text(x / WIDTH, y / HEIGHT, text, fontsize=size, va="top", **more)
+        page.text(x / WIDTH, y / HEIGHT, text, fontsize=size, **{"va": "top", **more})
 
     write(WIDTH / 2, HEIGHT - 1.0, "Compressing neural networks", 92, ha="center", weight="bold")
     write(WIDTH / 2, HEIGHT - 2.6, "pruning and block-circulant weight matrices, compared at equal "
@@ -210,14 +210,16 @@ def _lay_out(page: Figure, columns: list[list[Section]]
             page.add_artist(plt.Line2D([left / WIDTH, (left + COLUMN) / WIDTH],
                                        [(y - 0.72) / HEIGHT] * 2, color=style.BLUE, linewidth=3))
             y -= TITLE_HEIGHT
-            write(left, y, "\n".join(section.lines), BODY, linespacing=LINE * INCH / BODY / 1.17)
-            y -= LINE * len(section.lines) + 0.1
+            for line in section.lines:
+                y -= LINE
+                write(left, y + 0.2 * LINE, line, BODY, va="baseline")
+            y -= BEFORE_PANEL
             if section.draw:
                 figure = section.draw()
                 figure.set_size_inches(section.size)
                 y -= share * section.panel_height
                 panels.append((figure, left + (1 - share) * COLUMN / 2, y, share * COLUMN))
-            y -= AFTER - 0.1
+            y -= AFTER
     return panels
 
 

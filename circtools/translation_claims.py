@@ -134,7 +134,7 @@ def recommendations(rows: pd.DataFrame, folder: Path = results.FOLDER) -> list[s
     tuned = rows[rows["series"] == "tuned"]
     each, mean, sample = compare(pairs_at_equal_compression(rows), folder)
     return [_overall(each, mean, sample), *_by_level(tuned, each), *_reaches(tuned),
-            *_training(tuned), *_bytes(tuned)]
+            *_training(tuned), *_projected(tuned), *_bytes(tuned)]
 
 
 def _at(tuned: pd.DataFrame, method: str, column: str, b: int) -> float:
@@ -191,6 +191,16 @@ def _training(tuned: pd.DataFrame) -> list[str]:
         return []
     return [f"Pruning takes longer to train: {pruned[0]:.0f} epochs to 4x and {pruned[1]:.0f} to "
             f"16x, where block-circulant layers had {max(circulant):.0f}."]
+
+
+def _projected(tuned: pd.DataFrame) -> list[str]:
+    bleu = [tuned.loc[(tuned["method"] == method) & (tuned["block_size"] == b), "test_bleu"].mean()
+            for method in ("projected", "block_circulant") for b in (4, 16)]
+    if not np.isfinite(bleu).all():
+        return []
+    return [f"A trained network can be projected onto block-circulant form and fine-tuned: "
+            f"{bleu[0]:.1f} BLEU at 4x and {bleu[1]:.1f} at 16x, where training from scratch gives "
+            f"{bleu[2]:.1f} and {bleu[3]:.1f}."]
 
 
 def _bytes(tuned: pd.DataFrame) -> list[str]:
