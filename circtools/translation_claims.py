@@ -25,16 +25,25 @@ RESAMPLES = 2000
 NAMES = {"pruned": "pruning", "block_circulant": "block-circulant layers"}
 
 
-def main_preset(table: pd.DataFrame) -> str | None:
-    """Return the largest preset of Multi30k with both methods' results, or None."""
+def presets_compared(table: pd.DataFrame) -> list[str]:
+    """Return the presets of Multi30k with results of both methods, the largest first."""
     rows = table[(table["task"] == "multi30k") & (table["series"] == "tuned")]
-    for preset in ("poster", "course", "small"):
-        if {"pruned", "block_circulant"} <= set(rows.loc[rows["preset"] == preset, "method"]):
-            return preset
-    return None
+    return [preset for preset in ("poster", "course", "small")
+            if set(NAMES) <= set(rows.loc[rows["preset"] == preset, "method"])]
 
 
-def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned") -> pd.DataFrame:
+def main_preset(table: pd.DataFrame) -> str | None:
+    """Return the preset that the figures show, or None if none has both methods' results.
+
+    It is the largest of those for which most methods have been run.
+    """
+    rows = table[(table["task"] == "multi30k") & (table["series"] == "tuned")]
+    return max(presets_compared(table), default=None,
+               key=lambda preset: rows.loc[rows["preset"] == preset, "method"].nunique())
+
+
+def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned",
+                               first: str = "pruned") -> pd.DataFrame:
     """Return the pruned and the block-circulant network of each level and seed.
 
     Rounds 3, 6, 9, 12, 15 stand against b = 2, 4, 8, 16, 32; pruned networks have no series
@@ -43,18 +52,20 @@ def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned") -> pd
     Args:
         table: rows of :func:`circtools.results.load`, of one preset.
         series: of the block-circulant networks.
+        first: ``"pruned"``, in rounds, or ``"gradual"``, while it is trained.
 
     Returns:
         Columns ``block_size``, ``compression`` (of the block-circulant network), ``seed``,
         ``difference`` (BLEU of pruned minus block-circulant), ``first`` and ``second`` (run and
         round of the two).
     """
-    pruned = table[(table["method"] == "pruned") & (table["series"] == "tuned")]
+    pruned = table[(table["method"] == first) & (table["series"] == "tuned")]
     circulant = table[(table["method"] == "block_circulant") & (table["series"] == series)]
     rows = []
     for run in circulant[circulant["block_size"].isin(list(ROUNDS_AT))].itertuples():
-        matching = pruned[(pruned["seed"] == run.seed)
-                          & (pruned["round"] == ROUNDS_AT[run.block_size])]
+        level = (pruned["round"] == ROUNDS_AT[run.block_size] if first == "pruned"
+                 else pruned["block_size"] == run.block_size)
+        matching = pruned[(pruned["seed"] == run.seed) & level]
         rows += [(run.block_size, run.compression, run.seed, other.test_bleu - run.test_bleu,
                   (other.run, other.round), (run.run, 0)) for other in matching.itertuples()]
     return _pairs(rows)
@@ -134,7 +145,7 @@ def recommendations(rows: pd.DataFrame, folder: Path = results.FOLDER) -> list[s
     tuned = rows[rows["series"] == "tuned"]
     each, mean, sample = compare(pairs_at_equal_compression(rows), folder)
     return [_overall(each, mean, sample), *_by_level(tuned, each), *_reaches(tuned),
-            *_training(tuned), *_projected(tuned), *_bytes(tuned)]
+            *_training(tuned), *_gradual(rows, folder), *_projected(tuned), *_bytes(tuned)]
 
 
 def _at(tuned: pd.DataFrame, method: str, column: str, b: int) -> float:
@@ -189,8 +200,21 @@ def _training(tuned: pd.DataFrame) -> list[str]:
     pruned, circulant = ([_at(tuned, method, "epochs", b) for b in (4, 16)] for method in NAMES)
     if not np.isfinite([*pruned, *circulant]).all() or max(circulant) >= min(pruned):
         return []
-    return [f"Pruning takes longer to train: {pruned[0]:.0f} epochs to 4x and {pruned[1]:.0f} to "
-            f"16x, where block-circulant layers had {max(circulant):.0f}."]
+    return [f"Pruning in rounds takes longer to train: {pruned[0]:.0f} epochs to 4x and "
+            f"{pruned[1]:.0f} to 16x, where block-circulant layers had {max(circulant):.0f}."]
+
+
+def _gradual(rows: pd.DataFrame, folder: Path) -> list[str]:
+    pairs = pairs_at_equal_compression(rows, first="gradual")
+    if pairs.empty:
+        return []
+    _, mean, sample = compare(pairs, folder)
+    gradual = rows[(rows["method"] == "gradual") & (rows["series"] == "tuned")]
+    bleu = gradual.groupby("block_size")["test_bleu"].mean()
+    levels_ = " and ".join(f"{bleu[b]:.1f} BLEU at {b}x" for b in bleu.index)
+    return [f"Pruned while it is trained, in no more epochs than block-circulant layers, the "
+            f"network has {levels_}: {mean.mean:+.1f} against them on average ({mean.low:+.1f} to "
+            f"{mean.high:+.1f}; {sample})."]
 
 
 def _projected(tuned: pd.DataFrame) -> list[str]:
@@ -230,20 +254,17 @@ def claims(table: pd.DataFrame, folder: Path = results.FOLDER) -> list[Claim]:
         table: rows of :func:`circtools.results.load`.
         folder: where the results are.
     """
-    preset = main_preset(table)
+    multi30k = table[table["task"] == "multi30k"]
+    sizes = {name: multi30k[multi30k["preset"] == name] for name in ("poster", "course", "small")}
     found: list[Claim] = []
-    if preset is not None:
-        rows = table[(table["task"] == "multi30k") & (table["preset"] == preset)]
+    for preset in presets_compared(table):
         for series in ("tuned", "same"):
-            found += _claim_2(pairs_at_equal_compression(rows, series), series, preset, folder)
-    # Claim 3 is decided where there are most seeds.
-    multi30k = table[(table["task"] == "multi30k") & (table["series"] == "tuned")]
-    candidates = {name: multi30k[multi30k["preset"] == name]
-                  for name in ("poster", "course", "small")}
-    most = max(candidates, key=lambda n: len(slightly_pruned_pairs(candidates[n], "dense")))
-    for against in ("dense", "unpruned"):
-        pairs = slightly_pruned_pairs(candidates[most], against)
-        found += _claim_3(pairs, against, most, folder)
+            pairs = pairs_at_equal_compression(sizes[preset], series)
+            found += _claim_2(pairs, series, preset, folder)
+    for against in ("dense", "unpruned"):  # claim 3 is decided where there are most seeds
+        pairs = {name: slightly_pruned_pairs(rows, against) for name, rows in sizes.items()}
+        most = max(pairs, key=lambda name: len(pairs[name]))
+        found += _claim_3(pairs[most], against, most, folder)
     return found
 
 

@@ -26,7 +26,7 @@ OVER = {"compression": "compression of the Transformer's layers",
 
 
 def of_multi30k(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the untied networks' rows of the largest size that has both methods."""
+    """Return the untied networks' rows of the preset that the figures show."""
     rows = select(table, task="multi30k", tied=False)
     return rows[rows["preset"] == translation_claims.main_preset(table)]
 
@@ -107,16 +107,22 @@ def translation_sets(table: pd.DataFrame) -> Figure:
 def translation_gap(table: pd.DataFrame) -> Figure:
     """Claim 2: how many BLEU pruning is ahead at equal compression, level by level."""
     rows = of_multi30k(table)
+    main = rows["preset"].iloc[0]
+    others = [name for name in translation_claims.presets_compared(table) if name != main]
+    looks = zip([(main, "tuned"), (main, "same"), *((name, "tuned") for name in others)],
+                ((style.BLUE, "o", "-"), (style.SKY, "^", ":"), (style.VERMILION, "s", "--"),
+                 (style.GREEN, "v", "-.")), strict=False)
+    names = {"tuned": "block-circulant tuned", "same": "block-circulant at the dense settings"}
     with style.context():
         figure, axes = plt.subplots(figsize=(10, 6))
-        looks = {"tuned": {"color": style.BLUE, "marker": "o", "linestyle": "-"},
-                 "same": {"color": style.SKY, "marker": "^", "linestyle": ":"}}
-        names = {"tuned": "block-circulant tuned", "same": "block-circulant at the dense settings"}
-        for series, look in looks.items():
-            pairs = translation_claims.pairs_at_equal_compression(rows, series)
+        for (preset, series), (color, marker, line) in looks:
+            shown = select(table, task="multi30k", tied=False, preset=preset)
+            pairs = translation_claims.pairs_at_equal_compression(shown, series)
             if len(pairs):
                 each, _, _ = translation_claims.compare(pairs)
-                gaps(axes, each, beside=series == "same", label=names[series], **look)
+                gaps(axes, each, beside=(preset, series) != (main, "tuned"), color=color,
+                     marker=marker, linestyle=line,
+                     label=names[series] if preset == main else f"{names[series]}, {preset}")
         axes.axhline(POSTERS_GAP, color=style.BLACK, linestyle="--", linewidth=1.2,
                      label=f"the poster's average gap, {POSTERS_GAP:g}")
         axes.set_ylabel("BLEU of pruned minus block-circulant")
