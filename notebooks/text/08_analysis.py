@@ -54,10 +54,15 @@ translation_figures.translation_benchmark(table);
 # **What to notice** (in the preset `small`, one seed). Pruning loses nothing up to 8x.
 # Block-circulant layers lose from the start, but then less with each doubling, and have caught up
 # at 32x. Which weights are cut matters: cut *at random*, they leave less than sharing does from 4x
-# on. And part of the gap may be training, not structure: the trained network *projected* onto
-# block-circulant form, and fine-tuned for as many epochs as pruning has, is level with pruning at
-# 16x. (Low rank and smaller dense networks have not been tuned yet; notebook 06 shows them at the
+# on. (Low rank and smaller dense networks have not been tuned yet; notebook 06 shows them at the
 # base settings.)
+#
+# Pruning in rounds has had more epochs than block-circulant layers from scratch, 44 against 20 at
+# 16x. Is that why it is ahead? Two curves compare like with like. With 20 epochs each, pruned while
+# it is trained (the stars) against from scratch, pruning is ahead by about a BLEU at 16x. With 44
+# epochs each, pruned in rounds against a trained network *projected* onto block-circulant form and
+# fine-tuned, the two are level there. So the epochs explain part of the gap to pruning in rounds,
+# and not the gap to the better way of pruning.
 #
 # The same as a difference, level by level. The poster says that pruning is ahead by 8 BLEU on
 # average. We find a fraction of that. Notebook 06 shows how a gap can grow: at four times the
