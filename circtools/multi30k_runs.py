@@ -16,7 +16,7 @@ from circtools import compression, multi30k, results, translation
 from circtools.compression import LowRankLinear
 from circtools.layers import BlockCirculantLinear
 from circtools.multi30k import Recipe
-from circtools.results import Factors
+from circtools.results import TRIAL_PRESET, Factors
 from circtools.runs import PRUNING, SEARCH_SEEDS, Run, missing
 from circtools.transformer import LinearLayer, Transformer
 
@@ -29,7 +29,6 @@ SLIGHT = {"pruned": 3, "unpruned": 3}  # rounds that these have then
 TRIAL_EPOCHS = 4  # from scratch, or of fine-tuning
 TRIAL_ROUNDS = 12
 TRIAL_STRIDE = 2  # rounds that a trial prunes at once, and one epoch of fine-tuning after them
-TRIAL_PRESET = "small"  # whose choices serve every size, as factors of its own base values
 RATES = {"from scratch": (1.0, 2.0, 4.0, 8.0),  # multiples of the base learning rate
          "fine-tuning": (0.5, 1.0, 2.0, 4.0)}
 MATRIX_LR = 4.0  # tried for the Transformer layers' matrices alone
@@ -92,10 +91,10 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real",
     stages = [[dense(preset, seed, tied=True) for seed in range(seeds)]]
     if set(methods) == {"dense"}:
         return stages
-    stages += [[dense(TRIAL_PRESET, 0)], *trials(methods, folder, source)]
+    stages += [[dense(TRIAL_PRESET, 0)], *trials(preset, methods, folder, source)]
     if any(missing(stage, folder, source) for stage in stages[1:]):
         return stages
-    chosen = choices(folder, source)
+    chosen = choices(preset, folder, source)
     stages.append([dense(preset, seed, chosen["dense"]) for seed in range(seeds)])
     stages.append([dense(preset, seed) for seed in range(seeds)])  # the series "same"
 
@@ -132,7 +131,7 @@ def dense(preset: str, seed: int, factors: Factors = BASE, tied: bool = False) -
     return _run(preset, "dense", seed, factors, tied=tied)
 
 
-def trials(methods: Sequence[str], folder: Path, source: str) -> list[list[Run]]:
+def trials(preset: str, methods: Sequence[str], folder: Path, source: str) -> list[list[Run]]:
     """Return the trials of each method's hyper-parameters, in stages; each needs those before it.
 
     The same settings for each method, at two compressions, at the size :data:`TRIAL_PRESET`. First
@@ -143,12 +142,15 @@ def trials(methods: Sequence[str], folder: Path, source: str) -> list[list[Run]]
     overfit prefers higher rates and less dropout than it would in the end. So there the second and
     the third stage are complete runs, which are kept, the base values and the first guess among
     them.
+
+    At any other size, what was chosen is then tried against the base values.
     """
     methods = list(dict.fromkeys(results.BORROWED.get(name, name) for name in ("dense", *methods)))
     scratch = [method for method in methods if method not in FINE_TUNED]
+    try_ = partial(_trial, TRIAL_PRESET)
     stages = [[run for method in methods
                for lr in RATES["fine-tuning" if method in FINE_TUNED else "from scratch"]
-               for run in _trial(method, Factors(lr), complete=False)]]
+               for run in try_(method, Factors(lr), complete=False)]]
     if missing(stages[0], folder, source):
         return stages
     table = results.load(folder, data=source)
@@ -156,33 +158,39 @@ def trials(methods: Sequence[str], folder: Path, source: str) -> list[list[Run]]
     first = results.chosen_factors(table[table["series"] == "search"])
     stages.append([run for method in methods
                    for factors in dict.fromkeys([BASE, first[method], Factors(matrix_lr=MATRIX_LR)])
-                   for run in _trial(method, factors, complete=method in scratch)])
+                   for run in try_(method, factors, complete=method in scratch)])
     if missing(stages[1], folder, source):
         return stages
     best = results.chosen_factors(table)
     stages.append([run for method in methods
-                   for run in _trial(method, best[method]._replace(dropout=0.5),
-                                     complete=method in scratch)])
+                   for run in try_(method, best[method]._replace(dropout=0.5),
+                                   complete=method in scratch)])
+    if preset == TRIAL_PRESET or missing(stages[2], folder, source):
+        return stages
+    lent = choices(TRIAL_PRESET, folder, source)
+    for group in (scratch, [method for method in methods if method in FINE_TUNED]):
+        stages.append([run for method in group for factors in dict.fromkeys([BASE, lent[method]])
+                       for run in _trial(preset, method, factors, complete=group is scratch)])
     return stages
 
 
-def _trial(method: str, factors: Factors, complete: bool = True) -> list[Run]:
+def _trial(preset: str, method: str, factors: Factors, complete: bool = True) -> list[Run]:
     """Return the runs that try one setting of a method."""
     more: dict[str, Any] = {"rounds": TRIAL_ROUNDS} if method in PRUNING else {}
     if method in FINE_TUNED:
-        more["start"] = dense(TRIAL_PRESET, 0)
+        more["start"] = dense(preset, 0)
     stage, seed = ("final", 0) if complete else ("search", SEARCH_SEEDS[0])
     levels = (1,) if method in ("dense", *PRUNING) else FEW
-    return [_run(TRIAL_PRESET, method, seed, factors, stage=stage, block_size=b, **more)
+    return [_run(preset, method, seed, factors, stage=stage, block_size=b, **more)
             for b in levels]
 
 
-def choices(folder: Path, source: str) -> dict[str, Factors]:
-    """Return, for each method, the hyper-parameters that were best.
+def choices(preset: str, folder: Path, source: str) -> dict[str, Factors]:
+    """Return, for each method, the hyper-parameters that were best, as factors of the base values.
 
     The best is the lowest validation loss, averaged over the two compressions tried.
     """
-    chosen = results.chosen_factors(results.load(folder, data=source))
+    chosen = results.chosen_factors(results.load(folder, data=source), preset)
     lender = {method: results.BORROWED.get(method, method) for method in METHODS}
     return {method: chosen[lender[method]] for method in METHODS if lender[method] in chosen}
 

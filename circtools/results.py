@@ -270,14 +270,16 @@ def choices(table: pd.DataFrame) -> pd.DataFrame:
     return chosen.sort_values(STRUCTURE)[[*STRUCTURE, "lr", "val_error"]].reset_index(drop=True)
 
 
+TRIAL_PRESET = "small"  # whose choices serve every size, as factors of its own base values
 COMPARED = (1, 4, 16)  # block sizes at which the hyper-parameters of Multi30k are tried
 COMPARED_ROUNDS = (0, 6, 12)  # the rounds of pruning that stand against them
+LEVEL = ["block_size", "round"]
 # Methods without trials of their own, and whose choice they take.
 BORROWED = {"pruned_all": "pruned", "random_pruned": "pruned", "unpruned": "pruned",
             "gradual": "dense", "block_circulant_long": "block_circulant"}
 
 
-def choices_by_factor(table: pd.DataFrame) -> pd.DataFrame:
+def choices_by_factor(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> pd.DataFrame:
     """Return, for each method of Multi30k, the factors with the lowest validation loss.
 
     The factors are those of the preset's base learning rate and dropout; the loss is the mean over
@@ -285,52 +287,66 @@ def choices_by_factor(table: pd.DataFrame) -> pd.DataFrame:
     chosen by its trials. What is trained from scratch is chosen by complete runs, since short ones
     prefer higher rates and less dropout; until there are any, by the trials of the learning rate.
 
+    Other presets take the choice of :data:`TRIAL_PRESET`, unless a setting tried there as well, at
+    the same compressions, is better there.
+
     Returns:
         The columns ``method``, those of :data:`FACTORS` and ``val_loss``, a row a method.
     """
     rows = table[(table["task"] == "multi30k") & ~table["tied"].astype(bool)
                  & table["block_size"].isin(COMPARED) & table["round"].isin(COMPARED_ROUNDS)]
     rows = rows.assign(val_loss=rows["val_loss"].fillna(math.inf))  # diverged: never chosen
-    search = rows[rows["series"] == "search"]
-    complete = rows[(rows["series"] != "search") & (rows["seed"] == 0)
-                    & rows["preset"].isin(search["preset"]) & rows["start_factors"].isna()]
+    search = rows["series"] == "search"
+    complete = ~search & (rows["seed"] == 0) & rows["start_factors"].isna()
     found = []
-    for method, trials in search.groupby("method"):
-        levels = trials[["block_size", "round"]].drop_duplicates()
-        tried = trials
-        if trials["start_factors"].isna().all():
-            tried = complete[complete["method"] == method].merge(levels)
-        best = (_best(tried, len(levels))
+    for method, trials in rows[search & (rows["preset"] == TRIAL_PRESET)].groupby("method"):
+        from_scratch = trials["start_factors"].isna().all()
+        levels = trials[LEVEL].drop_duplicates()
+        decisive = rows[(complete if from_scratch else search) & (rows["method"] == method)]
+        decisive = decisive.merge(levels)
+        best = (_best(decisive[decisive["preset"] == TRIAL_PRESET], len(levels))
                 or _best(trials[trials["dropout_factor"] == 1], len(levels)))
+        if best and preset != TRIAL_PRESET:
+            best = _best_there(decisive[decisive["preset"] == preset], best)
         if best:
             found.append((method, *best))
     return pd.DataFrame(found, columns=["method", *FACTORS, "val_loss"])
 
 
-def chosen_factors(table: pd.DataFrame) -> dict[str, Factors]:
+def chosen_factors(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> dict[str, Factors]:
     """Return :func:`choices_by_factor` as a dictionary."""
     return {row.method: Factors(row.lr_factor, row.dropout_factor, row.matrix_lr)
-            for row in choices_by_factor(table).itertuples()}
+            for row in choices_by_factor(table, preset).itertuples()}
 
 
 def _best(tried: pd.DataFrame, levels: int) -> tuple[float, ...] | None:
     """Return the factors with the lowest mean loss, of those that were tried at all levels."""
-    tried = tried.drop_duplicates([*FACTORS, "block_size", "round"])
+    tried = tried.drop_duplicates([*FACTORS, *LEVEL])
     losses = tried.groupby(FACTORS)["val_loss"].agg(["mean", "size"])
     losses = losses.loc[losses["size"] == levels, "mean"]
     return (*losses.idxmin(), losses.min()) if len(losses) else None
 
 
+def _best_there(tried: pd.DataFrame, lent: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the best factors of those tried at one preset, if the lent ones are among them."""
+    tried = tried.drop_duplicates([*FACTORS, *LEVEL])
+    settings = tried[FACTORS].drop_duplicates()
+    if lent[:-1] not in set(settings.itertuples(index=False, name=None)):
+        return lent
+    shared = tried.groupby(LEVEL).filter(lambda level: len(level) == len(settings))
+    return _best(shared, len(shared[LEVEL].drop_duplicates())) or lent
+
+
 def _tuned_transformers(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of Multi30k that were trained with their method's chosen factors."""
-    chosen = chosen_factors(table)
     final = table[(table["task"] == "multi30k") & (table["series"] != "search")
                   & (table["tied"] == False)]  # noqa: E712 - a column of objects
+    chosen = {preset: chosen_factors(table, preset) for preset in final["preset"].unique()}
 
     def is_tuned(row: Any) -> bool:
-        own = chosen.get(BORROWED.get(row.method, row.method))
+        own = chosen[row.preset].get(BORROWED.get(row.method, row.method))
         started_right = not isinstance(row.start_factors, tuple) or \
-            row.start_factors == chosen.get("dense")
+            row.start_factors == chosen[row.preset].get("dense")
         return (row.lr_factor, row.dropout_factor, row.matrix_lr) == own and started_right
 
     tuned = pd.Series([is_tuned(row) for row in final.itertuples()], final.index, dtype=bool)

@@ -13,7 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from circtools import results, style, translation, translation_claims, verdicts
 from circtools.figures import LOOK, compression_axis, curve, gaps, select
-from circtools.multi30k_runs import FEW, PRESETS, ROUNDS_AT, TRIAL_PRESET
+from circtools.multi30k_runs import FEW, PRESETS, ROUNDS_AT
+from circtools.results import TRIAL_PRESET
 from circtools.runs import PRUNING
 from circtools.translation_claims import POSTERS_GAP
 
@@ -227,16 +228,17 @@ def learning_rates(table: pd.DataFrame, method: str) -> Figure:
     return figure
 
 
-def learning_curves(table: pd.DataFrame, block_size: int = 4, folder: Path = results.FOLDER
-                    ) -> Figure:
+def learning_curves(table: pd.DataFrame, block_size: int = 4, folder: Path = results.FOLDER, *,
+                    preset: str = TRIAL_PRESET) -> Figure:
     """Complete trainings of block-circulant layers at several rates, beside the dense network's.
 
     Args:
         table: rows of :func:`circtools.results.load`.
         block_size: of the layers.
         folder: where the results are.
+        preset: of the networks.
     """
-    rows = select(table, task="multi30k", preset=TRIAL_PRESET, tied=False, seed=0,
+    rows = select(table, task="multi30k", preset=preset, tied=False, seed=0,
                   dropout_factor=1.0)
     rows = rows[rows["series"] != "search"].drop_duplicates("run")
     dense = select(rows, method="dense", lr_factor=1.0).sort_values("matrix_lr")
@@ -259,7 +261,7 @@ def learning_curves(table: pd.DataFrame, block_size: int = 4, folder: Path = res
         axes.set_ylim(top=1.6 * min(np.min(line.get_ydata()) for line in axes.lines))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="epoch", ylabel="validation loss (nats a token)",
-                 title=f"Complete trainings (preset {TRIAL_PRESET})")
+                 title=f"Complete trainings (preset {preset})")
         axes.legend(loc="upper right")
     return figure
 

@@ -217,3 +217,32 @@ def test_description_says_where_the_results_come_from(tmp_path: Path) -> None:
     text = results.describe(load(tmp_path, result("dense"), result("dense", seed=1)))
     for words in ("2 runs", "real data", "preset course", "2 seeds", "a processor", "abcdef1"):
         assert words in text
+
+
+# --- The Transformers, whose hyper-parameters are factors of a preset's base values ---------------
+
+
+def transformer(preset: str, lr: float, val_loss: float, block_size: int = 4,
+                stage: str = "final") -> dict[str, Any]:
+    """A block-circulant Transformer's result, or a trial's."""
+    made = result("block_circulant", lr, stage=stage, preset=preset, task="multi30k",
+                  block_size=block_size, tied=False, dropout=0.1, base_dropout=0.1)
+    made["final"][0]["val_loss"] = val_loss
+    return made
+
+
+def test_another_size_takes_the_choice_unless_the_base_is_better_there(tmp_path: Path) -> None:
+    at_home = [transformer("small", BASE, 1.7, b, "search") for b in (4, 16)]
+    for b in (4, 16):
+        at_home += [transformer("small", BASE, 1.7, b), transformer("small", 4 * BASE, 1.6, b)]
+    there = [transformer("course", 4 * BASE, 1.8), transformer("course", BASE, 1.5, 16),
+             transformer("course", BASE, 1.6), transformer("course", 4 * BASE, 1.2, 16)]
+    lent, base, at_both = 4.0, 1.0, 4.0
+    # After each run that is added: alone; at another compression; at the same one; at both.
+    for number, expected in enumerate([lent, lent, base, at_both], start=1):
+        table = load(tmp_path / str(number), *at_home, *there[:number])
+        assert results.chosen_factors(table, "course")["block_circulant"].lr == expected
+        assert results.chosen_factors(table)["block_circulant"].lr == 4.0
+        for preset, factor in (("course", expected), ("small", 4.0)):
+            tuned = table[(table["preset"] == preset) & (table["series"] == "tuned")]
+            assert set(tuned["lr_factor"]) == {factor}
