@@ -204,7 +204,8 @@ def learning_rates(table: pd.DataFrame, method: str) -> Figure:
         table: rows of :func:`circtools.results.load`.
         method: block_circulant, pruned, or another that has trials of its own.
     """
-    search = select(table, task="multi30k", series="search", dropout_factor=1.0, matrix_lr=1.0)
+    search = select(table, task="multi30k", preset=TRIAL_PRESET, series="search",
+                    dropout_factor=1.0, matrix_lr=1.0)
     shown = {"dense": select(search, method="dense")} if method == "block_circulant" else {}
     for b in FEW:
         name = f"b = {b}" if method not in PRUNING else f"{b}x, round {ROUNDS_AT[b]}"

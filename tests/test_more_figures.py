@@ -69,11 +69,12 @@ def counts(run: str, number: int = 0, folder: Path | None = None) -> np.ndarray:
 
 
 def test_the_learning_rates_that_were_tried() -> None:
-    rows = [{"task": "multi30k", "series": "search", "method": method, "block_size": b, "round": n,
-             "lr_factor": factor, "dropout_factor": 1.0, "matrix_lr": 1.0, "val_loss": 2 / factor}
+    rows = [{"task": "multi30k", "preset": preset, "series": "search", "method": method,
+             "block_size": b, "round": n, "lr_factor": factor, "dropout_factor": 1.0,
+             "matrix_lr": 1.0, "val_loss": 2 / factor}
             for method, b, n in (("dense", 1, 0), ("block_circulant", 4, 0),
                                  ("block_circulant", 16, 0), ("pruned", 1, 6), ("pruned", 1, 12))
-            for factor in (1.0, 2.0)]
+            for preset in ("small", "course") for factor in (1.0, 2.0)]
     table = pd.DataFrame(rows)
     figure = translation_figures.learning_rates(table, "block_circulant")
     assert labels(figure) == {"dense", "b = 4", "b = 16"}
@@ -84,15 +85,17 @@ def test_the_learning_rates_that_were_tried() -> None:
 
 def test_complete_trainings_at_several_rates(tmp_path: Path) -> None:
     """One curve a complete run, told apart by its rates; trials and other sizes are left out."""
-    recipe = {"dropout": 0.2, "base_lr": 2e-3, "base_dropout": 0.2, "start_lr": None}
+    recipe = {"dropout": 0.2, "base_dropout": 0.2, "start_lr": None}
     runs = [multi30k_runs.dense("small", 0)]
+    runs.append(multi30k_runs.dense("course", 0))
     runs += [replace(runs[0], method="block_circulant", block_size=b, lr=lr, matrix_lr=of_matrices,
                      stage=stage)
              for b, lr, of_matrices, stage in ((4, 2e-3, 1.0, "final"), (4, 8e-3, 1.0, "final"),
                                                (4, 2e-3, 4.0, "final"), (4, 8e-3, 1.0, "search"),
                                                (16, 2e-3, 1.0, "final"))]
     for run in runs:
-        result = {"config": vars(run) | recipe, "data": "real",
+        base_lr = multi30k_runs.PRESETS[run.preset].recipe.lr
+        result = {"config": vars(run) | recipe | {"base_lr": base_lr}, "data": "real",
                   "provenance": {"device": "cpu", "commit": "0"},
                   "history": [{"val_loss": loss} for loss in (3.0, run.lr * 1000)],
                   "final": [{"round": 0, "val_loss": 2.0}]}
@@ -102,6 +105,9 @@ def test_complete_trainings_at_several_rates(tmp_path: Path) -> None:
                               "b = 4, 4 times the base",
                               "b = 4, base rate, 4 times it for the matrices"}
     assert sorted(line.get_ydata()[1] for line in figure.axes[0].lines) == [2, 2, 2, 8]
+    figure = translation_figures.learning_curves(results.load(tmp_path), 4, tmp_path,
+                                                 preset="course")
+    assert [line.get_ydata()[1] for line in figure.axes[0].lines] == [1]
 
 
 def test_examples_and_lengths(table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
