@@ -109,7 +109,7 @@ def mnist_gap(table: pd.DataFrame) -> Figure:
                  "tuned": {"color": style.BLUE, "marker": "o", "linestyle": "-"}}
         for series, look in looks.items():
             each = verdicts.levels(claims.pruned_minus_circulant(table, series))
-            gaps(axes, each, beside=series == "same", label=SERIES[series], **look)
+            gaps(axes, each, SERIES[series], place=int(series == "same"), **look)
         axes.set_ylabel("error of pruned minus block-circulant\n(percentage points)")
         axes.set_title("Above zero, block-circulant is better")
         compression_axis(axes)
@@ -117,18 +117,19 @@ def mnist_gap(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def gaps(axes: Axes, each: pd.DataFrame, label: str, beside: bool = False, **look: object) -> None:
+def gaps(axes: Axes, each: pd.DataFrame, label: str, place: int = 0, **look: object) -> None:
     """Draw the mean difference at each level with its 95 % interval; filled where decided.
 
     Args:
         axes: where to.
         each: the levels, as :func:`circtools.verdicts.levels` returns them.
         label: for the legend.
-        beside: draw a little to the right, so that two series do not hide each other.
+        place: of the series; each is drawn a little to the right of the one before it, so that
+            none hides another.
         look: colour, marker and line.
     """
     axes.axhline(0, color=style.BLACK, linewidth=1)
-    each = each.assign(compression=each["compression"] * (1.06 if beside else 1.0))
+    each = each.assign(compression=each["compression"] * 1.06**place)
     axes.errorbar(each["compression"], each["mean"],
                   yerr=[each["mean"] - each["low"], each["high"] - each["mean"]],
                   capsize=4, markerfacecolor="white", markeredgewidth=2,
