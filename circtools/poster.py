@@ -113,11 +113,11 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
                         "circulant. Blocks wider than a head make the heads share their weights.",
                         partial(translation_figures.circulant_transformer, table)),
                 translation_figures.has_circulant(rows)),
-    ]
-    third = [
         Section("Compressed Transformer", "Coloured: what is compressed.",
                 partial(architecture.transformer, ("attention", "feed_forward"),
                         PRESETS[rows["preset"].iloc[0]].layers), (12, 10.2)),
+    ]
+    third = [
         Section("Analysis and conclusions", "\n".join(
             f"{BULLET}{c.verdict.capitalize()} ({c.estimate:+.2f} {c.unit}): {c.statement}."
             for c in verdicts[verdicts["series"] == "tuned"].itertuples() if c.number != "1"),
