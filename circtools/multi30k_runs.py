@@ -147,10 +147,10 @@ def trials(preset: str, methods: Sequence[str], folder: Path, source: str) -> li
     """
     methods = list(dict.fromkeys(results.BORROWED.get(name, name) for name in ("dense", *methods)))
     scratch = [method for method in methods if method not in FINE_TUNED]
-    try_ = partial(_trial, TRIAL_PRESET)
+    trial = partial(_trial, TRIAL_PRESET)
     stages = [[run for method in methods
                for lr in RATES["fine-tuning" if method in FINE_TUNED else "from scratch"]
-               for run in try_(method, Factors(lr), complete=False)]]
+               for run in trial(method, Factors(lr), complete=False)]]
     if missing(stages[0], folder, source):
         return stages
     table = results.load(folder, data=source)
@@ -158,19 +158,20 @@ def trials(preset: str, methods: Sequence[str], folder: Path, source: str) -> li
     first = results.chosen_factors(table[table["series"] == "search"])
     stages.append([run for method in methods
                    for factors in dict.fromkeys([BASE, first[method], Factors(matrix_lr=MATRIX_LR)])
-                   for run in try_(method, factors, complete=method in scratch)])
+                   for run in trial(method, factors, complete=method in scratch)])
     if missing(stages[1], folder, source):
         return stages
     best = results.chosen_factors(table)
     stages.append([run for method in methods
-                   for run in try_(method, best[method]._replace(dropout=0.5),
-                                   complete=method in scratch)])
+                   for run in trial(method, best[method]._replace(dropout=0.5),
+                                    complete=method in scratch)])
     if preset == TRIAL_PRESET or missing(stages[2], folder, source):
         return stages
     lent = choices(TRIAL_PRESET, folder, source)
-    for group in (scratch, [method for method in methods if method in FINE_TUNED]):
-        stages.append([run for method in group for factors in dict.fromkeys([BASE, lent[method]])
-                       for run in _trial(preset, method, factors, complete=group is scratch)])
+    for complete in (True, False):  # what is fine-tuned starts from the dense network
+        stages.append([run for method in methods if (method in scratch) == complete
+                       for factors in dict.fromkeys([BASE, lent[method]])
+                       for run in _trial(preset, method, factors, complete)])
     return stages
 
 

@@ -79,13 +79,14 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
         raise ValueError("there are no results of compressed Transformers; "
                          "'circtools run multi30k --methods all' makes them")
     mnist = claims.of_mnist(table)
+    translated = figures.select(table, task="multi30k", tied=False)
     verdicts = claims.table_of_claims(table)
     first = [
         Section("Abstract", "Neural networks can be made smaller by removing weights (pruning) or "
                 "by making weights share their values (block-circulant matrices). Both are "
                 "compared at equal compression, on digits and on translation. Every number is "
-                f"measured: {mnist['run'].nunique()} runs on MNIST and {rows['run'].nunique()} on "
-                "Multi30k, with their seeds and intervals."),
+                f"measured: {mnist['run'].nunique()} runs on MNIST and "
+                f"{translated['run'].nunique()} on Multi30k, with their seeds and intervals."),
         Section("MNIST benchmark", "A classifier with one hidden layer of 784 units, which is "
                 "compressed. " + _verdict(verdicts, "MNIST: at equal compression of the first"),
                 partial(figures.mnist_benchmark, mnist), (11, 5.6)),

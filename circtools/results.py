@@ -291,11 +291,13 @@ def choices_by_factor(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> pd.Dat
     the same compressions, is better there.
 
     Returns:
-        The columns ``method``, those of :data:`FACTORS` and ``val_loss``, a row a method.
+        The columns ``method``, those of :data:`FACTORS` and ``val_loss`` (at the size that has
+        chosen them), a row a method.
     """
     rows = table[(table["task"] == "multi30k") & ~table["tied"].astype(bool)
                  & table["block_size"].isin(COMPARED) & table["round"].isin(COMPARED_ROUNDS)]
     rows = rows.assign(val_loss=rows["val_loss"].fillna(math.inf))  # diverged: never chosen
+    rows = rows.drop_duplicates(["preset", "run", *LEVEL])  # of a row in several series
     search = rows["series"] == "search"
     complete = ~search & (rows["seed"] == 0) & rows["start_factors"].isna()
     found = []
@@ -321,7 +323,6 @@ def chosen_factors(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> dict[str,
 
 def _best(tried: pd.DataFrame, levels: int) -> tuple[float, ...] | None:
     """Return the factors with the lowest mean loss, of those that were tried at all levels."""
-    tried = tried.drop_duplicates([*FACTORS, *LEVEL])
     losses = tried.groupby(FACTORS)["val_loss"].agg(["mean", "size"])
     losses = losses.loc[losses["size"] == levels, "mean"]
     return (*losses.idxmin(), losses.min()) if len(losses) else None
@@ -329,7 +330,6 @@ def _best(tried: pd.DataFrame, levels: int) -> tuple[float, ...] | None:
 
 def _best_there(tried: pd.DataFrame, lent: tuple[float, ...]) -> tuple[float, ...]:
     """Return the best factors of those tried at one preset, if the lent ones are among them."""
-    tried = tried.drop_duplicates([*FACTORS, *LEVEL])
     settings = tried[FACTORS].drop_duplicates()
     if lent[:-1] not in set(settings.itertuples(index=False, name=None)):
         return lent

@@ -23,12 +23,13 @@ POSTERS_GAP = 8.0  # BLEU by which pruning is said to win, on average
 CLOSE = 2.0  # how near a gap must be to it, with its whole interval, to confirm that number
 RESAMPLES = 2000
 NAMES = {"pruned": "pruning", "block_circulant": "block-circulant layers"}
+SIZES = ("poster", "course", "small")  # presets, the largest first
 
 
 def presets_compared(table: pd.DataFrame) -> list[str]:
     """Return the presets of Multi30k with results of both methods, the largest first."""
     rows = table[(table["task"] == "multi30k") & (table["series"] == "tuned")]
-    return [preset for preset in ("poster", "course", "small")
+    return [preset for preset in SIZES
             if set(NAMES) <= set(rows.loc[rows["preset"] == preset, "method"])]
 
 
@@ -42,12 +43,21 @@ def main_preset(table: pd.DataFrame) -> str | None:
                key=lambda preset: rows.loc[rows["preset"] == preset, "method"].nunique())
 
 
+def levels_of(rows: pd.DataFrame) -> pd.Series:
+    """Return the compression that each row stands for: its block size, or that of its round.
+
+    Rounds 3, 6, 9, 12, 15 of pruning stand against 2, 4, 8, 16, 32; other rounds give nan.
+    """
+    of_round = rows["round"].map({number: b for b, number in ROUNDS_AT.items()})
+    return rows["block_size"].where(rows["round"] == 0, of_round).astype(float)
+
+
 def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned",
                                first: str = "pruned") -> pd.DataFrame:
     """Return the pruned and the block-circulant network of each level and seed.
 
-    Rounds 3, 6, 9, 12, 15 stand against b = 2, 4, 8, 16, 32; pruned networks have no series
-    ``same``, because the dense hyper-parameters are none of fine-tuning.
+    What stands against what, :func:`levels_of` says. Pruned networks have no series ``same``,
+    because the dense hyper-parameters are none of fine-tuning.
 
     Args:
         table: rows of :func:`circtools.results.load`, of one preset.
@@ -62,10 +72,8 @@ def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned",
     pruned = table[(table["method"] == first) & (table["series"] == "tuned")]
     circulant = table[(table["method"] == "block_circulant") & (table["series"] == series)]
     rows = []
-    for run in circulant[circulant["block_size"].isin(list(ROUNDS_AT))].itertuples():
-        level = (pruned["round"] == ROUNDS_AT[run.block_size] if first == "pruned"
-                 else pruned["block_size"] == run.block_size)
-        matching = pruned[(pruned["seed"] == run.seed) & level]
+    for run in circulant.itertuples():
+        matching = pruned[(pruned["seed"] == run.seed) & (levels_of(pruned) == run.block_size)]
         rows += [(run.block_size, run.compression, run.seed, other.test_bleu - run.test_bleu,
                   (other.run, other.round), (run.run, 0)) for other in matching.itertuples()]
     return _pairs(rows)
@@ -145,14 +153,13 @@ def recommendations(rows: pd.DataFrame, folder: Path = results.FOLDER) -> list[s
     tuned = rows[rows["series"] == "tuned"]
     each, mean, sample = compare(pairs_at_equal_compression(rows), folder)
     return [_overall(each, mean, sample), *_by_level(tuned, each), *_reaches(tuned),
-            *_training(tuned), *_gradual(rows, folder), *_projected(tuned), *_bytes(tuned)]
+            *_training(tuned), *_gradual(tuned, folder), *_projected(tuned), *_bytes(tuned)]
 
 
 def _at(tuned: pd.DataFrame, method: str, column: str, b: int) -> float:
-    """Return the mean over seeds of a column of pruning or block-circulant at a compression."""
+    """Return the mean over seeds of a column of a method at a compression."""
     chosen = tuned[tuned["method"] == method]
-    level = chosen["round"] == ROUNDS_AT[b] if method == "pruned" else chosen["block_size"] == b
-    return float(chosen.loc[level, column].mean())
+    return float(chosen.loc[levels_of(chosen) == b, column].mean())
 
 
 def _overall(each: pd.DataFrame, mean: Interval, sample: str) -> str:
@@ -204,22 +211,21 @@ def _training(tuned: pd.DataFrame) -> list[str]:
             f"{pruned[1]:.0f} to 16x, where block-circulant layers had {max(circulant):.0f}."]
 
 
-def _gradual(rows: pd.DataFrame, folder: Path) -> list[str]:
-    pairs = pairs_at_equal_compression(rows, first="gradual")
+def _gradual(tuned: pd.DataFrame, folder: Path) -> list[str]:
+    pairs = pairs_at_equal_compression(tuned, first="gradual")
     if pairs.empty:
         return []
     _, mean, sample = compare(pairs, folder)
-    gradual = rows[(rows["method"] == "gradual") & (rows["series"] == "tuned")]
-    bleu = gradual.groupby("block_size")["test_bleu"].mean()
-    levels_ = " and ".join(f"{bleu[b]:.1f} BLEU at {b}x" for b in bleu.index)
+    levels_ = " and ".join(f"{_at(tuned, 'gradual', 'test_bleu', b):.1f} BLEU at {b}x"
+                           for b in pairs["block_size"].unique())
     return [f"Pruned while it is trained, in no more epochs than block-circulant layers, the "
             f"network has {levels_}: {mean.mean:+.1f} against them on average ({mean.low:+.1f} to "
             f"{mean.high:+.1f}; {sample})."]
 
 
 def _projected(tuned: pd.DataFrame) -> list[str]:
-    bleu = [tuned.loc[(tuned["method"] == method) & (tuned["block_size"] == b), "test_bleu"].mean()
-            for method in ("projected", "block_circulant") for b in (4, 16)]
+    bleu = [_at(tuned, method, "test_bleu", b) for method in ("projected", "block_circulant")
+            for b in (4, 16)]
     if not np.isfinite(bleu).all():
         return []
     return [f"A trained network can be projected onto block-circulant form and fine-tuned: "
@@ -255,7 +261,7 @@ def claims(table: pd.DataFrame, folder: Path = results.FOLDER) -> list[Claim]:
         folder: where the results are.
     """
     multi30k = table[table["task"] == "multi30k"]
-    sizes = {name: multi30k[multi30k["preset"] == name] for name in ("poster", "course", "small")}
+    sizes = {name: multi30k[multi30k["preset"] == name] for name in SIZES}
     found: list[Claim] = []
     for preset in presets_compared(table):
         for series in ("tuned", "same"):

@@ -400,13 +400,13 @@ def side_by_side(rows: pd.DataFrame, sentence: int) -> pd.DataFrame:
         sentence: its number in the test set.
     """
     tuned = select(rows, series="tuned", seed=0)
+    tuned = tuned.assign(level=translation_claims.levels_of(tuned)).dropna(subset="level")
     texts: dict[str, dict[str, str]] = {
         LOOK[method]["label"]: {} for method in ("dense", "pruned", "block_circulant")}
     for row in tuned.itertuples():
-        level = {**{n: b for b, n in ROUNDS_AT.items()}, 0: row.block_size}.get(row.round)
         label = LOOK[row.method]["label"]
-        if label in texts and level is not None:
-            texts[label][f"{level}x"] = results.texts(row.run, row.round)[sentence]
+        if label in texts:
+            texts[label][f"{row.level:.0f}x"] = results.texts(row.run, row.round)[sentence]
     order = ["1x", *(f"{b}x" for b in (*ROUNDS_AT, rows["block_size"].max()))]
     return pd.DataFrame(texts).reindex(list(dict.fromkeys(order))).dropna(how="all")
 

@@ -136,6 +136,39 @@ def check_artefacts(tuned: pd.DataFrame, folder: Path) -> None:
     assert rows["decoder.0.feed_forward.hidden"].shape == (8, 4, 4)
 
 
+def test_another_size_tries_what_was_chosen_beside_the_base_values(tmp_path: Path) -> None:
+    """Runs are made up here: a high rate of the matrices is best at one size, worst at another."""
+    def pretend(run: Run) -> None:
+        recipe, base = PRESETS[run.preset].recipe, PRESETS[run.preset].dropout
+        good = 0.1 if run.preset == "small" else -0.1
+        loss = 2 + abs(run.lr / recipe.lr - 1) + (run.dropout != base) - good * (run.matrix_lr > 1)
+        numbers = range(2, run.rounds + 1, 2) if run.rounds else [0]
+        results.write({
+            "config": vars(run) | {"start": vars(run.start) if run.start else None,
+                                   "start_lr": run.start.lr if run.start else None,
+                                   "base_lr": recipe.lr, "base_dropout": base},
+            "data": "real", "provenance": {"device": "cpu", "commit": "0"}, "history": [],
+            "final": [{"round": number, "val_loss": loss} for number in numbers],
+        }, run.path(tmp_path, "real"))
+
+    methods = ("block_circulant", "pruned")
+    stages = []
+    while runs := experiments.pending("multi30k", "course", 1, tmp_path, "real", methods):
+        stages.append(runs)
+        for run in runs:
+            pretend(run)
+    tried = [[(run.method, run.block_size, run.matrix_lr) for run in stage if not run.tied]
+             for stage in stages if {run.preset for run in stage} == {"course"}]
+    scratch, fine_tuned, final = tried[-3:]
+    assert scratch == [("dense", 1, 1.0), ("dense", 1, 4.0),
+                       *(("block_circulant", b, rate) for rate in (1.0, 4.0) for b in (4, 16))]
+    assert fine_tuned == [("pruned", 1, 1.0), ("pruned", 1, 4.0)]
+    assert {rate for _, _, rate in final} == {1.0}
+    assert {run.start.matrix_lr for run in stages[-1] if run.start} == {1.0}
+    chosen = [multi30k_runs.choices(preset, tmp_path, "real") for preset in ("small", "course")]
+    assert [c["block_circulant"].matrix_lr for c in chosen] == [4.0, 1.0]
+
+
 def test_the_plan_is_a_table_whose_runs_can_be_done_one_by_one(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,8 +61,8 @@ translation_figures.translation_benchmark(table);
 # 16x. Is that why it is ahead? Two curves compare like with like. With 20 epochs each, pruned while
 # it is trained (the stars) against from scratch, pruning is ahead by about a BLEU at 16x. With 44
 # epochs each, pruned in rounds against a trained network *projected* onto block-circulant form and
-# fine-tuned, the two are level there. So the epochs explain part of the gap to pruning in rounds,
-# and not the gap to the better way of pruning.
+# fine-tuned, the two are level there. So the epochs may be what puts pruning in rounds ahead; they
+# are not what puts gradual pruning ahead, which had no more of them.
 #
 # The same as a difference, level by level, at both sizes that have been run. The poster says that
 # pruning is ahead by 8 BLEU on average. We find a fraction of that. Notebook 06 shows how a gap can
@@ -79,22 +79,19 @@ translation_figures.translation_gap(table);
 # bear compression better, or worse? And does the gap close or open?
 
 # %%
-levels = {rounds: b for b, rounds in multi30k_runs.ROUNDS_AT.items()}
 sizes = figures.select(table, task="multi30k", series="tuned", tied=False, seed=0)
-sizes = sizes[sizes["method"].isin(["dense", "pruned", "block_circulant"])
-              & sizes["round"].isin([0, *levels])]
-sizes = sizes.assign(level=sizes["round"].map(levels).fillna(sizes["block_size"]).astype(int))
+sizes = sizes[sizes["method"].isin(["dense", "pruned", "block_circulant"])]
+sizes = sizes.assign(level=translation_claims.levels_of(sizes)).dropna(subset="level")
 sizes = sizes.pivot(index="level", columns=["preset", "method"], values="test_bleu")
 print("FULL-SCALE: test BLEU by compression")
-sizes.rename("{}x".format).map("{:.1f}".format).replace("nan", "")
+sizes.rename("{:.0f}x".format).map("{:.1f}".format).replace("nan", "")
 
 # %% [markdown]
 # **What to notice** (one seed each). The larger network bears compression better. Up to 4x neither
 # method costs it anything; and pruned sixteenfold it is still level with its dense self, where
 # `small` has lost more than a BLEU and a half. Over all levels pruning is ahead by about as much as
 # at the small size, but not at the same ones: here there is no gap at 2x, and the largest at 16x.
-# Which of these ups and downs would come again with other seeds, one seed cannot say; that the gap
-# is far from 8, it can.
+# One seed cannot say which of these ups and downs would come again. None of them is near 8.
 #
 # ## Recommendations
 #
