@@ -49,6 +49,15 @@ COSTS = {
 }
 
 
+def dft_products(block_size: int) -> int:
+    """Return how many real products the frequencies of a block take.
+
+    One where the Fourier vector is real, three (Gauss's trick) where it is complex.
+    """
+    real = 2 - block_size % 2
+    return real + 3 * (block_size - real) // 2
+
+
 def work(algorithm: str, out_blocks: int, in_blocks: int, block_size: int, tokens: int,
          training: bool) -> Work:
     """Return what one pass takes: forward with prepared weights, or forward and backward.
@@ -79,8 +88,7 @@ def work(algorithm: str, out_blocks: int, in_blocks: int, block_size: int, token
         return Work(passes, passes * 8 * tokens * p * q * frequencies,
                     vectors * 2.5 * b * math.log2(b), 8 * frequencies * written)
     if algorithm == "dft":
-        real = 2 - b % 2  # frequencies with one product; the others have three
-        products = real + 3 * (b - real) // 2
+        products = dft_products(b)
         return Work(passes, passes * 2 * tokens * p * q * products,
                     vectors * 2 * products * b, 4 * products * (vectors + passes * p * q))
     raise KeyError(algorithm)

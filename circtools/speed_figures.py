@@ -88,7 +88,7 @@ def against_compression(cells: pd.DataFrame, others: pd.DataFrame, n: int = 1024
                             labels=[f"{c}x" for c in (2, 4, 8, 16, 32, 64, 128)])
             axes.set_yticks([0.25, 0.5, 1, 2, 4, 8, 16], labels=["1/4", "1/2", 1, 2, 4, 8, 16])
             axes.set(title=f"{count} token{'s' * (count > 1)}, n = {n}",
-                     xlabel="compression (stored weights)")
+                     xlabel="compression (stored weights; of int8: bytes)")
         panels[0].set_ylabel("speed, times nn.Linear")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
@@ -112,9 +112,9 @@ def roofline(cells: pd.DataFrame, machine: dict[str, float], n: int = 2048) -> F
             rows = select(cells, mode="inference", tokens=tokens, n=n, algorithm="dft")
             x, y = [], []
             for row in rows.itertuples():
-                blocks = n // row.block_size
-                done = cost.work("dft", blocks, blocks, row.block_size, tokens, False)
-                moved = 4 * (2 * tokens * n + 1.5 * n * blocks)
+                b, blocks = row.block_size, n // row.block_size
+                done = cost.work("dft", blocks, blocks, b, tokens, False)
+                moved = 4 * (2 * tokens * n + cost.dft_products(b) * blocks**2)
                 x.append((done.products + done.transforms) / moved)
                 y.append((done.products + done.transforms) / row.seconds / 1e9)
             axes.plot(x, y, color=color, marker=marker, linestyle="",

@@ -94,6 +94,7 @@ def test_dft_bases_turn_a_product_of_circulants_into_single_products(b: int) -> 
     of_x, of_w, back = dft_bases(b, torch.float64, torch.device("cpu"))
     real = 1 + (b % 2 == 0 and b > 1)
     assert of_x.shape == of_w.shape == back.shape == (real + 3 * ((b - real) // 2), b)
+    assert cost.dft_products(b) == len(of_x)
     x, w = torch.randn(2, b, dtype=torch.float64)
     close(((of_x @ x) * (of_w @ w)) @ back, circulant(w) @ x, 1e-12)
 

@@ -1,6 +1,7 @@
 """The committed notebooks: paired with their text, executed in order, quiet, with exercises."""
 
 import importlib
+import math
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -103,8 +104,18 @@ def distinct_ngrams(hypothesis: list[str], reference: list[str], n: int) -> floa
     ("2.3", lambda rows, x: circtools.block_circulant(rows) @ x),
     ("4.2", lambda weights, amount: [
         w.abs() > torch.cat([v.flatten() for v in weights]).abs().median() for w in weights]),
+    ("5.1", lambda q, k, v: torch.where(torch.ones(5, 5).tril() > 0, q @ k.T / 8**0.5, -torch.inf)
+        .softmax(1) @ v),
     ("5.2", lambda step, steps, share: step / 100 if step < 100 else (1000 - step) / 900),
+    ("5.2", lambda step, steps, share: step / (share * steps) if step < share * steps else
+        (1 + math.cos(math.pi * (step / steps - share) / (1 - share))) / 2),
     ("5.3", distinct_ngrams),
+    ("6.2", lambda d_model, heads, b: b > 32),
+    ("6.2", lambda d_model, heads, b: b > 4 * heads),
+    ("7.2", lambda mean, sd: math.ceil(sd / mean)),
+    ("8.1", lambda compression: round(math.log(compression) / -math.log(0.79))),
+    ("9.3", lambda flops, moved, rate, bandwidth:
+        flops / rate if flops > moved else moved / bandwidth),
 ])
 def test_answers_that_only_look_right_do_not_pass(name: str, wrong: Any) -> None:
     problem = exercises.problem_with(name, wrong)

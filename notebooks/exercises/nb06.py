@@ -28,7 +28,8 @@ def heads_share(d_model: int, heads: int, b: int) -> bool:
 
 
 def verify_share(answer: Callable[[int, int, int], bool]) -> str | None:
-    for d_model, heads, b in ((256, 8, 32), (256, 8, 64), (128, 4, 16), (512, 8, 512)):
+    for d_model, heads, b in ((256, 8, 32), (256, 8, 64), (128, 4, 16), (512, 8, 512),
+                              (512, 8, 64), (128, 4, 32), (64, 8, 16)):
         got = answer(d_model, heads, b)
         if got is None:
             return "it returns None: replace the dots with a return statement"

@@ -14,8 +14,8 @@ def density_by_head(mask: Tensor, heads: int) -> Tensor:
 
 
 def verify_density(answer: Callable[[Tensor, int], Tensor]) -> str | None:
-    mask = torch.zeros(8, 8)
-    mask[:2], mask[4:6, :4] = 1, 1
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[:2], mask[4:6, :4] = True, True
     got = answer(mask, 4)
     if got is None:
         return "it returns None: replace the dots with a return statement"
@@ -30,11 +30,11 @@ def verify_density(answer: Callable[[Tensor, int], Tensor]) -> str | None:
 
 
 def seeds_needed(mean: float, sd: float) -> int:
-    return math.floor((1.96 * sd / abs(mean)) ** 2) + 1
+    return math.floor((1.96 * sd / mean) ** 2) + 1
 
 
 def verify_seeds(answer: Callable[[float, float], int]) -> str | None:
-    for mean, sd in ((0.3, 0.5), (-0.3, 0.5), (0.1, 0.5), (1.0, 0.1)):
+    for mean, sd in ((0.3, 0.5), (0.2, 0.5), (0.1, 0.5), (1.0, 0.1)):
         got = answer(mean, sd)
         if got is None:
             return "it returns None: replace the dots with a return statement"

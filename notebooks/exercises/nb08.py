@@ -14,7 +14,7 @@ def rounds_for(compression: float) -> int:
 
 
 def verify_rounds(answer: Callable[[float], int]) -> str | None:
-    for compression in (2, 4, 10, 16, 32, 100):
+    for compression in (2, 4, 7, 10, 16, 20, 32, 100):
         got, truth = answer(compression), rounds_for(compression)
         if got is None:
             return "it returns None: replace the dots with a return statement"
@@ -35,7 +35,8 @@ def verify_interval(answer: Callable[[np.ndarray, np.ndarray], tuple[float, floa
     got = answer(first, second)
     if got is None:
         return "it returns None: replace the dots with a return statement"
-    if np.allclose(got, paired_interval(first, second), atol=1e-6):
+    # Near enough for a quantile out of a table.
+    if np.allclose(got, paired_interval(first, second), atol=1e-3):
         return None
     if np.allclose(got, stats.t.interval(0.95, 4, loc=(first - second).mean(), scale=np.sqrt(
             first.var(ddof=1) / 3 + second.var(ddof=1) / 3)), atol=1e-3):

@@ -208,9 +208,9 @@ verdicts = claims.table_of_claims(table)
 Markdown(claims.markdown(verdicts[verdicts["number"] == "3"]))
 
 # %% [markdown]
-# **7.2** How many seeds until a difference of mean `mean` and standard deviation `sd` between seeds
-# is decided, if a normal distribution is good enough: the smallest n with
-# $1.96 \cdot sd / \sqrt{n} < |mean|$?
+# **7.2** How many seeds until a difference of mean `mean` (above zero) and standard deviation `sd`
+# between seeds is decided, if a normal distribution is good enough: the smallest n with
+# $1.96 \cdot sd / \sqrt{n} < mean$?
 
 
 # %% tags=["nbval-check-output"]
