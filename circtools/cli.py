@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, FloatingPointError) as error:
         print(f"circtools: {error}", file=sys.stderr)
         return 1
     return 0
@@ -129,21 +129,26 @@ def _data(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> None:
     methods = multi30k_runs.METHODS if options.methods == ["all"] else options.methods
     if options.plan:
-        source = "sample" if options.source == "sample" else "real"
+        source = options.source
+        if source == "auto":  # what a run would use
+            source = experiments.LOAD[options.task](source).origin
         runs = experiments.pending(options.task, options.preset, options.seeds, options.results,
                                    source, methods)
-        print(experiments.plan_table(runs, options.results, source, options.device).to_string())
-        return
-    experiments.run_all(options.task, options.preset, options.seeds, options.workers,
-                        options.results, options.source, options.device, methods,
-                        options.scheduler, options.only)
+        if runs:
+            print(experiments.plan_table(runs, options.results, source, options.device).to_string())
+            return
+    else:
+        experiments.run_all(options.task, options.preset, options.seeds, options.workers,
+                            options.results, options.source, options.device, methods,
+                            options.scheduler, options.only)
     print("every run has its result" if options.only is None else "done")
 
 
 def _translate(options: argparse.Namespace) -> None:
     if not options.model.exists():
-        raise FileNotFoundError(f"there is no model {options.model}; train one with "
-                                "'circtools run multi30k --preset quick --seeds 1'")
+        raise FileNotFoundError(f"there is no model {options.model}; 'circtools run multi30k "
+                                "--preset quick --seeds 1' trains one and leaves it as a .pt file "
+                                "beside its result: name that file with --model")
     model, words = multi30k.load_model(options.model)
     for text in translation.translate(model, words, options.sentences, beam=options.beam,
                                       unknown=options.unknown):

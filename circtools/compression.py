@@ -7,7 +7,7 @@ Pruning: :func:`prune` zeroes the smallest weights that remain; call it, fine-tu
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from typing import Literal
 
@@ -51,8 +51,8 @@ def compress(
             ``init``, a pruned layer, or a weight that the layer shares with another module (tied
             output weights): nothing is swapped then.
 
-    Layers that read ``.weight`` past the module (``nn.MultiheadAttention``) cannot be swapped and
-    are left dense, with a warning.
+    Layers whose weights torch reads past them (those in ``nn.MultiheadAttention`` and
+    ``nn.TransformerEncoderLayer``) cannot be swapped and are left dense, with a warning.
     """
     check_block_size(block_size)
     if init not in ("project", "random"):
@@ -67,11 +67,15 @@ def compress(
 
     swaps: dict[str, BlockCirculantLinear] = {}
     replaced: dict[nn.Linear, BlockCirculantLinear] = {}  # a module used twice is swapped once
+    passed_by: set[nn.Module] = set()  # their weights are read past them
     for name, module in model.named_modules(remove_duplicate=False):
-        if isinstance(module, nn.MultiheadAttention):
-            warnings.warn(f"{name or 'the model'}: nn.MultiheadAttention reads its weights past "
-                          "its submodules and is left dense", stacklevel=2)
-        if type(module) is not nn.Linear or any(fnmatch(name, pattern) for pattern in skip):
+        if (isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer))
+                and module not in passed_by):
+            passed_by.update(module.modules())
+            warnings.warn(f"{name or 'the model'}: nn.{type(module).__name__} reads weights past "
+                          "its submodules, which are left dense", stacklevel=2)
+        if (type(module) is not nn.Linear or module in passed_by
+                or any(fnmatch(name, pattern) for pattern in skip)):
             continue
         if module not in replaced:
             _check_swappable(model, name, module)
@@ -138,7 +142,7 @@ def weight_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def prune(
-    layers: Sequence[nn.Module],
+    layers: Iterable[nn.Module],
     amount: float = AMOUNT,
     method: Literal["magnitude", "random"] = "magnitude",
 ) -> None:
@@ -155,16 +159,20 @@ def prune(
         method: the smallest magnitudes, or at random (a control).
 
     Raises:
-        TypeError: if ``layers`` is a model instead of a sequence of layers with a weight.
+        TypeError: if ``layers`` is a model instead of its layers, or one has no ``weight``.
         ValueError: if there is no layer, or ``amount`` or ``method`` is out of range.
 
     Source: S. Han et al., "Learning both Weights and Connections for Efficient Neural Networks",
     NeurIPS 2015, section 3; the rounds of a fixed share of the remaining weights are those of
     J. Frankle and M. Carbin, "The Lottery Ticket Hypothesis", ICLR 2019.
     """
-    if isinstance(layers, nn.Module) or any(not hasattr(m, "weight") for m in layers):
+    if isinstance(layers, nn.Module):
         raise TypeError("layers must be a sequence of layers with a weight, such as "
                         f"weight_layers(model).values(), got {type(layers).__name__}")
+    layers = list(layers)
+    if without := [type(m).__name__ for m in layers if not hasattr(m, "weight")]:
+        raise TypeError("layers must be layers with a weight of that name to prune, and "
+                        f"{without[0]} has none")
     if not layers:
         raise ValueError("there is no layer to prune")
     if not 0 <= amount < 1:
@@ -258,13 +266,11 @@ def compression_ratio(
     if over not in ("compressed", "weights", "model"):
         raise ValueError(f"over must be 'compressed', 'weights' or 'model', got {over!r}")
     dense = stored = 0
-    counted: set[int] = set()  # a tied weight is stored once
-    for layer, is_compressed, n_dense, n_stored in _weight_counts(model):
-        counted |= {id(parameter) for parameter in _stored_parameters(layer)}
+    for is_compressed, n_dense, n_stored in _weight_counts(model):
         if is_compressed or over != "compressed":
             dense, stored = dense + n_dense, stored + n_stored
     if over == "model":
-        rest = sum(p.numel() for p in model.parameters() if id(p) not in counted)
+        rest = stored_weights(model, "model") - stored
         dense, stored = dense + rest, stored + rest
     if dense == 0:
         return 1.0
@@ -274,7 +280,7 @@ def compression_ratio(
 def stored_weights(model: nn.Module, over: Literal["weights", "model"] = "weights") -> int:
     """Return how many weights a model, or a part of one, stores: those of its weight matrices, or
     all its parameters; pruned ones are left out."""
-    matrices = sum(stored for _, _, _, stored in _weight_counts(model))
+    matrices = sum(stored for _, _, stored in _weight_counts(model))
     if over == "weights":
         return matrices
     counted = {id(p) for layer in weight_layers(model).values() for p in _stored_parameters(layer)}
@@ -306,12 +312,16 @@ def _stored_parameters(layer: nn.Module) -> list[nn.Parameter]:
     return [layer.weight_orig if hasattr(layer, "weight_orig") else layer.weight]
 
 
-def _weight_counts(model: nn.Module) -> Iterator[tuple[nn.Module, bool, int, int]]:
-    """Yield each layer, whether it is compressed, its dense weights, its stored weights."""
+def _weight_counts(model: nn.Module) -> Iterator[tuple[bool, int, int]]:
+    """Yield for each layer whether it is compressed, its dense weights, its stored weights."""
+    counted: set[nn.Parameter] = set()  # a tied weight is stored once
     for layer in weight_layers(model).values():
+        if counted.issuperset(_stored_parameters(layer)):
+            continue
+        counted.update(_stored_parameters(layer))
         stored = sum(parameter.numel() for parameter in _stored_parameters(layer))
         if hasattr(layer, "weight_mask"):
             stored = int(torch.count_nonzero(layer.weight_mask))
         structured = isinstance(layer, (BlockCirculantLinear, LowRankLinear))
         dense = layer.in_features * layer.out_features
-        yield layer, structured or hasattr(layer, "weight_mask"), dense, stored
+        yield structured or hasattr(layer, "weight_mask"), dense, stored

@@ -7,7 +7,8 @@ import json
 import os
 import urllib.request
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,18 @@ ROOT = Path(__file__).resolve().parents[1]  # of the course: data, figures and n
 MANIFEST = ROOT / "data" / "manifest.json"
 RAW = ROOT / "data" / "raw"
 TIMEOUT_SECONDS = 10.0
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary file to write, and rename it at the end: a file that exists is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class DataUnavailable(OSError):
@@ -89,15 +102,16 @@ def locate(task: str, *, raw: Path = RAW, manifest_path: Path = MANIFEST) -> Pat
 def verify(path: Path, entry: dict[str, Any]) -> None:
     """Raise :class:`CorruptData` unless the file has the manifest's size and SHA-256."""
     size = path.stat().st_size
+    remedy = (f"delete it and run 'circtools data {entry['task']}' to get it again (or copy it "
+              "anew, if it is in your CIRCTOOLS_DATA)")
     if size != entry["size"]:
         kind = "truncated" if size < entry["size"] else "too long"
-        raise CorruptData(f"{path} is {kind}: {size} bytes, expected {entry['size']}; delete it "
-                          "and run 'circtools data' to get it again")
+        raise CorruptData(f"{path} is {kind}: {size} bytes, expected {entry['size']}; {remedy}")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != entry["sha256"]:
         raise CorruptData(f"{path} is corrupted: SHA-256 {digest}, expected {entry['sha256']}; "
-                          "delete it and run 'circtools data' to get it again")
+                          f"{remedy}")
 
 
 def download(entry: dict[str, Any], path: Path) -> None:

@@ -22,12 +22,28 @@ LOAD = {"mnist": mnist.load, "multi30k": multi30k.load}
 
 def pending(task: str, preset: str, seeds: int, folder: Path, source: str,
             methods: Sequence[str] = ()) -> list[Run]:
-    """Return the runs of the first stage that is not finished; empty when all is done."""
+    """Return the runs of the first stage that is not finished; empty when all is done.
+
+    Raises:
+        ValueError: if the task, the preset or a method is unknown, or ``seeds`` is not positive.
+    """
+    _check(task, preset, seeds, methods)
     more = {"methods": methods} if methods else {}
     for stage in TASKS[task].plan(preset, seeds, folder, source, **more):
         if runs := missing(stage, folder, source):
             return runs
     return []
+
+
+def _check(task: str, preset: str, seeds: int, methods: Sequence[str]) -> None:
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
+    if preset not in TASKS[task].PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(TASKS[task].PRESETS)}, got {preset!r}")
+    if seeds < 1:
+        raise ValueError(f"seeds must be 1 or more, got {seeds}")
+    if methods and task != "multi30k":
+        raise ValueError(f"methods can be chosen for multi30k only, got {', '.join(methods)}")
 
 
 def plan_table(runs: Sequence[Run], folder: Path, source: str, device: str = "cpu"
@@ -61,25 +77,27 @@ def run_all(task: str, preset: str = "course", seeds: int = 5, workers: int = 2,
     Raises:
         ValueError: if the task, the preset or the device is unknown, a number is not positive,
             or there is no such run in that stage.
+        OSError: if the workers of a cluster write their results where this process finds none.
     """
-    if task not in TASKS:
-        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
-    if preset not in TASKS[task].PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(TASKS[task].PRESETS)}, got {preset!r}")
-    if seeds < 1 or workers < 1:
-        raise ValueError(f"seeds and workers must be 1 or more, got {seeds} and {workers}")
+    _check(task, preset, seeds, methods)
+    if workers < 1:
+        raise ValueError(f"workers must be 1 or more, got {workers}")
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise ValueError(f"device must be 'cpu', or 'cuda' where torch finds a GPU, got {device!r}")
-    if methods and task != "multi30k":
-        raise ValueError(f"methods can be chosen for multi30k only, got {', '.join(methods)}")
     source = LOAD[task](source).origin
+    folder = folder.resolve()  # the workers of a cluster may have begun in another folder
     threads = max(1, joblib.cpu_count() // workers)
     if only is not None:
         named = {run.name: run for run in pending(task, preset, seeds, folder, source, methods)}
         if only not in named:
             raise ValueError(f"the next stage has no run {only!r} to do; --plan lists what it has")
         return _work(named[only], folder, source, device, joblib.cpu_count(), only)
+    done: list[Run] = []
     while runs := pending(task, preset, seeds, folder, source, methods):
+        if runs == done:
+            raise OSError(f"{len(runs)} runs were done and left no result in {folder}; the workers "
+                          "of a cluster must see the same files")
+        done = runs
         minutes = sum(estimate_seconds(runs, folder, source, device)) / workers / 60
         where = f"on {scheduler}" if scheduler else f"with {workers} workers of {threads} threads"
         print(f"{len(runs)} runs to do in this stage, about {minutes:.0f} minutes {where}",
@@ -105,8 +123,8 @@ def _run_on_cluster(scheduler: str, runs: Sequence[Run], folder: Path, source: s
     except ImportError as error:
         raise ValueError("--scheduler needs Dask: pip install 'circtools[cluster]'") from error
     with Client(scheduler) as client:
-        futures = [client.submit(_work, run, folder, source, device, key=f"{run.task}-{run.name}",
-                                 pure=False) for run in runs]
+        futures = [client.submit(_work, run, folder, source, device, pure=False,
+                                 key=str(run.path(folder, source))) for run in runs]
         for future in tqdm(as_completed(futures), total=len(runs), desc="runs", unit="run",
                            mininterval=1):
             future.result()
@@ -150,15 +168,18 @@ def execute(run: Run, folder: Path = results.FOLDER, source: str = "real", devic
             progress: str | None = None) -> Path:
     """Run one run, or resume it, unless its result is there; return the result's path.
 
-    A kill at any moment loses at most one epoch, or 20 seconds, whichever is longer.
+    A kill at any moment loses at most one epoch, or 20 seconds, whichever is longer. A run that
+    diverges has a result too, which says so, with the metrics that it had until then.
     """
     path = run.path(folder, source)
     if path.exists():
         return path
     started = time.monotonic()
+    origin = results.provenance(device)  # of now: the code may be changed while it runs
     work = TASKS[run.task].Experiment(run, source, device)
     history: list[dict[str, float]] = []
     final: list[dict[str, Any]] = []
+    diverged: dict[str, str] = {}
     try:
         before, own = TASKS[run.task].epochs(run)
         begun: dict[str, Any] = {}
@@ -170,20 +191,20 @@ def execute(run: Run, folder: Path = results.FOLDER, source: str = "real", devic
         else:
             history += work.fit(own, run.seed, _checkpoint(run, source, "train"), progress)
             final.append(_measure(work, path, 0, before + own, _seconds(history)) | begun)
-    except FloatingPointError:
-        if run.stage != "search":  # a trial that diverges is an answer; it has no final metrics
-            raise
+    except FloatingPointError as error:
+        diverged["diverged"] = str(error)
+        tqdm.write(f"{run.name} diverged: {error}")
     result = {
         "config": asdict(run) | {"start_lr": run.start.lr if run.start else None} | work.config,
         "data": source,
-        "provenance": results.provenance(device) | {"threads": torch.get_num_threads()},
+        "provenance": origin | {"threads": torch.get_num_threads()},
         "history": history,
         "final": final,
         "wall_seconds": round(time.monotonic() - started, 2),
-    }
-    if run.seed == 0 and run.stage == "final":
+    } | diverged
+    if run.seed == 0 and run.stage == "final" and not diverged:
         work.keep(path)
-    if run.method == "dense":
+    if run.method == "dense" and not diverged:
         training.save_atomically(work.model.state_dict(), weights_path(run, source))
     results.write(result, path)
     for file in _checkpoint(run, source, "").parent.glob(f"{run.name}-*.ckpt"):
@@ -238,9 +259,10 @@ def _trained(start: Run, source: str, device: str) -> dict[str, torch.Tensor]:
     path = weights_path(start, source)
     if not path.exists():
         work = TASKS[start.task].Experiment(start, source, device)
-        work.fit(TASKS[start.task].epochs(start)[1], start.seed,
-                 _checkpoint(start, source, "train"))
+        checkpoint = _checkpoint(start, source, "train")
+        work.fit(TASKS[start.task].epochs(start)[1], start.seed, checkpoint)
         training.save_atomically(work.model.state_dict(), path)
+        checkpoint.unlink(missing_ok=True)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

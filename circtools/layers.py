@@ -266,9 +266,9 @@ class BlockCirculantLinear(nn.Module):
             self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype))
         else:
             self.register_parameter("bias", None)
-        # What each algorithm prepared from the weight, and the state that the weight had then.
+        # What each algorithm prepared, from which weight, and the state that it had then.
         self._prepared: dict[str, Tensor] = {}
-        self._prepared_from: tuple[object, ...] | None = None
+        self._prepared_from: tuple[Tensor | None, tuple[object, ...]] = (None, ())
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -314,6 +314,8 @@ class BlockCirculantLinear(nn.Module):
         return self._dense(self.weight)
 
     def _dense(self, weight: Tensor) -> Tensor:
+        if self.block_size == 1:
+            return weight.squeeze(-1)
         # The quicker way pays at every step of a training; a traced graph gets operators alone.
         quick = self._gradients() and not torch.compiler.is_compiling()
         matrix = DenseMatrix.apply(weight) if quick else block_circulant(weight)
@@ -359,7 +361,8 @@ class BlockCirculantLinear(nn.Module):
 
         Args:
             tokens: rows of the input, all its dimensions but the last together.
-            training: whether gradients are computed; None for the layer's mode.
+            training: whether gradients are computed; None for what a call would do now (it computes
+                them in training mode, and wherever they are not switched off).
             dtype: that the product is computed in, such as autocast's; None for the weight's.
 
         Raises:
@@ -367,7 +370,7 @@ class BlockCirculantLinear(nn.Module):
         """
         if tokens < 1:
             raise ValueError(f"tokens must be 1 or more, got {tokens}")
-        training = self.training if training is None else training
+        training = self._gradients() if training is None else training
         half = (dtype or self.weight.dtype) in HALF
         found = choose_algorithm(*self.weight.shape, tokens, training, half)
         return found if self.algorithm == "auto" else Plan(self.algorithm, found.seconds)
@@ -391,11 +394,13 @@ class BlockCirculantLinear(nn.Module):
         if self._gradients() or torch.compiler.is_compiling():
             return prepare(weight)
         stored = self.weight
-        if stored.is_inference():  # has no count of its changes
+        # A tensor that is no parameter (of functional_call, of a parametrization) may be another at
+        # the next call, at the same address; one made in inference mode does not count its changes.
+        if not isinstance(stored, nn.Parameter) or stored.is_inference():
             return prepare(weight)
-        state = (weight.dtype, stored.device, stored.data_ptr(), stored._version)
-        if self._prepared_from != state:
-            self._prepared, self._prepared_from = {}, state
+        state = (weight.dtype, stored.data_ptr(), stored._version)
+        if self._prepared_from[0] is not stored or self._prepared_from[1] != state:
+            self._prepared, self._prepared_from = {}, (stored, state)
         if name not in self._prepared:
             self._prepared[name] = prepare(weight)
         return self._prepared[name]
@@ -407,7 +412,7 @@ class BlockCirculantLinear(nn.Module):
 
     def __getstate__(self) -> dict[str, object]:
         """Return what a copy or a pickle holds: everything but what can be prepared again."""
-        return {**super().__getstate__(), "_prepared": {}}
+        return {**super().__getstate__(), "_prepared": {}, "_prepared_from": (None, ())}
 
     def extra_repr(self) -> str:
         return (

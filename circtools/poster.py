@@ -26,6 +26,7 @@ from circtools import (
     translation_claims,
     translation_figures,
 )
+from circtools.data import replacing
 from circtools.gallery import FOLDER
 from circtools.multi30k_runs import PRESETS
 
@@ -180,13 +181,11 @@ def make(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
         top = preview.height - round(PREVIEW_DPI * bottom) - small.height
         preview.paste(small, (round(PREVIEW_DPI * left), top))
         plt.close(figure)
-    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "poster.pdf", folder / "poster.png"]
     writer.compress_identical_objects()
     for path, save in zip(paths, (writer.write, partial(preview.save, format="PNG")), strict=True):
-        temporary = path.with_name(f".{path.name}")
-        save(temporary)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            save(temporary)
     return paths
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from circtools.data import ROOT
+from circtools.data import ROOT, replacing
 
 FOLDER = ROOT / "data" / "results"
 COLUMNS = (
@@ -40,21 +40,16 @@ FACTORS = ["lr_factor", "dropout_factor", "matrix_lr"]  # the same as columns
 
 
 def write(result: dict[str, Any], path: Path) -> None:
-    """Write a result to a temporary name and rename it, so that a file that exists is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    text = json.dumps(result, indent=1, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    """Write a result as JSON, atomically."""
+    with replacing(path) as temporary:
+        text = json.dumps(result, indent=1, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
     """Write the arrays of a run (first rows, masks) as one compressed npz file, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
-    temporary.replace(path)
 
 
 def write_texts(texts: Sequence[str], path: Path, number: int = 0) -> None:
@@ -65,22 +60,23 @@ def write_texts(texts: Sequence[str], path: Path, number: int = 0) -> None:
         path: of the result.
         number: of the round, for a network that is pruned in rounds.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    target = path.with_name(_texts_name(path.stem, number))
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(gzip.compress("".join(f"{t}\n" for t in texts).encode(), mtime=0))
-    temporary.replace(target)
+    with replacing(path.with_name(_round_name(path.stem, number) + ".txt.gz")) as temporary:
+        temporary.write_bytes(gzip.compress("".join(f"{t}\n" for t in texts).encode(), mtime=0))
 
 
 def texts(run: str, number: int = 0, folder: Path = FOLDER) -> list[str]:
-    """Return the translations of the test set that a run left beside its result.
+    """Return the translations of the test set that a run (a round) left beside its result.
+
+    Args:
+        run: its name in the column ``run`` of :func:`load`.
+        number: of the round.
+        folder: where the results are.
 
     Raises:
         FileNotFoundError: if there are none.
-        ValueError: if runs of two presets have this name.
     """
-    path = _find(_texts_name(run, number), folder)
-    return gzip.decompress(path.read_bytes()).decode().splitlines()
+    path = folder / (_round_name(run, number) + ".txt.gz")
+    return gzip.decompress(path.read_bytes()).decode().split("\n")[:-1]
 
 
 def counts(run: str, number: int = 0, folder: Path = FOLDER) -> np.ndarray:
@@ -92,18 +88,17 @@ def counts(run: str, number: int = 0, folder: Path = FOLDER) -> np.ndarray:
     Raises:
         FileNotFoundError: if there are none.
     """
-    name = _texts_name(run, number).removesuffix(".txt.gz")
-    return arrays(f"{name}.counts", folder)["counts"].astype(int)
+    return arrays(_round_name(run, number) + ".counts", folder)["counts"].astype(int)
 
 
 def write_counts(counts: np.ndarray, path: Path, number: int = 0) -> None:
     """Write what :func:`counts` reads, beside the translations of a run (of a round)."""
-    name = _texts_name(path.stem, number).removesuffix(".txt.gz")
-    write_arrays({"counts": counts.astype(np.uint8)}, path.with_name(f"{name}.counts.npz"))
+    target = path.with_name(_round_name(path.stem, number) + ".counts.npz")
+    write_arrays({"counts": counts.astype(np.uint8)}, target)
 
 
-def _texts_name(run: str, number: int) -> str:
-    return f"{run}.round{number}.txt.gz" if number else f"{run}.txt.gz"
+def _round_name(run: str, number: int) -> str:
+    return f"{run}.round{number}" if number else run
 
 
 @cache
@@ -141,7 +136,8 @@ def _processor() -> str:
 def read(folder: Path = FOLDER) -> list[dict[str, Any]]:
     """Return every run's result as it was written, in the order of the file names.
 
-    The folder ``benchmarks``, which holds timings, is left out.
+    Its name, ``run``, is the file's, with the folders that say its data, task and preset. The
+    folder ``benchmarks``, which holds timings, is left out.
 
     Raises:
         ValueError: if a file is no JSON, naming it.
@@ -151,10 +147,12 @@ def read(folder: Path = FOLDER) -> list[dict[str, Any]]:
         if path.parent.name == "benchmarks":
             continue
         try:
-            results.append(json.loads(path.read_text(encoding="utf-8")) | {"run": path.stem})
+            result = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is no valid result ({error}); delete it and run the "
                              "experiment again") from error
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        results.append(result | {"run": name})
     return results
 
 
@@ -165,7 +163,7 @@ def load(folder: Path = FOLDER, data: str | None = "real") -> pd.DataFrame:
     the learning rate that was best on validation for its structure, to ``tuned``. One that is
     both gives a row in each. The search runs themselves, which never read the test set, are the
     series ``search``. A complete run of Multi30k whose values were tried and not chosen is in
-    ``rejected``.
+    ``rejected``, one that diverged in ``diverged``, with no metrics.
 
     Args:
         folder: where the JSON files are.
@@ -185,7 +183,10 @@ def load(folder: Path = FOLDER, data: str | None = "real") -> pd.DataFrame:
 
 
 def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a result's rows: one, or one a round (round 0 of a chain is the dense run's row)."""
+    """Return a result's rows: one, or one a round (round 0 of a chain is the dense run's row).
+
+    Of what was to come when a run diverged, there are rows without metrics.
+    """
     config = result["config"]
     common = {key: config[key] for key in COLUMNS if key in config}
     common |= {"data": result["data"], "device": result["provenance"]["device"],
@@ -198,8 +199,12 @@ def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
         common["series"] = "search"
     elif factors == Factors() and config["start_lr"] in (None, config["base_lr"]):
         common["series"] = "same"
-    return [common | {key: final[key] for key in COLUMNS if key in final}
-            for final in result["final"] if final["round"] > 0 or config["rounds"] == 0]
+    finals = {final["round"]: final for final in result["final"]}
+    rounds = range(1, config["rounds"] + 1) if config["rounds"] else (0,)
+    if "diverged" in result:
+        finals = {number: {"round": number} for number in rounds} | finals
+    return [common | {key: finals[number][key] for key in COLUMNS if key in finals[number]}
+            for number in rounds if number in finals]
 
 
 def _factors(values: dict[str, Any], config: dict[str, Any]) -> Factors:
@@ -220,26 +225,13 @@ def describe(table: pd.DataFrame) -> str:
 
 
 def arrays(run: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
-    """Return the arrays that a run left beside its result (first rows, masks).
+    """Return the arrays that a run of seed 0 left beside its result (first rows, masks).
 
     Raises:
         FileNotFoundError: if there are none.
-        ValueError: if runs of two presets have this name.
     """
-    with np.load(_find(f"{run}.npz", folder)) as file:
+    with np.load(folder / f"{run}.npz") as file:
         return dict(file)
-
-
-def _find(name: str, folder: Path) -> Path:
-    """Return the one file of this name below the folder."""
-    paths = sorted(folder.rglob(name))
-    if not paths:
-        raise FileNotFoundError(f"there is no {name} below {folder}; not every run leaves one "
-                                "(arrays: those of seed 0)")
-    if len(paths) > 1:
-        raise ValueError(f"there are {len(paths)} files {name} below {folder}; pass the folder of "
-                         f"one preset, such as {paths[0].parent}")
-    return paths[0]
 
 
 POSTER_ROUNDS = 15
@@ -373,4 +365,6 @@ def _with_series(table: pd.DataFrame) -> pd.DataFrame:
                 & ~table["run"].isin(transformers["run"]))
     table = table.assign(series=table["series"].mask(rejected, "rejected"))
     parts = [table[table["series"].notna()], tuned, transformers]
-    return pd.concat([part for part in parts if len(part)] or [table], ignore_index=True)
+    whole = pd.concat([part for part in parts if len(part)] or [table], ignore_index=True)
+    diverged = whole[["val_error", "val_loss"]].isna().all(axis=1) & (whole["series"] != "search")
+    return whole.assign(series=whole["series"].mask(diverged, "diverged"))

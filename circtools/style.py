@@ -7,6 +7,8 @@ import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from circtools.data import replacing
+
 # The colours of Okabe and Ito, "Color Universal Design" (2008); every method has a marker and a
 # line of its own too, so that a copy in black and white still tells them apart.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -38,13 +40,10 @@ def context() -> AbstractContextManager[None]:
 
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write a figure as SVG and PNG, the same bytes for the same picture; return the paths."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     paths = []
     for suffix, metadata in ((".svg", {"Date": None}), (".png", {"Software": None})):
         path = stem.with_suffix(suffix)
-        temporary = stem.with_name(f".{stem.name}{suffix}")
-        with context():
+        with context(), replacing(path) as temporary:
             figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=metadata)
-        temporary.replace(path)
         paths.append(path)
     return paths

@@ -1,7 +1,6 @@
 """One training loop for every task: progress bar, checkpoint, exact resume."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from circtools.data import replacing
+
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints; shorter epochs do not write one each
 
 
 def save_atomically(payload: Any, path: Path) -> None:
-    """Save with ``torch.save`` to a temporary name and rename, so that no half file is left."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    torch.save(payload, temporary)
-    temporary.replace(path)
+    """Save with ``torch.save``; no half file is ever left."""
+    with replacing(path) as temporary:
+        torch.save(payload, temporary)
 
 
 def linear_decay(progress: float) -> float:
@@ -78,8 +77,10 @@ def fit(
         progress: label of the progress bar; none is shown without one.
 
     Raises:
-        ValueError: if ``epochs`` or ``lr`` is not positive.
-        FloatingPointError: if the loss is not finite, which a smaller learning rate avoids.
+        ValueError: if ``epochs`` or ``lr`` is not positive, or ``average`` is not between 1 and
+            ``epochs``.
+        FloatingPointError: if the loss or a metric is not finite, which a smaller learning rate
+            avoids.
     """
     if epochs < 1 or lr <= 0:
         raise ValueError(f"epochs and lr must be positive, got epochs={epochs}, lr={lr}")
@@ -133,9 +134,10 @@ def fit(
             metrics = evaluate(model)
         history.append({"train_loss": train_loss, **metrics,
                         "seconds": round(time.monotonic() - started, 3)})
-        if not math.isfinite(train_loss):
-            raise FloatingPointError(f"the loss is {train_loss} after epoch {epoch + 1}; "
-                                     f"try a learning rate below {lr}")
+        for name, value in history[-1].items():
+            if not math.isfinite(value):
+                raise FloatingPointError(f"{name} is {value} after epoch {epoch + 1}; "
+                                         f"try a learning rate below {lr}")
         if average > 1 and epoch >= epochs - average:
             weights = [p.detach() / average for p in parameters]
             mean = [m + w for m, w in zip(mean, weights, strict=True)] if mean else weights

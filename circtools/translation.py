@@ -236,21 +236,3 @@ def bleu_of_counts(counts: np.ndarray) -> np.ndarray:
     brevity = np.minimum(0.0, 1 - counts[..., 9] / counts[..., 8])
     with np.errstate(divide="ignore"):  # no match at all gives 0
         return 100 * np.exp(brevity + np.log(precisions).mean(-1))
-
-
-def paired_bootstrap(first: Sequence[str], second: Sequence[str], references: Sequence[str],
-                     resamples: int = 1000) -> tuple[float, float]:
-    """Return (BLEU of the second minus that of the first, p-value of no difference).
-
-    Source: sacreBLEU's paired bootstrap, after Koehn 2004.
-    """
-    from sacrebleu.metrics import BLEU
-    from sacrebleu.significance import PairedTest
-
-    if list(first) == list(second):
-        return 0.0, 1.0  # sacreBLEU's count of larger differences finds none, and calls it p = 0
-    test = PairedTest([("first", list(first)), ("second", list(second))],
-                      {"BLEU": BLEU(lowercase=True, references=[list(references)])},
-                      references=None, test_type="bs", n_samples=resamples)
-    before, after = test()[1]["BLEU"]
-    return after.score - before.score, float(after.p_value)

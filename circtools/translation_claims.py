@@ -17,6 +17,7 @@ from circtools.verdicts import (
     levels,
     over_levels,
     seeds_to_decide,
+    with_all_levels,
 )
 
 POSTERS_GAP = 8.0  # BLEU by which pruning is said to win, on average
@@ -107,12 +108,14 @@ def compare(pairs: pd.DataFrame, folder: Path = results.FOLDER
             ) -> tuple[pd.DataFrame, Interval, str]:
     """Return the difference at each level, the mean over the levels, and what was sampled.
 
-    Over seeds where there are several, else over test sentences (the paired bootstrap).
+    Over seeds where there are several, else over test sentences (the paired bootstrap). Seeds that
+    lack a level are left out.
 
     Args:
         pairs: of :func:`pairs_at_equal_compression` or :func:`slightly_pruned_pairs`.
         folder: where the results are.
     """
+    pairs = with_all_levels(pairs)
     seeds = pairs["seed"].nunique()
     if seeds > 1:
         by_seed = pairs.groupby("seed")["difference"].mean()

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from circtools import results, style, translation, translation_claims, verdicts
+from circtools.compression import AMOUNT
 from circtools.figures import LOOK, compression_axis, curve, gaps, select
 from circtools.multi30k_runs import FEW, PRESETS, ROUNDS_AT
 from circtools.results import TRIAL_PRESET
@@ -165,7 +166,7 @@ def _unpruned(axes: Axes, rows: pd.DataFrame) -> None:
     """Draw the control that prunes nothing where pruning would stand after as many rounds."""
     control = select(rows, series="tuned", method="unpruned")
     if len(control):
-        placed = control.assign(level=0.79 ** -control["round"].astype(float))
+        placed = control.assign(level=(1 - AMOUNT) ** -control["round"].astype(float))
         curve(axes, placed, by="level", metric="test_bleu", **LOOK["unpruned"])
 
 
@@ -335,32 +336,6 @@ def spectra(first_rows: dict[str, np.ndarray]) -> Figure:
         panels[0, 0].set_ylim(bottom=0)  # shared by all, and so after the last of them
         panels[0, 0].set_ylabel("magnitude / its average")
         panels[0, 0].legend(loc="best")
-    return figure
-
-
-def projection_errors(runs: Sequence[dict[str, Any]]) -> Figure:
-    """What each trained matrix loses when it is projected onto block-circulant form.
-
-    Beside it what a random matrix loses on average, the share sqrt(1 - 1/b) of its norm.
-
-    Args:
-        runs: results of the method ``projected``.
-    """
-    looks = [(style.BLUE, "o"), (style.VERMILION, "s"), (style.GREEN, "^")]
-    with style.context():
-        names = list(runs[0]["final"][0]["projection_error"])
-        figure, axes = plt.subplots(figsize=(9, 0.3 * len(names) + 1.6))
-        for run, (color, marker) in zip(runs, looks, strict=False):
-            b, errors = run["config"]["block_size"], run["final"][0]["projection_error"]
-            axes.plot([errors[name] for name in names], range(len(names)), color=color,
-                      marker=marker, linestyle="", label=f"trained, b = {b}")
-            axes.axvline(np.sqrt(1 - 1 / b), color=color, linestyle="--", linewidth=1.3,
-                         label=f"a random matrix, b = {b}")
-        axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=9)
-        axes.invert_yaxis()
-        axes.set(xlabel="share of the matrix's norm that is lost", xlim=(None, 1.005))
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

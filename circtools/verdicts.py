@@ -53,6 +53,15 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return np.minimum(adjusted, 1.0)[np.argsort(order)]
 
 
+def with_all_levels(differences: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the seeds that have been run at the most levels.
+
+    A mean over the levels can be compared between seeds only if it is over the same ones.
+    """
+    present = differences.groupby("seed")["block_size"].transform("nunique")
+    return differences[present == present.max()]
+
+
 def levels(differences: pd.DataFrame) -> pd.DataFrame:
     """Return the mean difference of each level with its interval and its Holm-adjusted p-value.
 

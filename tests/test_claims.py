@@ -138,6 +138,14 @@ def test_claim_2_over_seeds(gap: float, wins: str, by_eight: str) -> None:
     assert "4 seeds" in found["evidence"].iloc[0]
 
 
+def test_a_seed_that_lacks_levels_does_not_count() -> None:
+    frame = sweep(1.0, seeds=3)
+    begun = table([bleu_row("block_circulant", 30.0, 3, 32),
+                   bleu_row("pruned", 20.0, 3, number=15)])
+    whole, more = (claims.table_of_claims(f) for f in (frame, pd.concat([frame, begun])))
+    pd.testing.assert_frame_equal(whole, more)
+
+
 def test_claim_2_over_sentences_for_a_single_seed(tmp_path: Path) -> None:
     references = [english for _, english in captions.pairs(200, seed=3)]
     half = [text if i % 2 else "no idea" for i, text in enumerate(references)]

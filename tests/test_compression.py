@@ -90,6 +90,23 @@ def test_tied_weights_are_refused_unless_skipped() -> None:
     assert model.output.weight is model.embedding.weight
 
 
+def test_encoder_layers_of_torch_still_work_in_evaluation() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.Sequential(nn.Linear(8, 8), nn.TransformerEncoder(layer, 2))
+    with pytest.warns(UserWarning, match="nn.TransformerEncoderLayer reads weights past"):
+        compress(model, 4)
+    assert circulant_names(model) == ["0"]
+    with torch.no_grad():
+        assert model.eval()(torch.randn(2, 5, 8)).shape == (2, 5, 8)
+
+
+def test_tied_layers_are_counted_once() -> None:
+    model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False))
+    model[1].weight = model[0].weight
+    assert stored_weights(model) == stored_weights(model, "model") == 64
+    assert compression_ratio(model, "model") == compression_ratio(model, "weights") == 1
+
+
 def test_attention_of_torch_is_left_dense_with_a_warning() -> None:
     model = nn.ModuleDict({"attention": nn.MultiheadAttention(8, 2), "linear": nn.Linear(8, 8)})
     with pytest.warns(UserWarning, match="attention: nn.MultiheadAttention"):

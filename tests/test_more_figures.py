@@ -228,15 +228,11 @@ def test_what_pruning_empties() -> None:
     assert heads.axes[0].get_xlabel() == "head"
 
 
-def test_spectra_and_projection_errors() -> None:
+def test_spectra_are_scaled_to_their_mean() -> None:
     rows = np.random.default_rng(0).normal(size=(3, 2, 8)).astype(np.float16)
     figure = translation_figures.spectra({"a": rows, "b": rows})
     learned = figure.axes[0].lines[0].get_ydata()
     assert len(learned) == 5 and np.square(learned).mean() == pytest.approx(1)
-    runs = [{"config": {"block_size": b}, "final": [{"projection_error": {"a": 0.8, "b": 0.9}}]}
-            for b in FEW]
-    figure = translation_figures.projection_errors(runs)
-    assert "a random matrix, b = 4" in labels(figure)
 
 
 def test_speed_figures() -> None:

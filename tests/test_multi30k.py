@@ -286,11 +286,11 @@ def test_a_run_leaves_its_result_and_its_translations(
     row = table.iloc[0]
     assert len(table) == 1 and row["series"] == "same" and row["tied"] and row["task"] == "multi30k"
     assert row["compression"] == row["compression_model"] == 1
-    texts = results.texts(run.name, folder=tmp_path)
+    texts = results.texts(row["run"], folder=tmp_path)
     assert len(texts) == len(corpus.test)
     again = translation.score(texts, corpus.test.english)
     assert again.bleu == row["test_bleu"] and again.chrf == row["test_chrf"]
-    counts = results.counts(run.name, folder=tmp_path)
+    counts = results.counts(row["run"], folder=tmp_path)
     assert len(counts) == len(texts)  # sacreBLEU smooths the tiny BLEU of one epoch
     assert translation.bleu_of_counts(counts.sum(0)) == pytest.approx(again.bleu, abs=0.1)
     assert row["test_bleu_low"] <= row["test_bleu"] <= row["test_bleu_high"]

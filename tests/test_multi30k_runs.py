@@ -1,5 +1,6 @@
 """Every method of the Multi30k experiments, in miniature; on a cluster whose worker is killed."""
 
+import math
 import os
 import signal
 import time
@@ -185,6 +186,28 @@ def test_the_plan_is_a_table_whose_runs_can_be_done_one_by_one(
     assert f"no run '{name}' to do" in capsys.readouterr().err
 
 
+def test_a_bad_plan_is_refused_and_a_finished_one_says_so(
+    tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan_of = ["--plan", "--source", "sample", "--results", str(tiny)]
+    for words, problem in ((["mnist", "--preset", "nope"], "quick, course, got 'nope'"),
+                           (["mnist", "--seeds", "0"], "1 or more, got 0"),
+                           (["mnist", "--methods", "pruned"], "multi30k only, got pruned")):
+        assert cli.main(["run", *words, *plan_of]) == 1
+        assert problem in capsys.readouterr().err
+    monkeypatch.setattr(experiments, "missing", lambda *_: [])
+    assert cli.main(["run", "multi30k", "--preset", "quick", *plan_of]) == 0
+    assert capsys.readouterr().out == "every run has its result\n"
+
+
+def test_workers_that_write_elsewhere_are_noticed(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiments, "_work", lambda *_: None)
+    with pytest.raises(OSError, match="1 runs were done and left no result"):
+        experiments.run_all("multi30k", "quick", 1, 1, tiny, "sample")
+
+
 def test_unknown_methods_are_named(tiny: Path) -> None:
     with pytest.raises(ValueError, match="'magic'"):
         plan("small", 1, tiny, methods=["magic"])
@@ -217,9 +240,25 @@ def test_a_chain_that_stopped_resumes_after_its_last_round(
     first, second = (results.load(path.parents[3], data="sample") for path in (whole, again))
     columns = ["round", "compression", "val_loss", "test_bleu"]
     pd.testing.assert_frame_equal(first[columns], second[columns])
+    name = first["run"].iloc[0]
     for number in (1, 2, 3):
-        assert results.texts(run.name, number, tiny / "whole") == \
-            results.texts(run.name, number, tiny / "killed")
+        assert results.texts(name, number, tiny / "whole") == \
+            results.texts(name, number, tiny / "killed")
+
+
+def test_a_run_that_diverges_is_recorded_and_not_repeated(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = multi30k.validation_loss
+    run = multi30k_runs.dense("small", 0)
+    monkeypatch.setattr(multi30k, "validation_loss", lambda *_: math.nan)
+    path = experiments.execute(run, tiny, "sample")
+    [result] = results.read(tiny)
+    assert result["final"] == [] and "val_loss is nan after epoch 1" in result["diverged"]
+    assert not experiments.weights_path(run, "sample").exists()
+    monkeypatch.setattr(multi30k, "validation_loss", evaluate)
+    assert experiments.execute(run, tiny, "sample") == path
+    assert results.load(tiny, data="sample")["series"].tolist() == ["diverged"]
 
 
 def test_gradual_pruning_that_stopped_resumes_with_its_masks(

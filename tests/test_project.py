@@ -16,7 +16,9 @@ from circtools import (
     multi30k,
     poster,
     results,
+    runs,
     translation,
+    translation_claims,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,6 +59,27 @@ def test_committed_results_are_of_the_real_data_and_unchanged_code() -> None:
     mnist, multi30k = (final[final["task"] == task] for task in ("mnist", "multi30k"))
     assert mnist["test_error"].between(0.005, 0.95).all()
     assert multi30k["test_bleu"].between(0, 60).all()
+
+
+def test_a_chain_starts_from_the_dense_network_that_it_is_compared_with() -> None:
+    """At ``small`` from that very one; at ``course`` it was trained again (data/README.md)."""
+    everything = {result["run"]: result for result in results.read()}
+    chains = [result for result in everything.values() if result["config"].get("start")
+              and result["config"]["rounds"]]
+    assert len(chains) > 10
+    for chain in chains:
+        start = runs.Run(**chain["config"]["start"]).path(Path(), "real").with_suffix("")
+        [dense] = everything[start.as_posix()]["final"]
+        assert chain["final"][0]["val_loss"] == pytest.approx(
+            dense["val_loss"], rel=0,
+            abs={"small": 1e-6, "course": 2e-3}[chain["config"]["preset"]])
+
+
+def test_the_notebooks_name_the_size_that_their_figures_show() -> None:
+    preset = translation_claims.main_preset(results.load())
+    for number in ("06", "07", "08"):
+        [path] = (ROOT / "notebooks" / "text").glob(f"{number}_*.py")
+        assert f"in the preset `{preset}`" in path.read_text(encoding="utf-8"), path.name
 
 
 def test_every_translation_scores_what_its_result_says() -> None:
@@ -107,7 +130,15 @@ def test_errors_are_one_line_on_stderr(capsys) -> None:
     assert cli.main(["data", "cifar"]) == 1
     assert "no data for task 'cifar'" in capsys.readouterr().err
     assert cli.main(["run", "mnist", "--seeds", "0", "--source", "sample"]) == 1
-    assert "seeds and workers must be 1 or more, got 0" in capsys.readouterr().err
+    assert "seeds must be 1 or more, got 0" in capsys.readouterr().err
+    assert cli.main(["translate", "Ein Hund.", "--model", "nowhere.pt"]) == 1
+    assert "no model nowhere.pt" in capsys.readouterr().err
+
+
+def test_translate_with_the_network_that_comes_with_the_course(capsys) -> None:
+    assert cli.main(["translate", "Ein Hund rennt über den Strand.", "--beam", "2"]) == 0
+    words = capsys.readouterr().out.split()
+    assert "dog" in words and "beach." in words
 
 
 def test_no_path_of_a_machine() -> None:

@@ -61,7 +61,7 @@ DENSE = search("dense", {BASE: 0.03, 0.004: 0.02})  # 0.004 is chosen
 def test_written_and_read_again(tmp_path: Path) -> None:
     path = tmp_path / "real" / "mnist" / "a run.json"
     results.write(result("dense"), path)
-    assert results.read(tmp_path) == [result("dense") | {"run": "a run"}]
+    assert results.read(tmp_path) == [result("dense") | {"run": "real/mnist/a run"}]
     assert [file.name for file in path.parent.iterdir()] == ["a run.json"]
 
 
@@ -84,7 +84,7 @@ def test_a_kill_while_writing_leaves_no_half_result(
     monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         results.write({"loss": 1.0}, tmp_path / "run.json")
-    assert results.read(tmp_path) == [] and not (tmp_path / "run.json").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
@@ -93,15 +93,20 @@ def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
         results.load(tmp_path)
 
 
-def test_arrays_are_found_by_the_name_of_their_run(tmp_path: Path) -> None:
-    rows = np.arange(6, dtype=np.float16).reshape(2, 3)
-    results.write_arrays({"first_rows": rows}, tmp_path / "real" / "mnist" / "run.npz")
-    assert np.array_equal(results.arrays("run", tmp_path)["first_rows"], rows)
-    with pytest.raises(FileNotFoundError, match=r"no other\.npz"):
+def test_what_a_run_leaves_is_found_by_its_name(tmp_path: Path) -> None:
+    """Also if a run of the sample is named as one of the real data."""
+    for number, data in enumerate(("real", "sample")):
+        path = tmp_path / data / "mnist" / "run.json"
+        results.write(result("dense", data=data), path)
+        results.write_arrays({"rows": np.full(2, number)}, path.with_suffix(".npz"))
+        results.write_texts([f"{data} text", "its\u2028second line", ""], path, number=3)
+        results.write_counts(np.full((3, 10), number), path, number=3)
+    for number, run in enumerate(results.load(tmp_path, data=None)["run"]):
+        assert results.arrays(run, tmp_path)["rows"].tolist() == [number, number]
+        assert (results.counts(run, 3, tmp_path) == number).all()
+        assert results.texts(run, 3, tmp_path)[1:] == ["its\u2028second line", ""]
+    with pytest.raises(FileNotFoundError, match=r"other\.npz"):
         results.arrays("other", tmp_path)
-    results.write_arrays({"a": np.zeros(2)}, tmp_path / "another preset" / "run.npz")
-    with pytest.raises(ValueError, match="2 files"):
-        results.arrays("run", tmp_path)
 
 
 def test_provenance_names_commit_device_and_versions() -> None:
@@ -123,7 +128,7 @@ def test_columns_are_those_of_the_design(tmp_path: Path) -> None:
     assert empty.empty and len(full) == 1
     row = full.iloc[0]
     assert (row["test_error"], row["val_error"]) == (0.021, 0.02)
-    assert (row["commit"], row["run"], row["series"]) == ("abcdef123456", "run000", "same")
+    assert (row["commit"], row["run"], row["series"]) == ("abcdef123456", "real/run000", "same")
 
 
 def test_sample_and_real_never_stand_in_one_table(tmp_path: Path) -> None:
@@ -169,9 +174,22 @@ def test_structures_choose_for_themselves(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_diverged_is_never_chosen(tmp_path: Path) -> None:
-    trials = search("dense", {BASE: 0.5, 0.016: 0.01})
-    trials[1]["final"][0]["val_error"] = None
-    assert results.choices(load(tmp_path, *trials))["lr"].tolist() == [BASE]
+    """Neither by the seeds nor by the first, easy rounds that it came through."""
+    trials = search("dense", {BASE: 0.5, 0.016: 0.01}) + search("dense", {BASE: 0.5, 0.016: 0.01})
+    trials[-1] |= {"final": [], "diverged": "train_loss is nan"}
+    chains = search("pruned", {BASE: 0.4, 0.002: 0.4}, rounds=3)
+    chains[-1] |= {"final": chains[-1]["final"][:2], "diverged": "train_loss is nan"}
+    chains[-1]["final"][1]["val_error"] = 0.01
+    chosen = results.choices(load(tmp_path, *trials, *chains))
+    assert chosen["method"].tolist() == ["dense", "pruned", "pruned", "pruned"]
+    assert set(chosen["lr"]) == {BASE}
+
+
+def test_a_final_run_that_diverged_stands_in_no_other_series(tmp_path: Path) -> None:
+    lost = result("block_circulant", block_size=8) | {"final": [], "diverged": "train_loss is nan"}
+    table = load(tmp_path, result("dense"), lost)
+    assert series(table, method="block_circulant") == ["diverged"]
+    assert series(table, method="dense") == ["same"]
 
 
 def test_compressing_the_output_layer_too_borrows_the_choice(tmp_path: Path) -> None:
