@@ -211,11 +211,12 @@ def learning_rates(table: pd.DataFrame, method: str) -> Figure:
         rows = select(search, method=method)
         at = rows["block_size"] == b if method not in PRUNING else rows["round"] == ROUNDS_AT[b]
         shown[name] = rows[at]
-    looks = zip(shown.items(), ("--", "-", "-"), "Dos", (style.BLACK, style.BLUE, style.SKY),
-                strict=False)
+    looks = [("--", "D", style.BLACK), ("-", "o", style.BLUE), ("-", "s", style.SKY)]
     with style.context():
         figure, axes = plt.subplots(figsize=(8, 4.6))
-        for (name, rows), line, marker, color in looks:
+        # The first look is the dense network's in every figure.
+        for (name, rows), (line, marker, color) in zip(shown.items(), looks[-len(shown):],
+                                                       strict=True):
             rows = rows.sort_values("lr_factor")
             axes.plot(rows["lr_factor"], rows["val_loss"], color=color, linestyle=line,
                       marker=marker, label=name)

@@ -82,7 +82,8 @@ right.loglog(np.arange(1, len(counts) + 1), counts, color=style.BLUE)
 right.set(title="how often a German word occurs", xlabel="rank of the word", ylabel="occurrences");
 
 # %%
-unknown = {language: (split == multi30k.UNKNOWN).sum() / (split > multi30k.UNKNOWN).sum()
+marks = torch.tensor([PAD, multi30k.START, multi30k.END])
+unknown = {language: (split[~torch.isin(split, marks)] == multi30k.UNKNOWN).double().mean()
            for language, split in (("German", corpus.test.source), ("English", corpus.test.target))}
 print(f"vocabulary: {len(corpus.words.german)} German, {len(corpus.words.english)} English words")
 print("unknown in the test sentences: "
@@ -102,19 +103,20 @@ print("unknown in the test sentences: "
 # $$\operatorname{attention}(Q, K, V) = \operatorname{softmax}\!\left(\frac{Q K^\top}{\sqrt{d}}
 # \right) V$$
 #
-# with one row of $Q$, $K$, $V$ a word. The softmax makes each row of weights positive with sum 1.
-# Queries, keys and values are the words' features times three matrices, the tiles Q, K, V above.
-# Several **heads** do this side by side, each with its own slice of the features; a fourth matrix,
-# O, mixes their results. *Feed-forward* is two linear layers, 1 and 2, with a nonlinearity between
-# them, for each word by itself. At each ⊕ the input of a part is added to its output (a *residual
-# connection*), so that a part has only to learn what to add; before each part the features are
-# *normalised*, to mean 0 and variance 1, with a learned scale and shift.
+# with one row of $Q$, $K$, $V$ a word, and $d$ features in each row of $Q$ and $K$. The softmax
+# makes each row of weights positive with sum 1. Queries, keys and values are the words' features
+# times three matrices, the tiles Q, K, V above. Several **heads** do this side by side, each with
+# its own slice of the features; a fourth matrix, O, mixes their results. *Feed-forward* is two
+# linear layers, 1 and 2, with a nonlinearity between them, for each word by itself. At each ⊕ the
+# input of a part is added to its output (a *residual connection*), so that a part has only to learn
+# what to add; before each part the features are *normalised*, to mean 0 and variance 1, with a
+# learned scale and shift.
 
 # %%
 torch.manual_seed(0)
 features = torch.randn(4, 8)  # four words
 Q, K, V = (features @ torch.randn(8, 8) for _ in range(3))
-weights = (Q @ K.T / 8**0.5).softmax(dim=1)  # (4 words ask, 4 words answer)
+weights = (Q @ K.T / Q.shape[1] ** 0.5).softmax(dim=1)  # (4 words ask, 4 words answer)
 mixed = weights @ V
 print("each row sums to", weights.sum(1).round(decimals=6).tolist())
 
@@ -174,7 +176,7 @@ print(f"preset 'course': {total / 1e6:.1f} million weights")
 #
 # The network predicts every next word of every English sentence; the loss is the cross-entropy in
 # *nats* a word: minus the natural logarithm of the probability that it gave to the right word, on
-# average. Three tricks of the trade:
+# average. Four tricks of the trade:
 #
 # - **Label smoothing.** The target is not "this word with certainty" but 90 % of certainty, and
 #   the rest spread over the vocabulary. A network that may never be certain stays humble, and
@@ -182,6 +184,8 @@ print(f"preset 'course': {total / 1e6:.1f} million weights")
 # - **Warm-up.** The learning rate rises from zero in the first tenth of the training and falls to
 #   zero in the rest. A young Transformer that takes large steps spoils itself for good.
 # - **Batches of similar length**, so that little is spent on padding. About 1,000 words a batch.
+# - **Averaging.** The network that is kept has the mean of the weights after each of the last five
+#   epochs. (The curves below show the epochs, the table shows that mean.)
 
 # %%
 torch.manual_seed(0)
@@ -349,16 +353,18 @@ check("5.3", clipped_precision)
 # Two things BLEU is not. It is not a percentage of correct sentences: a translation may be perfect
 # and share few words with the one reference. And it is not exact: on other test sentences it would
 # have come out differently. The **bootstrap** says how differently: draw 1,000 sentences out of the
-# 1,000 with repetition, score them, and do it a thousand times.
+# 1,000 with repetition, score them, and do it a thousand times. The 95 % interval spans the middle
+# 950 of these scores.
 
 # %%
 table = results.load()
 runs = figures.select(table, task="multi30k", method="dense", tied=True)
 print("FULL-SCALE RESULTS:", results.describe(runs))
-demo_row = runs[runs["run"] == DEMO.stem].iloc[0]
-print(f"BLEU of {DEMO.stem}: {demo_row['test_bleu']:.1f} "
+demo_row = figures.select(runs, preset="small", seed=0).iloc[0]
+print(f"BLEU of {demo_row['run']}: {demo_row['test_bleu']:.1f} "
       f"(95 % interval {demo_row['test_bleu_low']:.1f} to {demo_row['test_bleu_high']:.1f})")
-signature = next(r for r in results.read() if r["run"] == DEMO.stem)["final"][0]["test_signature"]
+demo_result = next(r for r in results.read() if r["run"] == demo_row["run"])
+signature = demo_result["final"][0]["test_signature"]
 print("sacreBLEU's signature, which says how it was computed:", signature)
 
 # %% [markdown]
@@ -382,8 +388,8 @@ figures.training_curves([r for r in results.read() if r["run"] in set(runs["run"
 # it is flat because the learning rate goes to zero there. Whether a longer schedule would do
 # better, this picture cannot say. (chrF, in the table, compares runs of letters instead of words.)
 # The interval of a single system is more than a point wide on either side, so two networks that
-# differ by one point need a *paired* test, sentence by sentence, or several seeds; the next
-# notebooks use both.
+# differ by one point need a *paired* test, sentence by sentence, or several seeds. The compressed
+# networks have one seed so far, so notebook 08 uses the paired test.
 
 # %%
 means = runs.groupby("preset")["test_bleu"].agg(["mean", "count"])
@@ -419,8 +425,8 @@ pd.DataFrame({"target words a second": rates.round(-1).astype(int),
 # ## What we saw, and where next
 #
 # A sentence becomes indices, attention mixes words, a decoder writes, a beam search finds, and BLEU
-# compares, with an interval of more than a point. That is the dense baseline: what the compressed
-# networks of the next notebooks are measured against. Try your own captions:
+# compares, with an interval of more than a point on either side. That is the dense baseline: what
+# the compressed networks of the next notebooks are measured against. Try your own captions:
 # `circtools translate "Ein Hund rennt über den Strand."`
 #
 # Stuck on an exercise? `hint("5.1")`, `solution("5.1")`, and so on.

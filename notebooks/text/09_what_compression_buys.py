@@ -10,8 +10,8 @@
 # # 09 · What compression buys
 #
 # **You will learn** what you get for a compressed layer besides fewer weights: a smaller file, less
-# arithmetic, less memory, and, sometimes, less time. Where each method wins, and why the one that
-# keeps the most accuracy buys no speed at all by itself.
+# arithmetic, sometimes less memory and sometimes less time. Where each method wins, and why the one
+# that keeps the most accuracy buys no speed at all by itself.
 #
 # **You need** an idea of what a block-circulant layer and a pruned layer are (notebooks 02 and 04).
 #
@@ -44,7 +44,7 @@ print(f"FULL-SCALE TIMINGS: {timings['provenance']['device']}, "
       f"{machine['flops'] / 1e9:.0f} Gflop/s in products, {machine['bandwidth'] / 1e9:.0f} GB/s")
 
 # %% [markdown]
-# ## One layer, five currencies
+# ## One layer, three currencies
 #
 # Take a matrix with 1024 rows and columns and compress it eightfold in each way. What becomes of
 # the weights, the file, and the arithmetic for one input?
@@ -57,8 +57,8 @@ dense, sparse = nn.Linear(n, n), nn.Linear(n, n)
 prune([sparse], 1 - 1 / c)
 layers = {"dense": dense, "block-circulant": BlockCirculantLinear(n, n, c),
           "low rank": LowRankLinear(n, n, c), "pruned": sparse}
-frequencies = 2 + 3 * (c - 2) // 2
-products = {"dense": n * n, "block-circulant": frequencies * ((n // c) ** 2 + 2 * n),
+for_frequencies = 11  # real products for all frequencies of a block of 8; exercise 9.1 counts them
+products = {"dense": n * n, "block-circulant": for_frequencies * ((n // c) ** 2 + 2 * n),
             "low rank": n * n // c, "pruned": n * n // c}
 table = pd.DataFrame({
     "stored weights": {name: compression.stored_weights(layer) for name, layer in layers.items()},
@@ -71,7 +71,7 @@ table.map("{:,}".format)
 # **What to notice.** All three store an eighth of the weights. The pruned file is larger than the
 # other two, because a pruned matrix must also say *where* its weights are: with a bit for every
 # place, or a short number for every weight that is left, whichever takes less. And the
-# block-circulant layer multiplies a little more than the others: a transform there, a transform
+# block-circulant layer multiplies half as much again as the others: a transform there, a transform
 # back, and three real products for every complex one.
 #
 # **9.1** Each frequency of a block costs a product between the blocks: one where the Fourier
@@ -130,7 +130,10 @@ print("LIVE:", "; ".join(f"{name} {value:.2f} ms" for name, value in taken.items
 # A product with zeros is a product. The processor does not look. To skip them, the zeros must not
 # be stored, and then each weight needs its index, the inputs are fetched one by one from here and
 # there, and the wide vector units that make a dense product fast stand idle. Here is everything,
-# measured on an idle machine, against what it compresses:
+# measured on an idle machine, against what it compresses. (A *token* is one row of the input: in a
+# Transformer one word. *CSR*, compressed sparse rows, stores the weights that are left, row by row,
+# with their columns. *Int8* keeps every weight, but rounds weights and inputs to integers of 8
+# bits, a quarter of the bytes; it runs in onnxruntime, a program that executes exported networks.)
 
 # %%
 speed_figures.against_compression(cells, others);
@@ -144,10 +147,11 @@ wide.round(2)
 
 # %% [markdown]
 # **What to notice.** *Pruned and kept dense* is a flat line at 1. *Sparse storage* (CSR) starts
-# slower than dense and pays only at high sparsity. *Low rank* is two smaller dense products, and
-# as fast as its size promises. *Int8* buys time without removing a weight; it can be combined with
-# all the others. *Block-circulant* lies between: it gains with the block size, up to the point
-# where the transforms themselves are the work.
+# slower than dense and pays only at high sparsity. *Low rank* is two smaller dense products: with
+# many tokens it gains nearly as much as it compresses, up to 16x; with one token much less, because
+# then the calls themselves are the time. *Int8* buys time without removing a weight, where the
+# processor has products for it. *Block-circulant* lies between: it gains with the block size, up to
+# the point where the transforms themselves are the work.
 #
 # ## Where block-circulant wins
 #
@@ -161,10 +165,13 @@ speed_figures.crossover_map(cells, mode="inference");
 speed_figures.crossover_map(cells, tokens=(32, 256, 2048), mode="training");
 
 # %% [markdown]
-# **What to notice.** Blue cells are losses. They sit at small widths and few tokens, where a
-# dense product takes a few microseconds and every extra call costs as much. With wide layers the
-# gain grows with the block size, and flattens where transforms take over. The layer asks a cost
-# model which of its three algorithms to use, and it can be asked too:
+# **What to notice.** Blue cells are losses. They sit at small widths, most of all with few tokens,
+# where a dense product is so quick that the layer's extra calls cost as much; in training at width
+# 256 even with 2,048 tokens, if the blocks are of 64 or 128. With wide layers the gain grows with
+# the block size to about b = 16 or 32; then, with many tokens, it falls again, because the
+# transforms take over. The last column, n, is a single block as wide as the matrix, with next to no
+# weights: it is transformed by FFT, and gains again. The layer asks a cost model which of its three
+# algorithms to use, and it can be asked too:
 
 # %%
 for tokens in (1, 256):
@@ -178,10 +185,12 @@ for tokens in (1, 256):
 # A processor can be short of arithmetic, or of data. Which of the two, the **roofline** shows:
 # how many operations there are for every byte that must come from memory, and how many were done
 # in a second. The slanted part of the roof is the memory's bandwidth, the flat part the rate of a
-# large dense product. With one token nearly every number is read for a single use: the layer runs
-# along the slanted limit, where what counts is how few weights there are to read. With many tokens
-# the same weights serve all of them, and arithmetic is the limit. (A mark above the slanted line is
-# no error: its weights are so few that they stay in the cache from call to call.)
+# large dense product. With one token nearly every number is read for a single use, so memory is the
+# limit. The circles reach it with the smallest blocks: what counts there is how few weights there
+# are to read. With larger blocks so little is left to do that the calls themselves are the time,
+# some forty microseconds, whatever b is. With many tokens the same weights serve all of them, and
+# arithmetic is the limit. (A mark above the slanted line is no error: weights that stay in the
+# cache from call to call are read faster than from memory.)
 
 # %%
 speed_figures.roofline(cells, machine);
@@ -215,8 +224,8 @@ summary.round(2)
 # ## Where it falls short
 #
 # The aims, set before anything was measured, were: never slower than 0.95 times `nn.Linear` in the
-# cells of that table, four times as fast as C3A, and half of the roofline. The cells that miss the
-# first:
+# cells of that table, four times as fast as C3A (the block-circulant operator of the package
+# `peft`), and half of the roofline. The cells that miss the first:
 
 # %%
 missed = enough[enough["ratio"] < 0.95].sort_values("ratio")
@@ -226,13 +235,12 @@ missed[["mode", "n", "tokens", "block_size", "algorithm", "ratio", "microseconds
         "linear_microseconds"]].round(2).reset_index(drop=True)
 
 # %% [markdown]
-# They are at the smallest width and number of tokens that the aim speaks of. There a dense product
-# takes a fraction of a millisecond, and the layer's handful of calls has an overhead of
-# microseconds each; at b = 2 there is little to win besides, half the arithmetic less the
-# transforms. Where the cost model sees that coming, the layer makes its dense matrix once and *is*
-# an `nn.Linear`, plus the microseconds in which it decides so.
+# At the smallest width that the aim speaks of there is little to win. Where the cost model sees
+# that coming, in inference, the layer makes its dense matrix once and *is* an `nn.Linear`, plus the
+# microseconds in which it decides so; where it is a little too hopeful, the transforms cost more
+# than they save.
 #
-# The roofline's share is a third, not a half: between transform, product and transform back the
+# The roofline's share is not quite a half: between transform, product and transform back the
 # intermediate results are written and read again, which a single fused kernel would keep in the
 # cache. Tried, without gain: FFTs instead of products for the transforms (only long blocks gain);
 # splitting long blocks into interleaved shorter ones; transforms in float32 under bfloat16; keeping
@@ -242,8 +250,7 @@ missed[["mode", "n", "tokens", "block_size", "algorithm", "ratio", "microseconds
 #
 # ## Why layers with an FFT disappoint
 #
-# C3A is the block-circulant operator of a well-known package, written as the formula reads: FFT,
-# multiply, FFT back.
+# C3A is written as the formula reads: FFT, multiply, FFT back.
 
 # %%
 rows = cells[(cells["n"] == 1024) & (cells["tokens"] == 256) & (cells["block_size"] <= 128)]
@@ -279,10 +286,12 @@ kept.columns = ["block size", "algorithm", "block-circulant, MB", "nn.Linear, MB
 kept.round(1).reset_index(drop=True)
 
 # %% [markdown]
-# The dense layer keeps its input. The block-circulant layer keeps the input's spectrum instead, in
-# three real numbers for every complex one: half as much again. No dense matrix is made. (In half
-# precision, where dense products are cheap, a narrow layer does make it at every step, if it has no
-# more entries than its input and output together.)
+# The dense layer keeps its input. The block-circulant layer keeps the spectra of its input and of
+# its weights: with three real numbers for every complex one, the input's takes up to half as much
+# again (by FFT twice as much). So it has fewer weights, gradients and optimizer states, and keeps
+# more between forward and backward. No dense matrix is made. (In half precision, where dense
+# products are cheap, a narrow layer does make it at every step, if it has no more entries than its
+# input and output together.)
 #
 # ## A whole network
 #
@@ -307,8 +316,9 @@ frame
 # %% [markdown]
 # ## Elsewhere: ONNX
 #
-# A layer made of matrix products can leave PyTorch: the transforms are products with constant
-# matrices, so an exported model needs no Fourier operator. Here both layers run in onnxruntime:
+# ONNX is a file format for networks that programs other than PyTorch can run. A layer made of
+# matrix products can leave PyTorch: the transforms are products with constant matrices, so an
+# exported model needs no Fourier operator. Here both layers run in onnxruntime:
 
 # %%
 with warnings.catch_warnings():
@@ -331,19 +341,19 @@ print(f"LIVE, onnxruntime: largest difference from PyTorch {difference:.0e}; "
 #
 # - **The best accuracy for a given number of weights, whatever the speed:** pruning (notebooks 04
 #   and 08); and count the indices in its file.
-# - **A smaller file and less memory on any hardware:** block-circulant. The file shrinks by b, and
-#   no index is stored.
-# - **Speed on wide layers with many tokens:** block-circulant from b = 4 on, or low rank; both are
-#   dense products of smaller matrices.
-# - **Speed of small layers, one token at a time:** int8, or a smaller dense network. A few
-#   microseconds leave no room for transforms.
+# - **A smaller file, on any hardware:** block-circulant. The file shrinks by b, and no index is
+#   stored. (Memory shrinks too where the weights are most of it, not where the activations are.)
+# - **Speed on wide layers:** block-circulant, in inference from a width of 2,048 on with any number
+#   of tokens, from 512 on with many; or low rank. Both are dense products of smaller matrices.
+# - **Speed of small layers, one token at a time:** int8 gains something, a smaller dense network
+#   more. A few microseconds leave no room for transforms.
 # - **Pruning and speed:** prune whole blocks or rows, or have hardware that skips zeros.
 #
 # ## What we saw, and where next
 #
-# Weights, bytes, operations, and seconds are four different currencies, and a method that is rich
-# in one may be poor in another. The table above is for this machine; `python benchmarks/layer.py`
-# measures yours.
+# Weights, bytes of the file, operations, memory and seconds are five different currencies, and a
+# method that is rich in one may be poor in another. The timings are of one machine, which the top
+# of this notebook names; `python benchmarks/layer.py` measures yours.
 #
 # Stuck on an exercise? `hint("9.1")`, `solution("9.1")`, and so on.
 #
