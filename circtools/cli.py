@@ -38,8 +38,8 @@ def _parser() -> argparse.ArgumentParser:
         "data", help="get and verify the data",
         description="Find the data (CIRCTOOLS_DATA, then data/raw), download what is missing "
                     "into data/raw, and verify every file.")
-    get.add_argument("tasks", nargs="*", default=["mnist"], metavar="task",
-                     help="mnist (the default), multi30k")
+    get.add_argument("tasks", nargs="*", default=["mnist", "multi30k"], metavar="task",
+                     help="mnist, multi30k (default: both), multi30k-extra")
     get.add_argument("--list", action="store_true", help="only list the files and licences")
     get.add_argument("--optional", action="store_true",
                      help="no failure, only a notice, if a file cannot be downloaded")

@@ -343,6 +343,6 @@ def losses(curves: Mapping[str, Mapping[int, float]]) -> Figure:
             axes.plot(list(curve), list(curve.values()), label=name, **look)
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes, labels=[str(b) for b in sizes])
-        axes.set(xlabel="block size b", ylabel="relative residual", ylim=(-0.03, 1.05))
+        axes.set(xlabel="block size b", ylabel="share of the norm that is lost", ylim=(-0.03, 1.05))
         figure.legend(loc="outside right center")
     return figure

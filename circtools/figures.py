@@ -34,7 +34,7 @@ LOOK: dict[str, dict[str, str]] = {
     "block_circulant_long": {"color": style.BLUE, "marker": "h", "linestyle": ":",
                              "label": "block-circulant, as many epochs as pruning"},
 }
-SERIES = {"same": "0.001 for all, untuned", "tuned": "learning rate tuned for each"}
+SERIES = {"same": "learning rate 0.001 for all, untuned", "tuned": "learning rate tuned for each"}
 
 
 def select(table: pd.DataFrame, **values: object) -> pd.DataFrame:

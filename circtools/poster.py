@@ -89,12 +89,12 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
                 f"measured: {mnist['run'].nunique()} runs on MNIST and "
                 f"{translated['run'].nunique()} on Multi30k, with their seeds and intervals."),
         Section("MNIST benchmark", "A classifier with one hidden layer of 784 units, which is "
-                "compressed. " + _verdict(verdicts, "MNIST: at equal compression of the first"),
+                "compressed. " + _first_claim(verdicts),
                 partial(figures.mnist_benchmark, mnist), (11, 5.6)),
         Section("Multi30k machine translation", "29,000 captions from German to English; 1,000 "
-                "test sentences; 20 epochs. The original poster's example, \"Mehrere Männer mit "
-                "Schutzhelmen bedienen ein Antriebsradsystem.\", is in the training set; this is a "
-                "test sentence:\n" + _example(rows)),
+                f"test sentences; 20 epochs. {_sizes(translated)} The original poster's example, "
+                "\"Mehrere Männer mit Schutzhelmen bedienen ein Antriebsradsystem.\", is in the "
+                "training set; this is a test sentence:\n" + _example(rows)),
         Section("Pruning", "Train; zero the 21 % of the remaining weights that are smallest; "
                 "fine-tune; repeat.", diagrams.pruning_technique, (9, 5)),
         Section("Circulant matrices", "Each row is the one above, rotated by one. The Fourier "
@@ -136,11 +136,21 @@ def _if_run(section: Section, run: bool) -> Section:
                                        "('circtools run multi30k --methods all').")
 
 
-def _verdict(verdicts: pd.DataFrame, beginning: str) -> str:
-    row = verdicts[(verdicts["series"] == "tuned")
-                   & verdicts["statement"].str.startswith(beginning)].iloc[0]
-    return (f"That block-circulant is better than pruning at equal compression is {row['verdict']} "
-            f"({row['estimate']:+.2f}, {row['low']:+.2f} to {row['high']:+.2f} {row['unit']}).")
+def _first_claim(verdicts: pd.DataFrame) -> str:
+    """Return the verdicts on MNIST's first claim."""
+    rows = verdicts[(verdicts["series"] == "tuned") & (verdicts["number"] == "1")]
+    first, *others = rows.itertuples()
+    texts = [f"That block-circulant is better than pruning at equal compression is {first.verdict} "
+             f"({first.estimate:+.2f}, {first.low:+.2f} to {first.high:+.2f} {first.unit})."]
+    texts += [f"{row.statement.removeprefix('MNIST: ')}: {row.verdict}." for row in others]
+    return " ".join(text[0].upper() + text[1:] for text in texts)
+
+
+def _sizes(translated: pd.DataFrame) -> str:
+    dense = figures.select(translated, method="dense").groupby("preset")["file_bytes"].mean() / 4e6
+    each = [f"{preset} with {dense[preset]:.1f} million weights"
+            for preset in reversed(translation_claims.SIZES) if preset in dense]
+    return f"Sizes: {', '.join(each)}."
 
 
 def _example(rows: pd.DataFrame) -> str:

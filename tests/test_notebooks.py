@@ -85,8 +85,18 @@ def test_solution_passes_and_wrong_answers_do_not(exercise, capsys) -> None:
         exercises.check(exercise.name, wrong)  # prints, and never raises
         assert "not yet" in capsys.readouterr().out
     exercises.hint(exercise.name)
-    exercises.solution(exercise.name)
     assert len(capsys.readouterr().out) > 40
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
+def test_a_printed_solution_can_be_pasted(exercise, capsys) -> None:
+    if not callable(exercise.solution):
+        return
+    exercises.solution(exercise.name)
+    pasted: dict[str, Any] = {}
+    exec(capsys.readouterr().out, pasted)
+    answer = pasted[exercise.solution.__name__]
+    assert exercises.problem_with(exercise.name, answer) is None
 
 
 def distinct_ngrams(hypothesis: list[str], reference: list[str], n: int) -> float:
@@ -99,9 +109,15 @@ def distinct_ngrams(hypothesis: list[str], reference: list[str], n: int) -> floa
     ("1.1", lambda row: circtools.circulant(row)),
     ("1.1", lambda row: torch.stack([circtools.circulant(row)[r] for r in range(len(row))])),
     ("1.2", lambda w, v: (circtools.circulant(w) @ circtools.circulant(v))[0]),
+    ("1.2", lambda w, v: w @ torch.stack([v.roll(r) for r in range(len(v))])),
     ("1.3", lambda w, y: torch.linalg.solve(circtools.circulant(w), y)),
+    ("1.3", lambda w, y: torch.linalg.pinv(torch.stack([w.roll(r) for r in range(len(w))])) @ y),
     ("2.2", lambda matrix: circtools.nearest_circulant(matrix, len(matrix))[0, 0]),
     ("2.3", lambda rows, x: circtools.block_circulant(rows) @ x),
+    ("2.3", lambda rows, x: torch.cat([torch.cat([torch.stack([
+        row.roll(r) for r in range(len(row))]) for row in line], 1) for line in rows]) @ x),
+    ("4.1", lambda factor: int(math.log(factor) / -math.log(0.79)) + 1),
+    ("4.3", lambda compressions, errors, target: math.nan),
     ("4.2", lambda weights, amount: [
         w.abs() > torch.cat([v.flatten() for v in weights]).abs().median() for w in weights]),
     ("5.1", lambda q, k, v: torch.where(torch.ones(5, 5).tril() > 0, q @ k.T / 8**0.5, -torch.inf)

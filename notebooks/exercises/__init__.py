@@ -15,6 +15,8 @@ one sentence that says what is wrong.
 
 import importlib
 import inspect
+import re
+import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,6 +81,13 @@ def hint(name: str) -> None:
 
 
 def solution(name: str) -> None:
-    """Print the solution: a function's source, or the value."""
+    """Print the solution: a function's source with the imports that it needs, or the value."""
     answer = find(name).solution
-    print(inspect.getsource(answer).rstrip() if callable(answer) else repr(answer))
+    if not callable(answer):
+        print(repr(answer))
+        return
+    source = inspect.getsource(answer).rstrip()
+    module = inspect.getsource(sys.modules[answer.__module__])
+    imports = [line for line in module.splitlines() if re.match("(import|from) ", line)
+               and re.search(rf"\b{line.split()[-1]}\b", source)]
+    print("\n".join([*imports, *[""] * (2 * bool(imports)), source]))

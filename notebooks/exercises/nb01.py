@@ -7,7 +7,7 @@ from torch import Tensor
 
 import circtools
 from exercises import Exercise
-from exercises.answers import draw, form_problem, same
+from exercises.answers import draw, form_problem, matrix_problem, same
 
 
 def rotate_rows(row: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def verify_product_row(answer: Callable[[Tensor, Tensor], Tensor]) -> str | None
         ):
             return "one of your two matrices is transposed: one of the spectra is conjugated"
         return f"for {given} the numbers are not the first row of circulant(w) @ circulant(v)"
-    return None
+    return matrix_problem(answer, draw(64, seed=1), draw(64, seed=2))
 
 
 def solve_circulant(w: Tensor, y: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ def verify_solve_circulant(answer: Callable[[Tensor, Tensor], Tensor]) -> str | 
             return ("you solved with the transposed matrix: the spectrum that you divide by is "
                     "conjugated (the transform of the first row is not yet the spectrum)")
         return f"for {given}, circulant(w) @ x is not y"
-    return None
+    return matrix_problem(answer, draw(64, seed=3), draw(64, seed=4))
 
 
 EXERCISES = [
@@ -110,15 +110,16 @@ EXERCISES = [
              "spectrum to a first row is torch.fft.fft(spectrum, norm='forward'), of which the "
              "real part is wanted.",
         praise="A product of two matrices, without a matrix.",
-        without=("circulant", "block_circulant", "BlockCirculantLinear", "rotate_rows"),
+        without=("circulant", "block_circulant", "BlockCirculantLinear", "rotate_rows",
+                 "toeplitz"),
     ),
     Exercise(
         "1.3", verify_solve_circulant, solve_circulant,
         hint="From the diagonalisation, the transform of y is the spectrum of w times the "
              "transform of x, frequency by frequency. Three lines: transform y, divide by "
-             "circtools.spectrum(w), transform back and take the real part.",
+             "spectrum(w), transform back and take the real part.",
         praise="A linear system in O(n log n).",
         without=("circulant", "block_circulant", "BlockCirculantLinear", "rotate_rows", "solve",
-                 "inv", "inverse", "lstsq"),
+                 "inv", "inverse", "lstsq", "toeplitz", "solve_circulant"),
     ),
 ]

@@ -10,7 +10,7 @@ from torch import Tensor
 import circtools
 from circtools import BlockCirculantLinear
 from exercises import Exercise
-from exercises.answers import draw, form_problem, same
+from exercises.answers import draw, form_problem, matrix_problem, same
 
 
 def smallest_block(out_features: int, in_features: int, ratio: float) -> int:
@@ -95,7 +95,7 @@ def verify_block_multiply(answer: Callable[[Tensor, Tensor], Tensor]) -> str | N
             return ("your blocks are transposed: with fft on both sides you get a convolution; "
                     "the transform of the first rows has to be conjugated (that is the spectrum)")
         return f"for {given} the result is not block_circulant(rows) @ x"
-    return None
+    return matrix_problem(answer, draw(2, 2, 64, seed=5), draw(128, seed=6))
 
 
 EXERCISES = [
@@ -111,14 +111,14 @@ EXERCISES = [
         hint="Rotate row r left by r: matrix[r].roll(-r). Entry (r, c) with (c - r) mod n = k "
              "then stands in column k. Average the columns.",
         praise="You have projected a matrix onto the circulant ones.",
-        without=("nearest_circulant",),
+        without=("nearest_circulant", "from_linear", "compress"),
     ),
     Exercise(
         "2.3", verify_block_multiply, block_multiply,
         hint="Cut x into (in_blocks, b) and transform it with torch.fft.fft. Multiply by "
-             "circtools.spectrum(rows), of shape (out_blocks, in_blocks, b), and sum over the "
+             "spectrum(rows), of shape (out_blocks, in_blocks, b), and sum over the "
              "input blocks. Transform back with torch.fft.ifft, take .real and flatten.",
         praise="That is the heart of the layer.",
-        without=("block_circulant", "circulant", "BlockCirculantLinear"),
+        without=("block_circulant", "circulant", "BlockCirculantLinear", "toeplitz"),
     ),
 ]

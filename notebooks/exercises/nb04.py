@@ -15,7 +15,7 @@ def rounds_for(factor: float) -> int:
 
 
 def verify_rounds(answer: Callable[[float], int]) -> str | None:
-    for factor, truth in ((2, 3), (4, 6), (16, 12), (34, 15), (784, 29)):
+    for factor, truth in ((1, 0), (2, 3), (4, 6), (16, 12), (34, 15), (784, 29)):
         got = answer(factor)
         if got is None:
             return "it returns None: replace the dots with a return statement"
@@ -73,7 +73,7 @@ def verify_error_at(answer: Callable[[Sequence[float], Sequence[float], float], 
         got = answer(compressions, errors, target)
         if got is None:
             return "it returns None: replace the dots with a return statement"
-        if abs(got - truth) > 1e-9:
+        if not abs(got - truth) <= 1e-9:  # nor if it is nan
             linear = np.interp(target, compressions, errors)
             if abs(got - linear) < 1e-9:
                 return "you interpolate in the compression itself; take its logarithm"

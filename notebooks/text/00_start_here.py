@@ -40,8 +40,8 @@
 #
 # Each notebook stands alone. If you have five minutes, read the first two pictures and the
 # recommendations of 08; if you have one hour, 02 and 04.
-# Every notebook has a small experiment that runs live on your machine; next to it stand the
-# full-scale results, loaded from `data/results` and labelled as such.
+# Most notebooks have a small experiment that runs live on your machine; from 03 on the full-scale
+# results are shown too, loaded from `data/results` and labelled as such.
 #
 # **The poster's claims**, to which the notebooks come back:
 #
@@ -87,7 +87,8 @@ figures.images(digits.train_x[:16], [f"label {y}" for y in digits.train_y[:16].t
 # %% [markdown]
 # ## The two techniques in two pictures
 #
-# In all pictures of weights red is positive, blue is negative and pale is near zero.
+# Where a picture shows the values of weights, red is positive, blue is negative and pale is near
+# zero; a grey dot marks a weight that was zeroed.
 #
 # **Pruning** trains a network, zeroes the weights of smallest magnitude, trains what is left, and
 # repeats. Our rounds take 21 % of the *remaining* weights, as the poster did.
@@ -98,7 +99,8 @@ diagrams.pruning_technique();
 # %% [markdown]
 # **A circulant matrix** is known by its first row: each next row is the one above, rotated right
 # by one. A *block*-circulant matrix is cut into b x b blocks of this kind. It stores b numbers a
-# block instead of b², so the block size b *is* the compression factor.
+# block instead of b², so the block size b *is* the compression factor. (Here a colour says only
+# which numbers are the same, and only within a block; it does not say how large they are.)
 
 # %%
 diagrams.circulant_technique();
@@ -145,8 +147,14 @@ runs = table.groupby(["task", "preset", "method", "series"])["run"].nunique()
 runs.unstack(fill_value=0)
 
 # %% [markdown]
-# (*search*: short trials, which never read the test data. *rejected*: complete trials of a setting
-# that was not chosen.) `make figures` draws every figure of the poster from this table, and
+# (A *preset* is a size: in translation `small`, or `course`, twice as wide and three layers deep
+# instead of two. *search*: short trials, which never read the test data. *rejected*: complete
+# trials of a setting that was not chosen. `pruned_all` prunes the output layer too; `gradual`
+# prunes during the training; `projected` starts block-circulant layers from a trained dense
+# network. `unpruned` and `random_pruned` are controls; `low_rank` and `small_dense` are two other
+# ways to be small.)
+#
+# `make figures` draws every figure of the poster from this table, and
 # `make experiments` runs whatever result is missing. On two CPU cores all of MNIST takes about an
 # hour and a half, one Transformer 20 minutes (`small`) to an hour (`course`); a run that was
 # stopped resumes.
@@ -190,8 +198,9 @@ check("0.2", overall_compression)
 # * **Two hours:** 02 and 04.
 # * **Before the class:** the notebooks come executed, so the answer to every *Predict* stands below
 #   it. `make blank` writes copies without outputs into `build/blank`; work in those.
-# * **Without a network:** install beforehand and put the MNIST files on a stick; set
-#   `CIRCTOOLS_DATA` to that folder. Or teach on the built-in sample.
+# * **Without a network:** install beforehand, copy the folder `data/raw` (with `MNIST/raw/` and
+#   `multi30k/` in it) to a stick, and set `CIRCTOOLS_DATA` to the copy. Or teach on the built-in
+#   sample.
 # * **Slow laptops:** the live experiments use at most 10,000 images, or a very small Transformer.
 #   The map above says how long each notebook runs on two cores.
 # * **Translation** (half a day): 05 together (75 min), 06 and 07 side by side in two groups (45

@@ -285,7 +285,9 @@ for name, row in rows.items():
 # | sum of squares $\lVert A \rVert_F^2$ | $\sum_k \lvert\alpha_k\rvert^2$ |
 #
 # (The last two hold because $F$ and $F^\ast$ change no length.) The results are circulant again. To
-# get back from a spectrum to a first row:
+# get back from a spectrum to a first row, undo the sum: $w_j = \frac{1}{b} \sum_k \lambda_k\,
+# \omega^{-jk}$. The minus sign is that of `torch.fft.fft` (for us `fft` is the way *back*), and
+# `norm="forward"` makes it divide by $b$.
 
 # %%
 def first_row(values):

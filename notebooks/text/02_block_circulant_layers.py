@@ -34,6 +34,7 @@ from circtools import (
     diagrams,
     nearest_circulant,
     prune,
+    spectrum,
     style,
 )
 from circtools.layers import ALGORITHMS
@@ -87,7 +88,8 @@ print(f"{rows.numel()} numbers make {block_circulant(rows).numel()}")
 layer = BlockCirculantLinear(in_features=32, out_features=16, block_size=4)
 print(layer)
 print("weight", tuple(layer.weight.shape), "stands for", tuple(layer.dense_weight().shape))
-# algorithm=auto: the layer takes the one of three that it estimates to be fastest; see below
+# algorithm=auto: the one of three that the layer estimates to be fastest (in training, the one of
+# the two that build no matrix); see below
 
 # %%
 x = torch.randn(100, 32)  # (batch, in_features)
@@ -287,8 +289,9 @@ compare("gradient and b * projection", layer.weight.grad, b * nearest_circulant(
 #
 # ## Three ways to multiply
 #
-# - **dense**: build the matrix, multiply. $n^2$ multiplications for every input, nothing saved but
-#   memory; it is the plain reference.
+# - **dense**: build the matrix, multiply. $n^2$ multiplications for every input, and the whole
+#   matrix in memory while it multiplies; only what is stored gets smaller. It is the plain
+#   reference, and in inference the fastest way for narrow layers.
 # - **fft**: as in notebook 01, block by block. Transform the inputs ($q$ transforms of size $b$),
 #   multiply and add up frequency by frequency, transform back.
 # - **dft**: the same with the Fourier transform written as a small real matrix of size b x b. That
@@ -391,13 +394,15 @@ for what, attempt in attempts.items():
         print(f"{what}: {type(error).__name__}\n    {error}")
 
 # %% [markdown]
-# PyTorch's own attention layer reads its weights past the modules that hold them, so a swap would
-# have no effect. It is left dense, with a warning, and the rest of the model is compressed:
+# PyTorch's own attention layer reads its weights past the modules that hold them, so a swapped
+# layer would stop it with an error. (Its `nn.TransformerEncoderLayer` does so with all of its
+# layers, in evaluation.) What is read in this way is left dense, with a warning, and the rest of
+# the model is compressed:
 
 # %% tags=["nbval-check-output"]
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    block = compress(nn.TransformerEncoderLayer(64, 4, 256, batch_first=True), 8)
+    block = compress(nn.TransformerDecoderLayer(64, 4, 256, batch_first=True), 8)
 for warning in caught:
     print(warning.message)
 print([name for name, m in block.named_modules() if isinstance(m, BlockCirculantLinear)])
@@ -450,9 +455,11 @@ for name, matrix in tasks.items():
 # - If the layer has the symmetry of the truth, sharing is knowledge: 48 examples with 64 outputs
 #   each are plenty for 64 weights. For the 4,096 of the dense layer they are too few equations: 48
 #   inputs span 48 of 64 directions, and of the other 16 it learns nothing, so that its error cannot
-#   be below $\sqrt{16/64} = 0.5$ on average.
+#   be below $\sqrt{16/64} = 0.5$ on average. (It is higher, because in those directions its random
+#   start is still there, and the optimizer has pushed it about.)
 # - It has to be the *right* symmetry. The layer with b = 8 cannot say a filter that runs over all
-#   64 places (the ladder is not nested), and does no better than the dense one.
+#   64 places (the ladder is not nested): even the nearest that it could come is off by more than
+#   half, so that it does hardly better than the dense one.
 # - Shuffle the same truth, and both circulant layers fail as they do on the unstructured one. To
 #   the dense layer the order of the inputs means nothing: up to chance, it does not notice, and so
 #   it is the best of the three in the last two rows.
@@ -467,10 +474,12 @@ for name, matrix in tasks.items():
 # - Cut into circulant b x b blocks, a matrix stores b times fewer numbers; b = 1 is unstructured,
 #   b = n circulant. Padding counts.
 # - The nearest block-circulant matrix averages along wrapped diagonals. A random matrix loses
-#   $\sqrt{1 - 1/b}$ of its norm, a structured one much less.
+#   $\sqrt{1 - 1/b}$ of its norm; a structured one can lose much less, if the block suits its
+#   structure.
 # - Fresh weights are drawn as for `nn.Linear`; gradients are summed along wrapped diagonals; three
 #   algorithms compute the same product.
-# - `compress(model, b, skip=...)` works on any model and refuses what it cannot do rightly.
+# - `compress(model, b, skip=...)` works on any model; what it cannot do rightly it refuses, or
+#   leaves dense with a warning.
 #
 # Where next: [03 · The MNIST benchmark](03_mnist_benchmark.ipynb) trains these layers on real
 # digits, at every step of the ladder; [04 · Pruning](04_pruning.ipynb) sets them against the

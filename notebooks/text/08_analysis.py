@@ -108,7 +108,7 @@ Markdown("\n".join(f"- {line}" for line in translation_claims.recommendations(ro
 
 # %% [markdown]
 # What these numbers do not show is time. A pruned matrix is as slow as a dense one unless special
-# kernels multiply it, a block-circulant one is faster from a width of some hundreds on:
+# kernels multiply it, a block-circulant one is faster from a width of about a thousand on:
 # [notebook 09](09_what_compression_buys.ipynb) measures it.
 #
 # **8.1** How many rounds of pruning, each taking 21 % of the remaining weights, does it take to
