@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+from torch.nn.utils import parametrize
 from torch.nn.utils import prune as torch_prune
 
 from circtools.circulant import check_block_size
@@ -48,11 +50,12 @@ def compress(
 
     Raises:
         TypeError, ValueError: for a bad block size, a ``skip`` that matches nothing, an unknown
-            ``init``, a pruned layer, or a weight that the layer shares with another module (tied
-            output weights): nothing is swapped then.
+            ``init``, a layer whose weight is pruned or computed from others, or a weight that the
+            layer shares with another module (tied output weights): nothing is swapped then.
 
     Layers whose weights torch reads past them (those in ``nn.MultiheadAttention`` and
-    ``nn.TransformerEncoderLayer``) cannot be swapped and are left dense, with a warning.
+    ``nn.TransformerEncoderLayer``) cannot be swapped; they and subclasses of ``nn.Linear`` are
+    left dense, with a warning.
     """
     check_block_size(block_size)
     if init not in ("project", "random"):
@@ -74,8 +77,12 @@ def compress(
             passed_by.update(module.modules())
             warnings.warn(f"{name or 'the model'}: nn.{type(module).__name__} reads weights past "
                           "its submodules, which are left dense", stacklevel=2)
-        if (type(module) is not nn.Linear or module in passed_by
+        if (not isinstance(module, nn.Linear) or module in passed_by
                 or any(fnmatch(name, pattern) for pattern in skip)):
+            continue
+        if type(module) is not nn.Linear:
+            warnings.warn(f"{name or 'the model'}: {type(module).__name__} is more than an "
+                          "nn.Linear and is left dense", stacklevel=2)
             continue
         if module not in replaced:
             _check_swappable(model, name, module)
@@ -97,6 +104,9 @@ def _check_swappable(model: nn.Module, name: str, layer: nn.Linear) -> None:
     if torch_prune.is_pruned(layer):
         raise ValueError(f"{name!r} is pruned; make the pruning permanent first "
                          "(torch.nn.utils.prune.remove) or skip it")
+    if "weight" not in layer._parameters:
+        raise ValueError(f"the weight of {name!r} is computed from others (weight_norm, "
+                         "spectral_norm); remove that first or skip it")
     for other_name, other in model.named_modules():
         if other is not layer and any(p is layer.weight for p in other._parameters.values()):
             raise ValueError(f"{name!r} shares its weight with {other_name!r}, and swapping it "
@@ -159,7 +169,8 @@ def prune(
         method: the smallest magnitudes, or at random (a control).
 
     Raises:
-        TypeError: if ``layers`` is a model instead of its layers, or one has no ``weight``.
+        TypeError: if ``layers`` is a model instead of its layers, one has no ``weight``, or one is
+            part of ``nn.MultiheadAttention``.
         ValueError: if there is no layer, or ``amount`` or ``method`` is out of range.
 
     Source: S. Han et al., "Learning both Weights and Connections for Efficient Neural Networks",
@@ -175,6 +186,9 @@ def prune(
                         f"{without[0]} has none")
     if not layers:
         raise ValueError("there is no layer to prune")
+    if any(isinstance(m, NonDynamicallyQuantizableLinear) for m in layers):
+        raise TypeError("leave out the output projection of nn.MultiheadAttention (out_proj): its "
+                        "weight is read past it, and so past its mask")
     if not 0 <= amount < 1:
         raise ValueError(f"amount must be at least 0 and less than 1, got {amount}")
     kinds = {"magnitude": torch_prune.L1Unstructured, "random": torch_prune.RandomUnstructured}
@@ -182,7 +196,7 @@ def prune(
         raise ValueError(f"method must be one of {', '.join(kinds)}, got {method!r}")
     parameters = [(layer, "weight") for layer in layers]
     for layer in layers:  # a share of a population of which some is gone needs the masks first
-        if not torch_prune.is_pruned(layer):
+        if not hasattr(layer, "weight_mask"):
             torch_prune.identity(layer, "weight")
     if amount > 0:
         # Not layer.weight: between two forward passes (after a step of the optimizer, after
@@ -279,7 +293,8 @@ def compression_ratio(
 
 def stored_weights(model: nn.Module, over: Literal["weights", "model"] = "weights") -> int:
     """Return how many weights a model, or a part of one, stores: those of its weight matrices, or
-    all its parameters; pruned ones are left out."""
+    all its parameters; pruned ones are left out. (Of ``nn.MultiheadAttention`` only the output
+    projection counts as a weight matrix.)"""
     matrices = sum(stored for _, _, stored in _weight_counts(model))
     if over == "weights":
         return matrices
@@ -295,9 +310,11 @@ def file_bytes(model: nn.Module) -> int:
     than 65,536) and the start of each row (4 bytes), as in the CSR format.
     """
     total = 4 * sum(p.numel() for p in model.parameters())
+    counted: set[nn.Parameter] = set()  # a tied weight is stored once
     for layer in weight_layers(model).values():
-        if hasattr(layer, "weight_mask"):
-            rows, columns = layer.weight_mask.shape
+        if hasattr(layer, "weight_mask") and layer.weight_orig not in counted:
+            counted.add(layer.weight_orig)
+            rows, columns = layer.weight_mask.flatten(1).shape
             left = int(torch.count_nonzero(layer.weight_mask))
             dense = 4 * rows * columns
             bitmap = 4 * left + math.ceil(rows * columns / 8)
@@ -309,6 +326,8 @@ def file_bytes(model: nn.Module) -> int:
 def _stored_parameters(layer: nn.Module) -> list[nn.Parameter]:
     if isinstance(layer, LowRankLinear):
         return [layer.down, layer.up]
+    if parametrize.is_parametrized(layer, "weight"):
+        return list(layer.parametrizations["weight"].parameters())
     return [layer.weight_orig if hasattr(layer, "weight_orig") else layer.weight]
 
 

@@ -59,6 +59,7 @@ def make_all(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
 
     Raises:
         ValueError: if the table has no MNIST results of the preset ``course``.
+        FileNotFoundError: if the layer's benchmark has left no timings.
     """
     course = claims.of_mnist(table)
     if course.empty:

@@ -41,7 +41,7 @@ def apply_fft(x: Tensor, w_hat: Tensor) -> Tensor:
 def prepare_dft(w: Tensor) -> Tensor:
     """Return the factors of the real products, (products, out_blocks, in_blocks)."""
     p, q, b = w.shape
-    _, of_w, _ = dft_bases(b, w.dtype, w.device)
+    _, of_w, _ = dft_bases(b, w)
     return (of_w @ w.reshape(p * q, b).T).unflatten(1, (p, q))
 
 
@@ -53,9 +53,9 @@ def apply_dft(x: Tensor, w_hat: Tensor) -> Tensor:
     one for a real frequency, three, by Gauss's trick, for a complex one.
     """
     tokens, q, b = x.shape
-    of_x, _, back = dft_bases(b, x.dtype, x.device)
+    of_x, _, back = dft_bases(b, x)
     x_hat = (of_x @ x.reshape(tokens * q, b).T).unflatten(1, (tokens, q))  # (products, tokens, q)
-    multiply = Products.apply if torch.is_grad_enabled() else torch.matmul
+    multiply = Products.apply if torch.is_grad_enabled() and not is_traced(x) else torch.matmul
     y_hat = multiply(x_hat, w_hat.mT)  # (products, tokens, out_blocks)
     return (y_hat.flatten(1).T @ back).view(tokens, w_hat.shape[1], b)
 
@@ -63,10 +63,21 @@ def apply_dft(x: Tensor, w_hat: Tensor) -> Tensor:
 class Products(torch.autograd.Function):
     """``x @ w`` for each frequency, for a w whose gradient is wanted in transposed order."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
-        ctx.save_for_backward(x, w)
+    def forward(x: Tensor, w: Tensor) -> Tensor:
         return x @ w
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def jvp(ctx: Any, x_tangent: Tensor, w_tangent: Tensor) -> Tensor:
+        x, w = ctx.saved_tensors
+        return x_tangent @ w + x @ w_tangent
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -75,14 +86,33 @@ class Products(torch.autograd.Function):
         return gradient @ w.mT if of_x else None, (gradient.mT @ x).mT if of_w else None
 
 
+def is_traced(x: Tensor) -> bool:
+    """Tell whether x stands for other data: in a compiler, or as a tensor of another kind.
+
+    Graphs are made of plain operators and of what they compute themselves.
+    """
+    return (torch.compiler.is_compiling() or torch.jit.is_tracing()
+            or type(x) not in (Tensor, nn.Parameter))
+
+
 class DenseMatrix(torch.autograd.Function):
     """``block_circulant(w)`` by copying from a list of positions, several times faster."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, w: Tensor) -> Tensor:
-        p, q, b = ctx.shape = w.shape
+    def forward(w: Tensor) -> Tensor:
+        p, q, b = w.shape
         sources, _ = positions(p, q, b, w.device)
         return w.reshape(-1).index_select(0, sources).view(p * b, q * b)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.shape = inputs[0].shape
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return DenseMatrix.apply(tangent)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
@@ -92,7 +122,7 @@ class DenseMatrix(torch.autograd.Function):
         return gradient.reshape(-1).index_select(0, targets).view(b, p, q, b).sum(0)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def positions(p: int, q: int, b: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return where each entry of the dense matrix comes from, and where each weight goes to.
 
@@ -115,7 +145,7 @@ def positions(p: int, q: int, b: int, device: torch.device) -> tuple[Tensor, Ten
         return block_circulant(weights).flatten(), back.flatten()
 
 
-def dft_bases(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def dft_bases(b: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return what takes x, and w, to the factors of the real products, and these back to y.
 
     At a frequency with cosine part x_c, w_c and sine part x_s, w_s the spectrum of y is
@@ -125,17 +155,14 @@ def dft_bases(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor,
 
     Args:
         b: block size.
-        dtype: of the results; the angles are computed in float64.
-        device: of the results.
+        like: gives the results' dtype and device; the angles are computed in float64.
 
     Returns:
         Three matrices of shape (products, b); ``products`` is one for each real frequency (the
         constant and, for even b, the alternating one) and three for each other.
     """
-    # A graph that is being traced must compute them itself: what it holds is not data yet.
-    if torch.compiler.is_compiling():
-        return _dft_bases(b, dtype, device)
-    return _cached_dft_bases(b, dtype, device)
+    compute = _dft_bases if is_traced(like) else _cached_dft_bases
+    return compute(b, like.dtype, like.device)
 
 
 @lru_cache(maxsize=128)
@@ -266,9 +293,10 @@ class BlockCirculantLinear(nn.Module):
             self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype))
         else:
             self.register_parameter("bias", None)
-        # What each algorithm prepared, from which weight, and the state that it had then.
+        # What each algorithm prepared, from which weight, with which data in which state. (The data
+        # are kept, so that no others can come to lie at their address.)
         self._prepared: dict[str, Tensor] = {}
-        self._prepared_from: tuple[Tensor | None, tuple[object, ...]] = (None, ())
+        self._prepared_from: tuple[Any, ...] = ()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -307,17 +335,21 @@ class BlockCirculantLinear(nn.Module):
             layer.weight.copy_(nearest_circulant(weight, block_size))
             if linear.bias is not None:
                 layer.bias.copy_(linear.bias)
+        for own, given in ((layer.weight, weight), (layer.bias, linear.bias)):
+            if given is not None:
+                own.requires_grad_(given.requires_grad)
         return layer.train(linear.training)
 
     def dense_weight(self) -> Tensor:
         """Return the weight matrix as ``nn.Linear`` would hold it, (out_features, in_features)."""
-        return self._dense(self.weight)
+        return block_circulant(self.weight)[: self.out_features, : self.in_features]
 
     def _dense(self, weight: Tensor) -> Tensor:
+        """Return :meth:`dense_weight` of a weight, in the quickest way."""
         if self.block_size == 1:
             return weight.squeeze(-1)
-        # The quicker way pays at every step of a training; a traced graph gets operators alone.
-        quick = self._gradients() and not torch.compiler.is_compiling()
+        # The list of positions pays at every step of a training.
+        quick = self._gradients() and not is_traced(weight)
         matrix = DenseMatrix.apply(weight) if quick else block_circulant(weight)
         return matrix[: self.out_features, : self.in_features]
 
@@ -332,8 +364,8 @@ class BlockCirculantLinear(nn.Module):
         # As nn.Linear, which runs in the autocast dtype. (A device such as "meta" has none.)
         if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
-            x, weight = x.to(dtype), weight.to(dtype)
-            bias = None if bias is None else bias.to(dtype)
+            x, weight, bias = (t if t is None or t.dtype == torch.float64 else t.to(dtype)
+                               for t in (x, weight, bias))
         p, q, b = weight.shape
         tokens = math.prod(x.shape[:-1])  # not -1, which an empty batch would leave undetermined
         name = self._algorithm(tokens, weight.dtype)
@@ -346,14 +378,14 @@ class BlockCirculantLinear(nn.Module):
             y = FAST[name].apply(blocks, prepared)  # (tokens, p, b)
             y = y.reshape(*x.shape[:-1], p * b)
             if p * b > self.out_features:
-                y = y[..., : self.out_features]  # (..., out_features)
+                y = y[..., : self.out_features].contiguous()  # (..., out_features)
             return y if bias is None else y + bias
         y = x.new_empty(tokens, p, b)
         added = 0.0 if bias is None else F.pad(bias, (0, p * b - self.out_features)).view(p, b)
         step = max(1, AT_A_TIME // (q * b))
         for part, out in zip(blocks.split(step), y.split(step), strict=True):
             torch.add(FAST[name].apply(part, prepared), added, out=out)
-        return y.view(*x.shape[:-1], p * b)[..., : self.out_features]
+        return y.view(*x.shape[:-1], p * b)[..., : self.out_features].contiguous()
 
     def plan(self, tokens: int, training: bool | None = None,
              dtype: torch.dtype | None = None) -> Plan:
@@ -391,28 +423,36 @@ class BlockCirculantLinear(nn.Module):
     def _prepare(self, name: str, weight: Tensor) -> Tensor:
         """Prepare the weight; in evaluation mode without gradients, only if it has changed."""
         prepare = self._dense if name == "dense" else FAST[name].prepare
-        if self._gradients() or torch.compiler.is_compiling():
-            return prepare(weight)
         stored = self.weight
         # A tensor that is no parameter (of functional_call, of a parametrization) may be another at
-        # the next call, at the same address; one made in inference mode does not count its changes.
-        if not isinstance(stored, nn.Parameter) or stored.is_inference():
+        # the next call; one made in inference mode does not count its changes.
+        if is_traced(stored) or not isinstance(stored, nn.Parameter) or stored.is_inference():
+            return prepare(weight)
+        if self._gradients():  # a step of an optimizer may follow, and not all of them are counted
+            if self._prepared:
+                self._forget()
             return prepare(weight)
         state = (weight.dtype, stored.data_ptr(), stored._version)
-        if self._prepared_from[0] is not stored or self._prepared_from[1] != state:
-            self._prepared, self._prepared_from = {}, (stored, state)
-        if name not in self._prepared:
-            self._prepared[name] = prepare(weight)
-        return self._prepared[name]
+        if not (self._prepared_from and self._prepared_from[0] is stored
+                and self._prepared_from[2] == state):
+            self._prepared, self._prepared_from = {}, (stored, stored.detach(), state)
+        kept = self._prepared  # of this call: another thread may begin a new one
+        found = kept.get(name)
+        if found is None:
+            found = kept[name] = prepare(weight)
+        return found
+
+    def _forget(self) -> None:
+        self._prepared, self._prepared_from = {}, ()
 
     def train(self, mode: bool = True) -> "BlockCirculantLinear":
         """Set training or evaluation mode; forgets what was prepared from the weight."""
-        self._prepared = {}
+        self._forget()
         return super().train(mode)
 
     def __getstate__(self) -> dict[str, object]:
         """Return what a copy or a pickle holds: everything but what can be prepared again."""
-        return {**super().__getstate__(), "_prepared": {}, "_prepared_from": (None, ())}
+        return {**super().__getstate__(), "_prepared": {}, "_prepared_from": ()}
 
     def extra_repr(self) -> str:
         return (

@@ -100,6 +100,45 @@ def test_encoder_layers_of_torch_still_work_in_evaluation() -> None:
         assert model.eval()(torch.randn(2, 5, 8)).shape == (2, 5, 8)
 
 
+def test_what_cannot_be_swapped_or_pruned_is_said() -> None:
+    with pytest.raises(ValueError, match="weight of '0' is computed from others"):
+        compress(nn.Sequential(nn.utils.spectral_norm(nn.Linear(8, 8))), 4)
+    parametrized = nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))
+    with pytest.warns(UserWarning, match="0: ParametrizedLinear is more than an nn.Linear"):
+        assert circulant_names(compress(nn.Sequential(parametrized), 4)) == []
+    assert stored_weights(nn.Sequential(parametrized), "model") == 64 + 8 + 8
+    attention = nn.MultiheadAttention(8, 2)
+    with pytest.raises(TypeError, match="leave out the output projection"):
+        prune(weight_layers(attention).values())
+
+
+def test_a_frozen_layer_stays_frozen() -> None:
+    model = compress(network().requires_grad_(False), 4)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_layer_with_a_pruned_bias_can_be_pruned() -> None:
+    layer = nn.Linear(8, 8)
+    torch_prune.l1_unstructured(layer, "bias", 2)
+    prune([layer], 0.25)
+    assert density([layer]) == 0.75
+
+
+def test_bytes_of_pruned_circulant_and_of_tied_layers() -> None:
+    layer = BlockCirculantLinear(8, 8, 4, bias=False)
+    prune([layer], 0.5)
+    assert file_bytes(layer) == 8 * 4 + 16 // 8
+    model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False))
+    prune([model[0]], 0.5)
+    alone = file_bytes(model[0])
+    model[1] = model[0]
+    assert file_bytes(nn.Sequential(model[0], model[0])) == alone
+    twin = nn.Linear(8, 8, bias=False)
+    prune([twin], 0.0)
+    twin.weight_orig, twin.weight_mask = model[0].weight_orig, model[0].weight_mask
+    assert file_bytes(nn.Sequential(model[0], twin)) == alone
+
+
 def test_tied_layers_are_counted_once() -> None:
     model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False))
     model[1].weight = model[0].weight

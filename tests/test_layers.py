@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from circtools import BlockCirculantLinear, cost, layers
 from circtools.circulant import block_circulant, circulant
@@ -91,7 +92,7 @@ def test_first_and_second_derivatives(name: str, shape: tuple[int, int, int]) ->
 
 @given(st.integers(1, 40))
 def test_dft_bases_turn_a_product_of_circulants_into_single_products(b: int) -> None:
-    of_x, of_w, back = dft_bases(b, torch.float64, torch.device("cpu"))
+    of_x, of_w, back = dft_bases(b, torch.empty(0, dtype=torch.float64))
     real = 1 + (b % 2 == 0 and b > 1)
     assert of_x.shape == of_w.shape == back.shape == (real + 3 * ((b - real) // 2), b)
     assert cost.dft_products(b) == len(of_x)
@@ -218,6 +219,71 @@ def test_weights_that_come_and_go_are_never_mixed_up() -> None:
     close(batched[4], x @ block_circulant(many[4]).T, 1e-4)
 
 
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD])
+def test_a_fused_step_in_evaluation_mode_is_noticed(optimizer: type) -> None:
+    layer, x = BlockCirculantLinear(64, 64, 8, bias=False).eval(), torch.randn(3, 64)
+    step = optimizer(layer.parameters(), lr=0.1, fused=True).step
+    with torch.no_grad():
+        layer(x)
+    layer(x).square().sum().backward()
+    step()
+    with torch.no_grad():
+        close(layer(x), x @ layer.dense_weight().T, 1e-4)
+
+
+@torch.no_grad()
+def test_swapped_storage_is_noticed() -> None:
+    layer, x = BlockCirculantLinear(64, 64, 8, bias=False).eval(), torch.randn(3, 64)
+    vector = nn.utils.parameters_to_vector(layer.parameters())
+    for _ in range(5):
+        nn.utils.vector_to_parameters(vector + torch.randn_like(vector), layer.parameters())
+        close(layer(x), x @ layer.dense_weight().T, 1e-4)
+        nn.utils.vector_to_parameters(vector, layer.parameters())
+    layer(x)
+    layer.bfloat16().float()
+    close(layer(x), x @ layer.dense_weight().T, 1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("b", [5, 8])
+def test_function_transforms(name: str, b: int) -> None:
+    """torch.func's, forward mode, and tensors that only stand for data."""
+    layer, x = make((16, 16, b), name, torch.float64, (3,))
+    x, weight = x.detach(), layer.weight.detach()
+
+    def loss(w: Tensor, x: Tensor) -> Tensor:
+        return torch.func.functional_call(layer, {"weight": w}, (x,)).square().sum()
+
+    expected = torch.autograd.grad(layer(x).square().sum(), layer.weight)[0]
+    close(torch.func.grad(loss)(weight, x), expected, 1e-10)
+    stacked = torch.stack([weight, 2 * weight])
+    of_each = torch.vmap(torch.func.grad(loss), (0, None))(stacked, x)
+    close(of_each[0], expected, 1e-10)
+    close(of_each[1], torch.func.grad(loss)(2 * weight, x), 1e-10)
+    tangent = torch.randn_like(weight)
+    _, along = torch.func.jvp(lambda w: loss(w, x), (weight,), (tangent,))
+    close(along, (expected * tangent).sum(), 1e-8)
+    with FakeTensorMode():
+        BlockCirculantLinear(16, 16, b, algorithm=name)(torch.randn(3, 16)).sum().backward()
+    close(torch.func.grad(loss)(weight, x), expected, 1e-10)  # nothing fake was kept
+
+
+def test_the_output_is_contiguous() -> None:
+    for bias in (True, False):
+        layer = BlockCirculantLinear(8, 10, 4, bias)
+        assert layer(torch.randn(2, 3, 8)).view(2, -1).shape == (2, 30)
+    layer = BlockCirculantLinear(256, 250, 16).eval()
+    with torch.no_grad():
+        assert layer(torch.randn(2, 4096, 256)).is_contiguous(), "also if done in parts"
+
+
+def test_autocast_leaves_float64_alone_as_it_does_for_linear() -> None:
+    layers_ = BlockCirculantLinear(8, 8, 4).double(), nn.Linear(8, 8).double()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, theirs = (layer(torch.randn(2, 8, dtype=torch.float64)) for layer in layers_)
+    assert ours.dtype == theirs.dtype == torch.float64
+
+
 def test_meta_device_and_dtype() -> None:
     layer = BlockCirculantLinear(8, 8, 4, device="meta", dtype=torch.float64)
     assert layer(torch.empty(3, 8, device="meta", dtype=torch.float64)).shape == (3, 8)
@@ -240,6 +306,15 @@ def test_compile() -> None:
     close(compiled(x), layer(x), 1e-5)
     expected = torch.autograd.grad(layer(x).square().sum(), layer.weight)[0]
     close(torch.autograd.grad(compiled(x).square().sum(), layer.weight)[0], expected, 1e-5)
+
+
+@pytest.mark.parametrize("b", [1, 4, 128])
+def test_compile_into_one_graph_as_the_layer_comes(b: int) -> None:
+    layer, x = BlockCirculantLinear(128, 128, b), torch.randn(3, 128)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    close(compiled(x), layer(x), 1e-5)
+    expected = torch.autograd.grad(layer(x).square().sum(), layer.weight)[0]
+    close(torch.autograd.grad(compiled(x).square().sum(), layer.weight)[0], expected, 1e-4)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

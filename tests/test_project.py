@@ -10,6 +10,7 @@ from pypdf import PdfReader
 from circtools import (
     claims,
     cli,
+    data,
     experiments,
     figures,
     gallery,
@@ -133,6 +134,22 @@ def test_errors_are_one_line_on_stderr(capsys) -> None:
     assert "seeds must be 1 or more, got 0" in capsys.readouterr().err
     assert cli.main(["translate", "Ein Hund.", "--model", "nowhere.pt"]) == 1
     assert "no model nowhere.pt" in capsys.readouterr().err
+
+
+def test_data_lists_both_tasks_and_forgives_only_if_asked(
+    capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli.main(["data", "--list"]) == 0
+    listed = capsys.readouterr().out
+    assert "MNIST/raw/" in listed and "multi30k/" in listed
+
+    def unavailable(task: str) -> Path:
+        raise data.DataUnavailable(f"{task} could not be downloaded")
+
+    monkeypatch.setattr(data, "locate", unavailable)
+    assert cli.main(["data", "mnist"]) == 1
+    assert cli.main(["data", "--optional", "mnist"]) == 0
+    assert "NOTICE: the built-in sample will serve" in capsys.readouterr().out
 
 
 def test_translate_with_the_network_that_comes_with_the_course(capsys) -> None:
