@@ -280,14 +280,9 @@ def claims(table: pd.DataFrame, folder: Path = results.FOLDER) -> list[Claim]:
         for series in ("tuned", "same"):
             pairs = pairs_at_equal_compression(sizes[preset], series)
             found += _claim_2(pairs, series, preset, folder)
-    # Claim 3 is decided where there are most seeds, both comparisons counted; if there are as many
-    # at several sizes, at the one that the figures show.
-    slightly = {name: {against: slightly_pruned_pairs(sizes[name], against)
-                       for against in ("dense", "unpruned")}
-                for name in sorted(sizes, key=lambda name: name != main_preset(table))}
-    most = max(slightly, key=lambda name: sum(map(len, slightly[name].values())))
-    for against, pairs in slightly[most].items():
-        found += _claim_3(pairs, against, most, folder)
+    for preset, rows in sizes.items():
+        for against in ("dense", "unpruned"):
+            found += _claim_3(slightly_pruned_pairs(rows, against), against, preset, folder)
     return found
 
 
