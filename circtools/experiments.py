@@ -1,5 +1,6 @@
 """Run the experiments, or resume them: several at a time, stage by stage."""
 
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from circtools import compression, mnist, mnist_runs, multi30k, multi30k_runs, r
 from circtools.data import ROOT
 from circtools.runs import PRUNING, Run, missing
 
+_ONE_AT_A_TIME = threading.Lock()  # of a process's threads: they share torch's random numbers
 CHECKPOINTS = ROOT / "data" / "checkpoints"
 TASKS = {"mnist": mnist_runs, "multi30k": multi30k_runs}  # PRESETS, plan, epochs, Experiment
 LOAD = {"mnist": mnist.load, "multi30k": multi30k.load}
@@ -132,9 +134,10 @@ def _run_on_cluster(scheduler: str, runs: Sequence[Run], folder: Path, source: s
 
 def _work(run: Run, folder: Path, source: str, device: str, threads: int | None = None,
           progress: str | None = None) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)
-    execute(run, folder, source, device, progress)
+    with _ONE_AT_A_TIME:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        execute(run, folder, source, device, progress)
 
 
 def estimate_seconds(runs: Iterable[Run], folder: Path, source: str,
@@ -242,6 +245,8 @@ def _chain(work: Any, path: Path, source: str, before: int, history: list[dict[s
             training.save_atomically({"model": work.model.state_dict(), "history": history,
                                       "final": final}, state_path)
             saved = time.monotonic()
+            for file in state_path.parent.glob(f"{run.name}-round[0-9]*.ckpt"):
+                file.unlink()
 
 
 def _measure(work: Any, path: Path, number: int, epochs: int, seconds: float) -> dict[str, Any]:

@@ -18,8 +18,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         words = weight.shape[0]
         wide = torch.promote_types(features.dtype, torch.float32)  # of everything but products
         counted = target != ignore
-        share = (counted / counted.sum().clamp(min=1)).to(wide).unsqueeze(1)  # of a row, (rows, 1)
-        right = target.clamp(min=0).unsqueeze(1)  # (rows, 1)
+        share = (counted.to(wide) / counted.sum().clamp(min=1)).unsqueeze(1)  # of a row, (rows, 1)
+        right = target.where(counted, 0).unsqueeze(1)  # (rows, 1)
         # The mean of a row's logits is its product with the mean of the words.
         mean = features.to(wide) @ weight.mean(0, dtype=wide).unsqueeze(1)  # (rows, 1)
         total = torch.zeros((), device=features.device, dtype=wide)
@@ -65,13 +65,15 @@ def linear_cross_entropy(features: Tensor, weight: Tensor, target: Tensor, *,
         ignore: the target of rows that do not count.
 
     Returns:
-        The mean over the rows that count, a scalar in nats, in fp32. Under autocast the products
-        are in its dtype and the softmax in fp32.
+        The mean over the rows that count, a scalar in nats, in fp32 (of float64, in float64).
+        Under autocast the products are in its dtype and the softmax in fp32.
 
     Source: label smoothing after C. Szegedy et al., "Rethinking the Inception Architecture for
     Computer Vision", CVPR 2016, section 7; the gradient in the forward pass is a known trick.
     """
     device = features.device.type
+    if not torch.is_grad_enabled():  # forward computes what backward needs, if it is asked for
+        features, weight = features.detach(), weight.detach()
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         features, weight = features.to(dtype), weight.to(dtype)

@@ -6,7 +6,7 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -36,16 +36,18 @@ class Split:
     english: list[str]
     source: Tensor  # (sentences, longest), each ends with END
     target: Tensor  # (sentences, longest), each begins with START and ends with END
+    words: list[list[str]] = field(default_factory=list)  # the German ones; not of "train"
 
     def __len__(self) -> int:
         return len(self.german)
 
     def first(self, n: int) -> "Split":
         """Return the first n pairs."""
-        return Split(self.german[:n], self.english[:n], self.source[:n], self.target[:n])
+        return Split(self.german[:n], self.english[:n], self.source[:n], self.target[:n],
+                     self.words[:n])
 
     def to(self, device: torch.device | str) -> "Split":
-        return Split(self.german, self.english, self.source.to(device), self.target.to(device))
+        return replace(self, source=self.source.to(device), target=self.target.to(device))
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ class Words:
     german: list[str]
     english: list[str]
 
-    def encode(self, sentences: Iterable[str]) -> Tensor:
-        """Return German sentences as indices, (sentences, longest)."""
-        return _indices([tokenise(s, "de") for s in sentences], self.german, start=False)
+    def encode(self, sentences: Iterable[str | Sequence[str]]) -> Tensor:
+        """Return German sentences, as text or as words, as indices, (sentences, longest)."""
+        return _indices([german_words(s) for s in sentences], self.german, start=False)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def load(origin: str = "auto") -> Corpus:
     """Return Multi30k German-English, or the built-in sample where it cannot be had.
 
     The encoded corpus is kept in one file below ``data/cache``, so that a machine without spaCy
-    can train from it.
+    can train from it, and translate its sentences.
 
     Args:
         origin: ``"auto"`` falls back to the sample, with a printed notice, if the data is on no
@@ -102,7 +104,7 @@ def load(origin: str = "auto") -> Corpus:
 @cache
 def _real() -> Corpus:
     settings = {"files": [entry["sha256"] for entry in data.manifest("multi30k")],
-                "tokenizer": "spacy.blank, lower case", "min_count": MIN_COUNT, "format": 1}
+                "tokenizer": "spacy.blank, lower case", "min_count": MIN_COUNT, "format": 2}
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
     path = CACHE / f"multi30k-{key}.pt"
     if not path.exists():
@@ -131,7 +133,7 @@ def extra_test_set(name: str, words: Words) -> Split:
                        for side, language in enumerate(("de", "en")))
     return Split([g for g, _ in pairs], [e for _, e in pairs],
                  _indices(german, words.german, start=False),
-                 _indices(english, words.english, start=True))
+                 _indices(english, words.english, start=True), german)
 
 
 def read_pairs(german: Path, english: Path) -> list[tuple[str, str]]:
@@ -179,6 +181,11 @@ def tokenise(sentence: str, language: Literal["de", "en"]) -> list[str]:
             if not token.is_space]
 
 
+def german_words(sentence: str | Sequence[str]) -> Sequence[str]:
+    """Return the words of a sentence, which may be given as words already."""
+    return tokenise(sentence, "de") if isinstance(sentence, str) else sentence
+
+
 def vocabulary(sentences: Iterable[Sequence[str]], min_count: int = MIN_COUNT) -> list[str]:
     """Return the words seen at least ``min_count`` times, the most frequent first."""
     counts = Counter(word for sentence in sentences for word in sentence)
@@ -207,12 +214,13 @@ def _encode(splits: dict[str, list[tuple[str, str]]]) -> dict[str, Any]:
             "german": [german for german, _ in pairs], "english": [english for _, english in pairs],
             "source": _indices(tokens[split][0], german_words, start=False).short(),
             "target": _indices(tokens[split][1], english_words, start=True).short(),
+            "words": tokens[split][0] if split != "train" else [],
         } for split, pairs in splits.items()},
     }
 
 
 def _corpus(origin: Literal["real", "sample"], stored: dict[str, Any]) -> Corpus:
-    splits = {name: Split(s["german"], s["english"], s["source"].long(), s["target"].long())
+    splits = {name: Split(**s | {side: s[side].long() for side in ("source", "target")})
               for name, s in stored["splits"].items()}
     return Corpus(origin, Words(**stored["words"]), **splits)
 
@@ -273,6 +281,7 @@ def validation_loss(model: Transformer, split: Split, tokens: int = 4_000) -> fl
     """Return the cross-entropy of a split without label smoothing, in nats a word."""
     total = torch.zeros((), device=split.source.device)
     with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)  # the same batches at every call
         cut = batches(split, tokens)
     for batch in cut:
         words = (batch[1][:, 1:] != PAD).sum()
@@ -318,7 +327,17 @@ def transformer(words: Words, linear: LinearLayer = nn.Linear, **sizes: Any) -> 
 
 
 def save_model(model: Transformer, words: Words, path: Path) -> None:
-    """Save a dense Transformer in half precision, with its vocabularies."""
+    """Save a dense Transformer in half precision, with its vocabularies.
+
+    Raises:
+        ValueError: if it is compressed.
+    """
+    with torch.device("meta"):
+        dense = Transformer(model.config).state_dict()
+    if {name: value.shape for name, value in model.state_dict().items()} != {
+            name: value.shape for name, value in dense.items()}:
+        raise ValueError("only a dense Transformer can be saved so; of a compressed one save "
+                         "model.state_dict()")
     state = {name: value.half() for name, value in model.state_dict().items()}
     if model.config.tied:
         del state["output.weight"]
@@ -335,6 +354,8 @@ def load_model(path: Path) -> tuple[Transformer, Words]:
     """
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(stored, dict):
+            raise TypeError(f"it holds a {type(stored).__name__}")
         model = Transformer(Config(**stored["config"]))
         state = {name: value.float() for name, value in stored["state"].items()}
         if model.config.tied:
@@ -348,6 +369,7 @@ def load_model(path: Path) -> tuple[Transformer, Words]:
 def precision_for(device: torch.device | str) -> torch.dtype:
     """Return bf16 where the device multiplies it faster than fp32, else fp32."""
     if torch.device(device).type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float32
     has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if has_bf16 else torch.float32

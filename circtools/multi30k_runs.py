@@ -109,7 +109,8 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real",
                 rounds = p.rounds if seed < FULL_SEEDS else SLIGHT[method]
                 final.append(own(rounds=rounds, start=start))
             elif method == "block_circulant":
-                sizes = (*p.block_sizes, p.d_model)  # the last one: fully circulant
+                # The last one is fully circulant.
+                sizes = (*(b for b in p.block_sizes if b < p.d_model), p.d_model)
                 final += [own(block_size=b) for b in sizes]
                 final += [_run(preset, method, seed, BASE, block_size=b) for b in SAME]
             else:
@@ -281,10 +282,10 @@ class Experiment:
             "val_loss": multi30k.validation_loss(self.model, val.to(self.device))}
         self._texts = []
         if self.run.stage == "final":
-            written = translation.translate(self.model, words, val.german)
+            written = translation.translate(self.model, words, val.words)
             metrics["val_bleu"] = translation.score(written, val.english, resamples=0).bleu
             started = time.monotonic()
-            self._texts = translation.translate(self.model, words, corpus.test.german)
+            self._texts = translation.translate(self.model, words, corpus.test.words)
             metrics["translation_seconds"] = round(time.monotonic() - started, 2)
             scored = translation.score(self._texts, corpus.test.english)
             metrics |= {f"test_{name}": value for name, value in asdict(scored).items()}

@@ -105,8 +105,11 @@ def _round_name(run: str, number: int) -> str:
 def provenance(device: str = "cpu") -> dict[str, str]:
     """Return what a result must say of its origin: commit, device, library versions."""
     def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True,
-                              check=False)
+        try:
+            done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True,
+                                  check=False)
+        except OSError:  # there is no git
+            return ""
         return done.stdout.strip()
 
     commit = git("rev-parse", "HEAD") or "unknown"
@@ -114,8 +117,8 @@ def provenance(device: str = "cpu") -> dict[str, str]:
         commit += "+changed"
     return {
         "commit": commit,
-        "device": (f"cuda: {torch.cuda.get_device_name()}" if device == "cuda"
-                   else f"cpu: {_processor()}"),
+        "device": (f"cuda: {torch.cuda.get_device_name(device)}"
+                   if torch.device(device).type == "cuda" else f"cpu: {_processor()}"),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -137,14 +140,15 @@ def read(folder: Path = FOLDER) -> list[dict[str, Any]]:
     """Return every run's result as it was written, in the order of the file names.
 
     Its name, ``run``, is the file's, with the folders that say its data, task and preset. The
-    folder ``benchmarks``, which holds timings, is left out.
+    folder ``benchmarks``, which holds timings, is left out, as are the copies that Jupyter makes of
+    files that are opened in it.
 
     Raises:
         ValueError: if a file is no JSON, naming it.
     """
     results = []
     for path in sorted(folder.rglob("*.json")):
-        if path.parent.name == "benchmarks":
+        if path.parent.name in ("benchmarks", ".ipynb_checkpoints"):
             continue
         try:
             result = json.loads(path.read_text(encoding="utf-8"))

@@ -77,8 +77,8 @@ def fit(
         progress: label of the progress bar; none is shown without one.
 
     Raises:
-        ValueError: if ``epochs`` or ``lr`` is not positive, or ``average`` is not between 1 and
-            ``epochs``.
+        ValueError: if ``epochs`` or ``lr`` is not positive, ``average`` is not between 1 and
+            ``epochs``, or the checkpoint is of a training with other values.
         FloatingPointError: if the loss or a metric is not finite, which a smaller learning rate
             avoids.
     """
@@ -93,10 +93,14 @@ def fit(
         groups.setdefault(lr_factor(name, parameter), []).append(parameter)
     optimizer = torch.optim.Adam([{"params": group} for group in groups.values()], lr=lr,
                                  betas=betas, fused=True)
+    settings = {"epochs": epochs, "lr": lr, "seed": seed, "average": average}
     history: list[dict[str, float]] = []
     mean: list[Tensor] = []  # of the weights after each of the last epochs so far
     if checkpoint is not None and checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
+        if state.get("settings", settings) != settings:
+            raise ValueError(f"{checkpoint} is of a training with {state['settings']}, not "
+                             f"{settings}; delete it, or name another file")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         history, mean = state["history"], state["mean"]
@@ -143,7 +147,7 @@ def fit(
             mean = [m + w for m, w in zip(mean, weights, strict=True)] if mean else weights
         if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
             save_atomically({"model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                             "history": history, "mean": mean}, checkpoint)
+                             "history": history, "mean": mean, "settings": settings}, checkpoint)
             saved = time.monotonic()
     if bar is not None:
         bar.close()

@@ -252,7 +252,8 @@ class Transformer(nn.Module):
 
     def _embed(self, embedding: nn.Embedding, words: Tensor, start: int = 0) -> Tensor:
         x = embedding(words) * math.sqrt(self.config.d_model)  # (batch, tokens, d_model)
-        return self.dropout(x + self._positions(start, start + words.shape[1], words.device))
+        positions = self._positions(start, start + words.shape[1], words.device)
+        return self.dropout(x + positions.to(x.dtype))
 
     def encode(self, source: Tensor) -> State:
         """Read source words (batch, tokens), padded at the end with :data:`PAD`."""

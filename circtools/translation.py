@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from circtools.multi30k import END, START, UNKNOWN, Words, tokenise
+from circtools.multi30k import END, START, UNKNOWN, Words, german_words
 from circtools.transformer import PAD, Transformer, attention_maps
 
 SENTENCES = 100  # translated together
@@ -35,9 +35,15 @@ def beam_search(model: Transformer, source: Tensor, *, beam: int = BEAM,
     Returns:
         The words of each translation, without start and end.
 
+    Raises:
+        ValueError: if the model is in training mode, ``beam`` is not positive or
+            ``length_penalty`` is negative.
+
     Source: Y. Wu et al., "Google's Neural Machine Translation System", 2016, section 7, for the
     length penalty.
     """
+    if model.training:
+        raise ValueError("the model is in training mode, with dropout; call model.eval() first")
     if beam < 1:
         raise ValueError(f"beam must be 1 or more, got {beam}")
     if length_penalty < 0:
@@ -109,29 +115,35 @@ def translate_indices(model: Transformer, source: Tensor, **search: Any) -> list
     return found
 
 
-def translate(model: Transformer, words: Words, sentences: Sequence[str], *,
+def translate(model: Transformer, words: Words, sentences: Sequence[str | Sequence[str]], *,
               unknown: Literal["copy", "forbid", "keep"] = "copy", **search: Any) -> list[str]:
     """Translate German sentences into lower-cased English text.
 
     Args:
         model: in evaluation mode.
         words: the vocabularies that it was trained with.
-        sentences: as they are written, with capital letters and punctuation.
+        sentences: as they are written, with capital letters and punctuation; or each as a list of
+            its words, as :func:`circtools.multi30k.tokenise` gives them.
         unknown: what becomes of an unknown word in the translation: ``"copy"`` puts the source
             word there that the decoder attended to most, ``"forbid"`` keeps it from being
             written, ``"keep"`` shows it as ``<unk>``.
         search: further arguments of :func:`beam_search`.
 
     Raises:
-        ValueError: if a sentence is empty, naming it, or ``unknown`` is none of these.
+        TypeError: if ``sentences`` is a string.
+        ValueError: if a sentence is empty, naming it, ``unknown`` is none of these, or as
+            :func:`beam_search`.
 
     Source: copying after M.-T. Luong et al., "Addressing the Rare Word Problem in Neural Machine
     Translation", ACL 2015, with attention for the alignment.
     """
     if unknown not in ("copy", "forbid", "keep"):
         raise ValueError(f"unknown must be 'copy', 'forbid' or 'keep', got {unknown!r}")
+    if isinstance(sentences, str):
+        raise TypeError(f"sentences must be a sequence of sentences, got the string {sentences!r}; "
+                        f"write [{sentences!r}]")
     for number, sentence in enumerate(sentences, start=1):
-        if not sentence.strip():
+        if not "".join(sentence).strip():
             raise ValueError(f"sentence {number} is empty: there is nothing to translate; leave it "
                              "out")
     if not sentences:
@@ -143,7 +155,7 @@ def translate(model: Transformer, words: Words, sentences: Sequence[str], *,
     for sentence, row, indices in zip(sentences, source, translations, strict=True):
         english = [words.english[i] for i in indices]
         if unknown == "copy" and UNKNOWN in indices:
-            german = tokenise(sentence, "de")
+            german = german_words(sentence)
             english = [german[place] if i == UNKNOWN else word for i, word, place in
                        zip(indices, english, _aligned(model, row, indices), strict=True)]
         texts.append(detokenise(english))

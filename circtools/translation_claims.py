@@ -153,8 +153,9 @@ def recommendations(rows: pd.DataFrame, folder: Path = results.FOLDER) -> list[s
         rows: of :func:`circtools.results.load`, the untied networks of one preset.
         folder: where the results are.
     """
-    tuned = rows[rows["series"] == "tuned"]
-    each, mean, sample = compare(pairs_at_equal_compression(rows), folder)
+    pairs = with_all_levels(pairs_at_equal_compression(rows))
+    tuned = rows[(rows["series"] == "tuned") & rows["seed"].isin(pairs["seed"])]
+    each, mean, sample = compare(pairs, folder)
     return [_overall(each, mean, sample), *_by_level(tuned, each), *_reaches(tuned),
             *_training(tuned), *_gradual(tuned, folder), *_projected(tuned), *_bytes(tuned)]
 

@@ -15,6 +15,7 @@ seed would have come out. A claim over several levels of compression is
 Single levels are tested at 5 % with Holm's correction across the levels.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -54,12 +55,16 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def with_all_levels(differences: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the seeds that have been run at the most levels.
+    """Return the rows of the seeds that have been run at the same levels, as many as there are.
 
     A mean over the levels can be compared between seeds only if it is over the same ones.
     """
-    present = differences.groupby("seed")["block_size"].transform("nunique")
-    return differences[present == present.max()]
+    if differences.empty:
+        return differences
+    of_seed = {seed: frozenset(rows["block_size"]) for seed, rows in differences.groupby("seed")}
+    seeds = Counter(of_seed.values())
+    most = max(seeds, key=lambda levels: (len(levels), seeds[levels]))
+    return differences[differences["seed"].map(of_seed.get).map(most.__eq__)]
 
 
 def levels(differences: pd.DataFrame) -> pd.DataFrame:

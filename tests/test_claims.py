@@ -144,6 +144,18 @@ def test_a_seed_that_lacks_levels_does_not_count() -> None:
                    bleu_row("pruned", 20.0, 3, number=15)])
     whole, more = (claims.table_of_claims(f) for f in (frame, pd.concat([frame, begun])))
     pd.testing.assert_frame_equal(whole, more)
+    uneven = frame[~((frame["seed"] == 0) & (frame["block_size"] == 32)
+                     | (frame["seed"] == 1) & (frame["block_size"] == 2))]
+    kept = verdicts.with_all_levels(translation_claims.pairs_at_equal_compression(uneven))
+    assert set(kept["seed"]) == {2}, "the others lack a level each, and not the same"
+
+
+def test_the_advice_is_about_the_seeds_that_were_tested() -> None:
+    more = [bleu_row("pruned", 10.0, seed, number=3) for seed in (3, 4)]
+    more += [bleu_row("dense", value, seed) for seed, value in enumerate([31.0] * 3 + [90.0] * 2)]
+    lines = translation_claims.recommendations(pd.concat([sweep(1.0, seeds=3), table(more)]))
+    assert any("pruning is ahead: 31" in line for line in lines)
+    assert any("below the dense network's 31.0" in line for line in lines)
 
 
 def test_claim_2_over_sentences_for_a_single_seed(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from circtools import (
+    BlockCirculantLinear,
     compression,
     data,
     experiments,
@@ -95,7 +97,43 @@ def test_a_machine_without_spacy_trains_from_the_cache(
     monkeypatch.setattr(multi30k, "tokenise", None)
     again = multi30k.load("real")
     assert again.words == first.words and torch.equal(again.test.target, first.test.target)
+    model = multi30k.transformer(again.words, layers=1, d_model=16, heads=2, feed_forward=16).eval()
+    assert len(translation.translate(model, again.words, again.test.words[:3], beam=1)) == 3
     multi30k._real.cache_clear()
+
+
+def test_the_words_of_a_sentence_serve_as_well_as_its_text(corpus: multi30k.Corpus) -> None:
+    texts, words = corpus.test.german[:20], corpus.test.words[:20]
+    assert words == [multi30k.tokenise(text, "de") for text in texts]
+    assert torch.equal(corpus.words.encode(texts), corpus.words.encode(words))
+    torch.manual_seed(0)
+    model = multi30k.transformer(corpus.words, layers=1, d_model=16, heads=2, feed_forward=16)
+    with pytest.raises(ValueError, match=r"call model\.eval\(\) first"):
+        translation.translate(model, corpus.words, texts)
+    model.eval()
+    assert (translation.translate(model, corpus.words, texts, beam=1)
+            == translation.translate(model, corpus.words, words, beam=1))
+    with pytest.raises(TypeError, match=r"write \['Ein Hund'\]"):
+        translation.translate(model, corpus.words, "Ein Hund")
+
+
+def test_a_compressed_model_is_not_saved_as_a_dense_one(
+    corpus: multi30k.Corpus, tmp_path: Path
+) -> None:
+    sizes = {"layers": 1, "d_model": 16, "heads": 2, "feed_forward": 16}
+    model = multi30k.transformer(corpus.words, partial(BlockCirculantLinear, block_size=4), **sizes)
+    with pytest.raises(ValueError, match="only a dense Transformer"):
+        multi30k.save_model(model, corpus.words, tmp_path / "model.pt")
+    assert not list(tmp_path.iterdir())
+    torch.save(torch.zeros(2), tmp_path / "tensor.pt")
+    with pytest.raises(ValueError, match="it holds a Tensor"):
+        multi30k.load_model(tmp_path / "tensor.pt")
+
+
+def test_a_model_in_half_precision_translates(corpus: multi30k.Corpus) -> None:
+    model = multi30k.transformer(corpus.words, layers=1, d_model=16, heads=2, feed_forward=16)
+    model.bfloat16().eval()
+    assert len(translation.translate(model, corpus.words, corpus.test.german[:3])) == 3
 
 
 @pytest.mark.parametrize("name", multi30k.EXTRA)

@@ -1,5 +1,6 @@
 """Every method of the Multi30k experiments, in miniature; on a cluster whose worker is killed."""
 
+import json
 import math
 import os
 import signal
@@ -186,6 +187,19 @@ def test_the_plan_is_a_table_whose_runs_can_be_done_one_by_one(
     assert f"no run '{name}' to do" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_block_fits_into_its_network(
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multi30k_runs, "missing", lambda *_: [])
+    base = dict.fromkeys(METHODS, results.Factors())
+    monkeypatch.setattr(multi30k_runs, "choices", lambda *_: base)
+    monkeypatch.setattr(results, "chosen_factors", lambda *_: base)
+    runs = plan(preset, 1, tmp_path, "sample", METHODS)[-1]
+    sizes = [run.block_size for run in runs if run.method == "block_circulant"]
+    assert sizes and max(sizes) == PRESETS[preset].d_model
+
+
 def test_a_bad_plan_is_refused_and_a_finished_one_says_so(
     tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,12 +304,14 @@ def test_gradual_pruning_that_stopped_resumes_with_its_masks(
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
-def test_a_cluster_loses_nothing_when_a_worker_is_killed(tmp_path: Path) -> None:
+def test_a_cluster_loses_nothing_when_a_worker_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     distributed = pytest.importorskip("distributed")
     runs = [Run("mnist", "quick", "dense", lr, seed, stage="search")
             for seed in range(4) for lr in (1e-3, 4e-3)]
     folder = tmp_path / "results"
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None,
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None,
                                   local_directory=str(tmp_path)) as cluster:
         victim = next(iter(cluster.workers.values())).pid
 
@@ -308,8 +324,14 @@ def test_a_cluster_loses_nothing_when_a_worker_is_killed(tmp_path: Path) -> None
 
         Thread(target=kill_after_the_first, daemon=True).start()
         experiments._run_on_cluster(cluster.scheduler_address, runs, folder, "sample", "cpu")
+    for run in runs:  # the workers know nothing of another folder
+        experiments.weights_path(run, "sample").unlink()
     assert len(list(folder.rglob("*.json"))) == len(runs)
     assert len(results.load(folder, data="sample")) == len(runs)
+    monkeypatch.setattr(experiments, "CHECKPOINTS", tmp_path / "checkpoints")
+    alone = json.loads(experiments.execute(runs[-1], tmp_path / "alone", "sample").read_text())
+    there = json.loads(runs[-1].path(folder, "sample").read_text())
+    assert there["final"][0]["val_error"] == alone["final"][0]["val_error"], "two threads a worker"
     with pytest.raises(ProcessLookupError):  # it is gone, and its work was done by the other
         for _ in range(100):
             os.kill(victim, 0)

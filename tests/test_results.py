@@ -93,6 +93,18 @@ def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
         results.load(tmp_path)
 
 
+def test_copies_that_jupyter_makes_are_no_results(tmp_path: Path) -> None:
+    path = tmp_path / "real" / "run.json"
+    results.write(result("dense"), path)
+    results.write(result("dense"), path.parent / ".ipynb_checkpoints" / "run-checkpoint.json")
+    assert len(results.read(tmp_path)) == 1
+
+
+def test_provenance_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "nowhere")
+    assert results.provenance.__wrapped__()["commit"] == "unknown"
+
+
 def test_what_a_run_leaves_is_found_by_its_name(tmp_path: Path) -> None:
     """Also if a run of the sample is named as one of the real data."""
     for number, data in enumerate(("real", "sample")):

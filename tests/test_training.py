@@ -87,6 +87,15 @@ def test_a_finished_training_is_not_repeated(
     assert batches == [] and history == expected and not model.training
 
 
+def test_a_checkpoint_of_another_training_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+    train(tmp_path / "run.ckpt")
+    with pytest.raises(ValueError, match=r"run\.ckpt is of a training with .*'lr': 0\.01.*delete"):
+        train(tmp_path / "run.ckpt", lr=0.5)
+
+
 def test_short_epochs_write_no_checkpoint(tmp_path: Path) -> None:
     train(tmp_path / "run.ckpt")
     assert list(tmp_path.iterdir()) == []

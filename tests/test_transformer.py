@@ -242,6 +242,18 @@ def test_linear_cross_entropy_refuses_a_second_gradient() -> None:
         first.sum().backward()
 
 
+def test_linear_cross_entropy_without_gradients_and_of_a_bad_target() -> None:
+    x, weight = torch.randn(4, 3, requires_grad=True), torch.randn(5, 3, requires_grad=True)
+    target = torch.tensor([1, 2, 0, 4])
+    expected = linear_cross_entropy(x, weight, target, smoothing=0.1)
+    for switched_off in (torch.no_grad, torch.inference_mode):
+        with switched_off():
+            loss = linear_cross_entropy(x, weight, target, smoothing=0.1)
+        assert not loss.requires_grad and loss.item() == expected.item()
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        linear_cross_entropy(x, weight, torch.tensor([1, 2, -100, 3]), ignore=0)
+
+
 def test_linear_cross_entropy_of_padding_only_is_zero() -> None:
     x, weight = torch.randn(4, 3, requires_grad=True), torch.randn(5, 3, requires_grad=True)
     loss = linear_cross_entropy(x, weight, torch.zeros(4, dtype=torch.long), ignore=0)

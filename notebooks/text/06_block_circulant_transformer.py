@@ -194,7 +194,7 @@ large.pivot_table(index=["b", "matrices / rest"], values=["validation loss", "te
 # concluded that sharing weights ruins a Transformer. (Is that where the poster's 8 BLEU come from?
 # It does not say how its rates were chosen.) So a choice is now lent to another size only on trial,
 # beside the base values, and the better one serves. (Block-circulant layers have had this trial at
-# b = 4 only. For pruning, the lent rate was the better one.)
+# b = 4 only. For pruning and for projected networks, the lent values were the better ones.)
 #
 # ## Full scale
 #
@@ -283,7 +283,8 @@ else:
 # %% [markdown]
 # **What to notice** (in the preset `small`). No cliff, but a steeper slope: from b = 4 to b = 32
 # each doubling costs 0.8 BLEU, from there to the single circulant 1.4. Is it the heads, or only
-# that so few numbers are left? This curve cannot tell: both change together.
+# that so few numbers are left? This curve cannot tell: both change together. (At the size `course`
+# the single circulant, 256x, loses a little less than here; notebook 08 has the number.)
 #
 # ## What did the blocks learn?
 #
