@@ -54,7 +54,7 @@ def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
                  else dense[["test_bleu_low", "test_bleu_high"]].iloc[0])
     axes.axhspan(low, high, color=style.BLACK, alpha=0.12, linewidth=0)
     axes.axhline(mean.mean, color=style.BLACK, linestyle="--", linewidth=1.5,
-                 label="dense, uncompressed (grey: 95 % interval)")
+                 label="dense (grey: 95 % interval)")
     for method in methods:
         chosen, look = select(tuned, method=method), LOOK[method]
         if chosen.empty:
