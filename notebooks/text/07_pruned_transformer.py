@@ -219,9 +219,9 @@ verdicts = claims.table_of_claims(table)
 Markdown(claims.markdown(verdicts[verdicts["number"] == "3"]))
 
 # %% [markdown]
-# **What to notice** (one seed at each size). After one round the network is a little below the dense
-# one and a little above the control, and every interval contains zero. Whether slight pruning helps
-# is undecided; a help of much more than a BLEU is unlikely.
+# **What to notice** (one seed at each size). After one round the network is a little below the
+# dense one and a little above the control, and every interval contains zero. Whether slight pruning
+# helps is undecided; a help of much more than a BLEU is unlikely.
 #
 # **7.2** How many seeds until a difference of mean `mean` (above zero) and standard deviation `sd`
 # between seeds is decided, if a normal distribution is good enough: the smallest n with
