@@ -251,10 +251,10 @@ def measure_others(sizes: tuple[int, ...], tokens: tuple[int, ...]) -> list[dict
                     with torch.no_grad():
                         return method(x)
 
-                timed = {"linear": inference(linear, x)}, {"method": run}
+                reference, other = {"linear": inference(linear, x)}, {"method": run}
                 # The threads of onnxruntime and those of torch would be in each other's way.
-                seconds = (times_in_turn(timed[0]) | times_in_turn(timed[1]) if name == INT8
-                           else times_in_turn(timed[0] | timed[1]))
+                seconds = (times_in_turn(reference) | times_in_turn(other) if name == INT8
+                           else times_in_turn(reference | other))
                 rows.append({"method": name, "compression": ratio, "n": n, "tokens": t,
                              "seconds": seconds["method"],
                              "ratio": seconds["linear"] / seconds["method"]})

@@ -86,11 +86,10 @@ translation_figures.translation_gap(table);
 # %%
 sizes = figures.select(table, task="multi30k", series="tuned", tied=False, seed=0)
 sizes = sizes.assign(level=translation_claims.levels_of(sizes)).dropna(subset="level")
-shown = ["dense", "pruned", "random_pruned", "block_circulant"]
-shown = sizes[sizes["method"].isin(shown)].pivot(
+methods = ["dense", "pruned", "random_pruned", "block_circulant"]
+shown = sizes[sizes["method"].isin(methods)].pivot(
     index="level", columns=["preset", "method"], values="test_bleu")
-shown = shown.reindex(columns=[(p, m) for p in ("small", "course") for m in (
-    "dense", "pruned", "random_pruned", "block_circulant") if (p, m) in shown])
+shown = shown.reindex(columns=pd.MultiIndex.from_product([["small", "course"], methods]))
 print("FULL-SCALE: test BLEU by compression of the Transformer's layers")
 shown.rename("{:.0f}x".format).map("{:.1f}".format).replace("nan", "")
 
@@ -99,7 +98,7 @@ whole = figures.select(sizes, method="pruned_all")
 whole = whole.pivot(index="level", columns="preset", values="test_bleu")
 print("FULL-SCALE: test BLEU, pruned with the output layer, by compression of all matrices but the "
       "embeddings")
-whole[[p for p in ("small", "course") if p in whole]].rename("{:.0f}x".format).round(1)
+whole[["small", "course"]].rename("{:.0f}x".format).round(1)
 
 # %%
 loops = figures.select(table, task="multi30k", series="tuned", method="unpruned", seed=0)
