@@ -198,17 +198,19 @@ def _joined(words: Iterable[str]) -> str:
 
 def _reaches(tuned: pd.DataFrame) -> list[str]:
     dense = tuned.loc[tuned["method"] == "dense", "test_bleu"].mean()
-    reach = {name: _within_one_bleu(tuned, method) for method, name in NAMES.items()}
-    far = [f"{name} can go to {largest:.2g}x" if largest else f"{name} cannot be used"
-           for name, (largest, *_) in reach.items()]
-    # A curve of single runs is not smooth.
-    but = "".join(f"; at {_joined(f'{x:.2g}x' for x in failing)} more is lost by {name}"
-                  for name, (_, *failing) in reach.items() if failing)
+    far, but = [], ""
+    for method, name in NAMES.items():
+        near = _within_one_bleu(tuned, method)
+        largest = _largest(near)
+        far.append(f"{name} can go to {largest:.2g}x" if largest else f"{name} cannot be used")
+        # A curve of single runs is not smooth.
+        if failing := [f"{x:.2g}x" for x, is_near in near.items() if x < largest and not is_near]:
+            but += f"; at {_joined(failing)} more is lost by {name}"
     advice = [f"For at most one BLEU below the dense network's {dense:.1f}, {' and '.join(far)} "
               f"(of the Transformer's layers{but})."]
-    together, *_ = _within_one_bleu(tuned, "pruned_all", "compression_all")
-    alone, *_ = _within_one_bleu(tuned, "pruned", "compression_all")
-    if together and alone and together > alone:
+    together, alone = (_largest(_within_one_bleu(tuned, method, "compression_all"))
+                       for method in ("pruned_all", "pruned"))
+    if together > alone > 0:
         advice.append(f"Prune the output layer too: then all weight matrices but the embeddings "
                       f"can go to {together:.2g}x for that one BLEU, against {alone:.2g}x where "
                       "only the Transformer's layers are pruned.")
@@ -256,15 +258,17 @@ def _bytes(tuned: pd.DataFrame) -> list[str]:
             "block-circulant. Most of the rest are embeddings and the output layer."]
 
 
-def _within_one_bleu(tuned: pd.DataFrame, method: str, by: str = "compression") -> list[float]:
-    """Return the largest compression with at most one BLEU less than the dense network, or 0; and
-    the smaller ones with more than one BLEU less."""
+def _within_one_bleu(tuned: pd.DataFrame, method: str, by: str = "compression") -> pd.Series:
+    """Tell for each compression of a method, in order, whether it costs at most one BLEU."""
     dense = tuned.loc[tuned["method"] == "dense", "test_bleu"].mean()
     levels_ = tuned[tuned["method"] == method].groupby(["block_size", "round"])
-    mean = levels_[[by, "test_bleu"]].mean()
-    near = mean["test_bleu"] >= dense - 1
-    largest = mean.loc[near, by].max() if near.any() else 0.0
-    return [largest, *mean.loc[~near & (mean[by] < largest), by].sort_values()]
+    mean = levels_[[by, "test_bleu"]].mean().set_index(by)["test_bleu"].sort_index()
+    return mean >= dense - 1
+
+
+def _largest(near: pd.Series) -> float:
+    """Return the largest compression for which ``near`` holds, or 0."""
+    return float(near.index[near].max()) if near.any() else 0.0
 
 
 def claims(table: pd.DataFrame, folder: Path = results.FOLDER) -> list[Claim]:
