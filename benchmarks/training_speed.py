@@ -166,7 +166,7 @@ def main() -> None:
         speed[name] = product_rate(dtype) / operations_per_word(corpus, preset)
     seconds = {}
     run = multi30k_runs.plan(options.preset, 1, results.FOLDER)[0][0]
-    weights = experiments.weights_path(run, corpus.origin)
+    weights = experiments.weights_path(run, results.FOLDER, corpus.origin)
     if weights.exists():  # of a network trained here; an untrained one never ends its sentences
         model = multi30k.transformer(corpus.words, **preset.sizes).eval()
         model.load_state_dict(torch.load(weights, weights_only=True))

@@ -5,29 +5,17 @@ written: "needs the order" became "profits from the order", once it was seen tha
 not need it.
 """
 
-import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from circtools import results, translation_claims
-from circtools.data import ROOT, replacing
-from circtools.verdicts import (
-    Claim,
-    above_zero,
-    interval,
-    levels,
-    over_levels,
-    with_all_levels,
-)
+from circtools.verdicts import Claim, above_zero, interval, levels, over_levels, with_all_levels
 
-README = ROOT / "README.md"
-BEGIN = "<!-- claims: written by 'circtools report' -->"
-BASELINES = "<!-- baselines: written by 'circtools report' -->"
-RECOMMENDATIONS = "<!-- recommendations: written by 'circtools report' -->"
-END = "<!-- end of what 'circtools report' writes -->"
 PERCENT = 100.0
 
 
@@ -105,12 +93,9 @@ def table_of_claims(table: pd.DataFrame, folder: Path = results.FOLDER) -> pd.Da
             _mnist_levels("1", "MNIST: at equal compression of the first layer, block-circulant "
                          "has a lower test error than pruning", series, first),
             _mnist_growth("1", "MNIST: that gap grows with compression", series, first),
-        ]
-        if series == "tuned":
-            claims.append(_mnist_levels(
-                "1", "MNIST: the same with both layers compressed", series,
-                pruned_minus_circulant(mnist, series, layers="all")))
-        claims += [
+            _mnist_levels("1", "MNIST: with both layers compressed, block-circulant has a lower "
+                          "test error than pruning", series,
+                          pruned_minus_circulant(mnist, series, layers="all")),
             _mnist_levels("4", "MNIST: block-circulant profits from the order of the pixels: "
                          "permuting them raises its test error", series,
                          permuted_minus_natural(mnist, series)),
@@ -145,82 +130,28 @@ def _mnist_growth(number: str, statement: str, series: str, differences: pd.Data
     slope = interval(slopes)
     return Claim(number, statement, series, *slope,
                  "percentage points for each doubling of the compression", above_zero(slope),
+                 f"{len(slopes)} seeds",
                  f"slope of a straight line in log2(compression), {len(slopes)} seeds")
 
 
 def markdown(claims: pd.DataFrame) -> str:
     """Return the claims as a Markdown table."""
-    lines = ["| Claim | Series | Estimate (95 % interval) | Verdict | Evidence |",
-             "| --- | --- | --- | --- | --- |"]
-    for row in claims.itertuples():
-        lines.append(
-            f"| {row.number}. {row.statement} | {row.series} | {row.estimate:+.2f} "
-            f"({row.low:+.2f} to {row.high:+.2f}) {row.unit} | **{row.verdict}** "
-            f"| {row.evidence} |")
-    return "\n".join(lines)
+    rows = [(f"{c.number}. {c.statement}", c.series, estimate(c), f"**{c.verdict}**", c.evidence)
+            for c in claims.itertuples()]
+    header = ("Claim", "Series", "Estimate (95 % interval)", "Verdict", "Evidence")
+    return markdown_table(header, rows)
+
+
+def estimate(claim: Any) -> str:
+    """Return the estimate of a row of :func:`table_of_claims` with its interval."""
+    return f"{claim.estimate:+.2f} {claim.unit} ({claim.low:+.2f} to {claim.high:+.2f})"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return rows of cells as a Markdown table."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
 
 
 def of_mnist(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the full-scale MNIST results."""
     return table[(table["task"] == "mnist") & (table["preset"] == "course")]
-
-
-def baselines(table: pd.DataFrame) -> str:
-    """Return the dense, tied Transformers as a Markdown table, a row a preset."""
-    rows = table[(table["task"] == "multi30k") & (table["method"] == "dense")
-                 & (table["tied"] == True)  # noqa: E712 - a column of objects
-                 & (table["series"] == "same")
-                 & table["preset"].isin(translation_claims.SIZES)]
-    lines = ["| Preset | Million weights | Seeds | Test BLEU | 95 % interval | chrF |",
-             "| --- | --- | --- | --- | --- | --- |"]
-    for preset, group in rows.groupby("preset", sort=False):
-        mean, low, high = interval(group["test_bleu"])
-        over = f"over {len(group)} seeds"
-        if len(group) == 1:
-            low, high = group[["test_bleu_low", "test_bleu_high"]].iloc[0]
-            over = "over test sentences"
-        lines.append(f"| `{preset}` | {group['file_bytes'].mean() / 4e6:.1f} | {len(group)} "
-                     f"| {mean:.2f} | {low:.2f} to {high:.2f}, {over} "
-                     f"| {group['test_chrf'].mean():.1f} |")
-    return "\n".join(lines)
-
-
-def recommendations(table: pd.DataFrame) -> str:
-    """Return the advice that follows from the Transformers' results as a Markdown list."""
-    preset = translation_claims.main_preset(table)
-    if preset is None:
-        return "There are no results of compressed Transformers yet."
-    rows = table[(table["task"] == "multi30k") & (table["tied"] == False)  # noqa: E712 - objects
-                 & (table["preset"] == preset)]
-    advice = translation_claims.recommendations(rows)
-    return "\n".join([*(f"* {line}" for line in advice), "",
-                      f"(Multi30k, German to English, preset `{preset}`.)"])
-
-
-def write_report(table: pd.DataFrame, readme: Path = README, check: bool = False) -> bool:
-    """Write recommendations, claims and baselines into the README, each between its two marks.
-
-    Args:
-        table: rows of :func:`circtools.results.load`.
-        readme: the file.
-        check: change nothing.
-
-    Returns:
-        Whether the file already said the same.
-
-    Raises:
-        ValueError: if the file lacks the marks.
-    """
-    text = fresh = readme.read_text(encoding="utf-8")
-    blocks = {RECOMMENDATIONS: recommendations(table), BEGIN: markdown(table_of_claims(table)),
-              BASELINES: baselines(table)}
-    for begin, block in blocks.items():
-        pattern = re.compile(re.escape(begin) + ".*?" + re.escape(END), re.DOTALL)
-        if not pattern.search(fresh):
-            raise ValueError(f"{readme} lacks the marks {begin!r} and {END!r}")
-        written = f"{begin}\n{block}\n{END}"
-        fresh = pattern.sub(lambda _, written=written: written, fresh)
-    if fresh != text and not check:
-        with replacing(readme) as temporary:
-            temporary.write_text(fresh, encoding="utf-8")
-    return fresh == text

@@ -13,6 +13,7 @@ from circtools import (
     multi30k,
     multi30k_runs,
     poster,
+    report,
     results,
     translation,
 )
@@ -104,12 +105,13 @@ def _parser() -> argparse.ArgumentParser:
                        help="where to (default figures)")
     sheet.set_defaults(command=_poster)
 
-    report = commands.add_parser(
+    verdicts = commands.add_parser(
         "report", help="print the claims table and write it into the README",
-        description="Test the poster's claims on the results and write the table into README.md.")
-    report.add_argument("--check", action="store_true",
+        description="Test the poster's claims on the results; write verdicts, advice and baselines "
+                    "into README.md.")
+    verdicts.add_argument("--check", action="store_true",
                         help="change nothing; fail if the README is stale")
-    report.set_defaults(command=_report)
+    verdicts.set_defaults(command=_report)
     return parser
 
 
@@ -168,6 +170,6 @@ def _poster(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     table = results.load()
     print(claims.markdown(claims.table_of_claims(table)))
-    fresh = claims.write_report(table, check=options.check)
+    fresh = report.write_report(table, check=options.check)
     if options.check and not fresh:
         raise ValueError("README.md is stale: run 'circtools report' and commit it")

@@ -63,22 +63,26 @@ def compress(
     if isinstance(skip, str):
         raise TypeError(f"skip must be a sequence of names, got the string {skip!r}; "
                         f"write [{skip!r}]")
-    names = [name for name, _ in model.named_modules()]
+    named = list(model.named_modules(remove_duplicate=False))  # a module may have two names
+    skipped: set[nn.Module] = set()
     for pattern in skip:
-        if not any(fnmatch(name, pattern) for name in names):
-            raise ValueError(f"skip={pattern!r} matches no module; the model has {names[1:]}")
+        found = {module for name, module in named if fnmatch(name, pattern)}
+        if not found:
+            raise ValueError(f"skip={pattern!r} matches no module; the model has "
+                             f"{[name for name, _ in named if name]}")
+        skipped |= found
 
     swaps: dict[str, BlockCirculantLinear] = {}
     replaced: dict[nn.Linear, BlockCirculantLinear] = {}  # a module used twice is swapped once
     passed_by: set[nn.Module] = set()  # their weights are read past them
-    for name, module in model.named_modules(remove_duplicate=False):
+    for name, module in named:
         if (isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer))
                 and module not in passed_by):
             passed_by.update(module.modules())
-            warnings.warn(f"{name or 'the model'}: nn.{type(module).__name__} reads weights past "
-                          "its submodules, which are left dense", stacklevel=2)
-        if (not isinstance(module, nn.Linear) or module in passed_by
-                or any(fnmatch(name, pattern) for pattern in skip)):
+            if module not in skipped:
+                warnings.warn(f"{name or 'the model'}: nn.{type(module).__name__} reads weights "
+                              "past its submodules, which are left dense", stacklevel=2)
+        if not isinstance(module, nn.Linear) or module in passed_by or module in skipped:
             continue
         if type(module) is not nn.Linear:
             warnings.warn(f"{name or 'the model'}: {type(module).__name__} is more than an "
@@ -310,7 +314,7 @@ def file_bytes(model: nn.Module) -> int:
     than 65,536) and the start of each row (4 bytes), as in the CSR format.
     """
     total = 4 * sum(p.numel() for p in model.parameters())
-    counted: set[nn.Parameter] = set()  # a tied weight is stored once
+    counted = _read_whole(model)  # and a tied weight is stored once
     for layer in weight_layers(model).values():
         if hasattr(layer, "weight_mask") and layer.weight_orig not in counted:
             counted.add(layer.weight_orig)
@@ -331,15 +335,22 @@ def _stored_parameters(layer: nn.Module) -> list[nn.Parameter]:
     return [layer.weight_orig if hasattr(layer, "weight_orig") else layer.weight]
 
 
+def _read_whole(model: nn.Module) -> set[nn.Parameter]:
+    """Return the parameters that a module without a mask holds, such as a tied embedding."""
+    return {p for module in model.modules() if not hasattr(module, "weight_mask")
+            for p in module.parameters(recurse=False)}
+
+
 def _weight_counts(model: nn.Module) -> Iterator[tuple[bool, int, int]]:
     """Yield for each layer whether it is compressed, its dense weights, its stored weights."""
     counted: set[nn.Parameter] = set()  # a tied weight is stored once
+    whole = _read_whole(model)
     for layer in weight_layers(model).values():
         if counted.issuperset(_stored_parameters(layer)):
             continue
         counted.update(_stored_parameters(layer))
         stored = sum(parameter.numel() for parameter in _stored_parameters(layer))
-        if hasattr(layer, "weight_mask"):
+        if hasattr(layer, "weight_mask") and layer.weight_orig not in whole:
             stored = int(torch.count_nonzero(layer.weight_mask))
         structured = isinstance(layer, (BlockCirculantLinear, LowRankLinear))
         dense = layer.in_features * layer.out_features

@@ -7,29 +7,17 @@ import json
 import os
 import urllib.request
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
-ROOT = Path(__file__).resolve().parents[1]  # of the course: data, figures and notebooks
+from circtools.files import ROOT, replacing
+
 MANIFEST = ROOT / "data" / "manifest.json"
 RAW = ROOT / "data" / "raw"
 TIMEOUT_SECONDS = 10.0
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary file to write, and rename it at the end: a file that exists is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class DataUnavailable(OSError):
@@ -64,7 +52,7 @@ def locate(task: str, *, raw: Path = RAW, manifest_path: Path = MANIFEST) -> Pat
     """Return a folder that holds every file of a task, downloading what is missing.
 
     Args:
-        task: ``"mnist"`` or ``"multi30k"``.
+        task: ``"mnist"``, ``"multi30k"`` or ``"multi30k-extra"``.
         raw: folder to download into.
         manifest_path: list of the files.
 
@@ -88,30 +76,35 @@ def locate(task: str, *, raw: Path = RAW, manifest_path: Path = MANIFEST) -> Pat
                               "or unset CIRCTOOLS_DATA to download everything")
         if not missing:
             for entry in entries:
-                verify(folder / entry["path"], entry)
+                _verify_kept(folder / entry["path"], entry)
             return folder
     for entry in entries:
         path = raw / entry["path"]
         if path.exists():
-            verify(path, entry)
+            _verify_kept(path, entry)
         else:
             download(entry, path)
     return raw
 
 
+def _verify_kept(path: Path, entry: dict[str, Any]) -> None:
+    try:
+        verify(path, entry)
+    except CorruptData as error:
+        raise CorruptData(f"{error}; delete it and run 'circtools data {entry['task']}' to get it "
+                          "again (or copy it anew, if it is in your CIRCTOOLS_DATA)") from error
+
+
 def verify(path: Path, entry: dict[str, Any]) -> None:
     """Raise :class:`CorruptData` unless the file has the manifest's size and SHA-256."""
     size = path.stat().st_size
-    remedy = (f"delete it and run 'circtools data {entry['task']}' to get it again (or copy it "
-              "anew, if it is in your CIRCTOOLS_DATA)")
     if size != entry["size"]:
         kind = "truncated" if size < entry["size"] else "too long"
-        raise CorruptData(f"{path} is {kind}: {size} bytes, expected {entry['size']}; {remedy}")
+        raise CorruptData(f"{path} is {kind}: {size} bytes, expected {entry['size']}")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != entry["sha256"]:
-        raise CorruptData(f"{path} is corrupted: SHA-256 {digest}, expected {entry['sha256']}; "
-                          f"{remedy}")
+        raise CorruptData(f"{path} is corrupted: SHA-256 {digest}, expected {entry['sha256']}")
 
 
 def download(entry: dict[str, Any], path: Path) -> None:
@@ -121,15 +114,13 @@ def download(entry: dict[str, Any], path: Path) -> None:
         CorruptData: if an address answered, but none with the right content.
         DataUnavailable: if no address answered.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     failures: list[str] = []
     corrupt = False
     for address in (entry["address"], entry["mirror"]):
         try:
-            _receive(address, temporary, entry)
-            verify(temporary, entry)
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                _receive(address, temporary, entry)
+                verify(temporary, entry)
             return
         except (CorruptData, EOFError, zlib.error, gzip.BadGzipFile,
                 http.client.IncompleteRead) as error:
@@ -138,8 +129,6 @@ def download(entry: dict[str, Any], path: Path) -> None:
         # No network, no such host, refused, timed out, HTTP status; or an answer that is no HTTP.
         except (OSError, http.client.HTTPException) as error:
             failures.append(f"{address}: {error}")
-        finally:
-            temporary.unlink(missing_ok=True)
     tried = "\n  ".join(failures)
     if corrupt:
         raise CorruptData(f"{entry['path']} arrived truncated or corrupted and was not kept:\n  "

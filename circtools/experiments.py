@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ import torch
 from tqdm.auto import tqdm
 
 from circtools import compression, mnist, mnist_runs, multi30k, multi30k_runs, results, training
-from circtools.data import ROOT
+from circtools.files import ROOT
 from circtools.runs import PRUNING, Run, missing
 
-_ONE_AT_A_TIME = threading.Lock()  # of a process's threads: they share torch's random numbers
 CHECKPOINTS = ROOT / "data" / "checkpoints"
+_ONE_AT_A_TIME = threading.Lock()  # of a process's threads: they share torch's random numbers
 TASKS = {"mnist": mnist_runs, "multi30k": multi30k_runs}  # PRESETS, plan, epochs, Experiment
 LOAD = {"mnist": mnist.load, "multi30k": multi30k.load}
 
@@ -100,33 +100,40 @@ def run_all(task: str, preset: str = "course", seeds: int = 5, workers: int = 2,
             raise OSError(f"{len(runs)} runs were done and left no result in {folder}; the workers "
                           "of a cluster must see the same files")
         done = runs
-        minutes = sum(estimate_seconds(runs, folder, source, device)) / workers / 60
-        where = f"on {scheduler}" if scheduler else f"with {workers} workers of {threads} threads"
-        print(f"{len(runs)} runs to do in this stage, about {minutes:.0f} minutes {where}",
-              flush=True)
-        if scheduler is not None:
-            _run_on_cluster(scheduler, runs, folder, source, device)
-            continue
-        if workers == 1:  # in this process, so that each run shows its own progress
-            for i, run in enumerate(runs, start=1):
-                _work(run, folder, source, device, threads, f"run {i} of {len(runs)}")
-            continue
-        work = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        jobs = (joblib.delayed(_work)(run, folder, source, device, threads) for run in runs)
-        for _ in tqdm(work(jobs), total=len(runs), desc="runs", unit="run", mininterval=1):
-            pass
+        minutes = sum(estimate_seconds(runs, folder, source, device)) / 60
+        where = (f"{minutes:.0f} minutes of one worker, on {scheduler}" if scheduler else
+                 f"{minutes / workers:.0f} minutes with {workers} workers of {threads} threads")
+        print(f"{len(runs)} runs to do in this stage, about {where}", flush=True)
+        # First the networks that these start from and whose weights are lost, each once.
+        lost = {run.start.name: run.start for run in runs if run.start is not None
+                and not weights_path(run.start, folder, source).exists()}
+        for job, batch in ((_train_again, list(lost.values())), (_work, runs)):
+            if scheduler is not None:
+                _run_on_cluster(scheduler, job, batch, folder, source, device)
+            elif workers == 1:  # in this process, so that each run shows its own progress
+                for i, run in enumerate(batch, start=1):
+                    job(run, folder, source, device, threads, f"run {i} of {len(batch)}")
+            else:
+                pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered",
+                                       batch_size=1)
+                jobs = (joblib.delayed(job)(run, folder, source, device, threads) for run in batch)
+                for _ in tqdm(pool(jobs), total=len(batch), desc="runs", unit="run",
+                              mininterval=1, disable=not batch):
+                    pass
 
 
-def _run_on_cluster(scheduler: str, runs: Sequence[Run], folder: Path, source: str,
-                    device: str) -> None:
+def _run_on_cluster(scheduler: str, job: Callable[..., None], runs: Sequence[Run], folder: Path,
+                    source: str, device: str) -> None:
     """Run on the workers of a Dask cluster; what a worker that dies had begun goes to another."""
+    if not runs:
+        return
     try:
         from distributed import Client, as_completed
     except ImportError as error:
         raise ValueError("--scheduler needs Dask: pip install 'circtools[cluster]'") from error
     with Client(scheduler) as client:
-        futures = [client.submit(_work, run, folder, source, device, pure=False,
-                                 key=str(run.path(folder, source))) for run in runs]
+        futures = [client.submit(job, run, folder, source, device, pure=False,
+                                 key=f"{job.__name__} {run.path(folder, source)}") for run in runs]
         for future in tqdm(as_completed(futures), total=len(runs), desc="runs", unit="run",
                            mininterval=1):
             future.result()
@@ -138,6 +145,14 @@ def _work(run: Run, folder: Path, source: str, device: str, threads: int | None 
         if threads is not None:
             torch.set_num_threads(threads)
         execute(run, folder, source, device, progress)
+
+
+def _train_again(run: Run, folder: Path, source: str, device: str, threads: int | None = None,
+                 progress: str | None = None) -> None:
+    with _ONE_AT_A_TIME:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        _trained(run, folder, source, device, progress)
 
 
 def estimate_seconds(runs: Iterable[Run], folder: Path, source: str,
@@ -178,7 +193,7 @@ def execute(run: Run, folder: Path = results.FOLDER, source: str = "real", devic
     if path.exists():
         return path
     started = time.monotonic()
-    origin = results.provenance(device)  # of now: the code may be changed while it runs
+    origin = results.provenance(device)  # of the code as it began: it may be changed meanwhile
     work = TASKS[run.task].Experiment(run, source, device)
     history: list[dict[str, float]] = []
     final: list[dict[str, Any]] = []
@@ -187,14 +202,15 @@ def execute(run: Run, folder: Path = results.FOLDER, source: str = "real", devic
         before, own = TASKS[run.task].epochs(run)
         begun: dict[str, Any] = {}
         if run.start is not None:
-            work.model.load_state_dict(_trained(run.start, source, device))
+            work.model.load_state_dict(_trained(run.start, folder, source, device))
             begun = work.begin()
         if run.method in PRUNING:
-            _chain(work, path, source, before, history, final)
+            _chain(work, folder, source, before, history, final)
         else:
-            history += work.fit(own, run.seed, _checkpoint(run, source, "train"), progress)
+            history += work.fit(own, run.seed, _checkpoint(run, folder, source, "train"), progress)
             final.append(_measure(work, path, 0, before + own, _seconds(history)) | begun)
-    except FloatingPointError as error:
+    except training.Diverged as error:
+        history += error.history
         diverged["diverged"] = str(error)
         tqdm.write(f"{run.name} diverged: {error}")
     result = {
@@ -208,21 +224,22 @@ def execute(run: Run, folder: Path = results.FOLDER, source: str = "real", devic
     if run.seed == 0 and run.stage == "final" and not diverged:
         work.keep(path)
     if run.method == "dense" and not diverged:
-        training.save_atomically(work.model.state_dict(), weights_path(run, source))
+        training.save_atomically(work.model.state_dict(), weights_path(run, folder, source))
     results.write(result, path)
-    for file in _checkpoint(run, source, "").parent.glob(f"{run.name}-*.ckpt"):
+    for file in _checkpoint(run, folder, source, "").parent.glob(f"{run.name}-*.ckpt"):
         file.unlink(missing_ok=True)
     return path
 
 
-def _chain(work: Any, path: Path, source: str, before: int, history: list[dict[str, float]],
+def _chain(work: Any, folder: Path, source: str, before: int, history: list[dict[str, float]],
            final: list[dict[str, Any]]) -> None:
     """Prune and fine-tune in rounds, resuming after the last one saved; extend both lists."""
     run, targets = work.run, work.prunable()
+    path = run.path(folder, source)
     amount, method = PRUNING[run.method]
     amount = 1 - (1 - amount) ** work.rounds_at_once
     compression.prune(targets, amount=0.0)  # puts the masks on, so that a state can be loaded
-    state_path = _checkpoint(run, source, "rounds")
+    state_path = _checkpoint(run, folder, source, "rounds")
     if state_path.exists():
         state = torch.load(state_path, map_location="cpu", weights_only=True)
         work.model.load_state_dict(state["model"])
@@ -237,7 +254,12 @@ def _chain(work: Any, path: Path, source: str, before: int, history: list[dict[s
         seed = run.seed + 100_000 * number
         torch.manual_seed(seed)
         compression.prune(targets, amount, method)
-        trained = work.fit(work.finetune_epochs, seed, _checkpoint(run, source, f"round{number}"))
+        checkpoint = _checkpoint(run, folder, source, f"round{number}")
+        try:
+            trained = work.fit(work.finetune_epochs, seed, checkpoint)
+        except training.Diverged as error:
+            until = [epoch | {"round": number} for epoch in error.history]
+            raise training.Diverged(str(error), until) from error
         history += [epoch | {"round": number} for epoch in trained]
         final.append(_measure(work, path, number, before + len(final) * work.finetune_epochs,
                               round(final[-1]["seconds"] + _seconds(trained), 3)))
@@ -259,13 +281,14 @@ def _measure(work: Any, path: Path, number: int, epochs: int, seconds: float) ->
             "empty_layers": compression.empty_layers(model)}
 
 
-def _trained(start: Run, source: str, device: str) -> dict[str, torch.Tensor]:
+def _trained(start: Run, folder: Path, source: str, device: str,
+             progress: str | None = None) -> dict[str, torch.Tensor]:
     """Return the weights of a dense run; trained again if only its result is here."""
-    path = weights_path(start, source)
+    path = weights_path(start, folder, source)
     if not path.exists():
         work = TASKS[start.task].Experiment(start, source, device)
-        checkpoint = _checkpoint(start, source, "train")
-        work.fit(TASKS[start.task].epochs(start)[1], start.seed, checkpoint)
+        checkpoint = _checkpoint(start, folder, source, "train")
+        work.fit(TASKS[start.task].epochs(start)[1], start.seed, checkpoint, progress)
         training.save_atomically(work.model.state_dict(), path)
         checkpoint.unlink(missing_ok=True)
     return torch.load(path, map_location="cpu", weights_only=True)
@@ -275,10 +298,15 @@ def _seconds(history: Iterable[dict[str, float]]) -> float:
     return round(sum(epoch["seconds"] for epoch in history), 3)
 
 
-def _checkpoint(run: Run, source: str, phase: str) -> Path:
-    return CHECKPOINTS / source / run.task / run.preset / f"{run.name}-{phase}.ckpt"
+def _checkpoint(run: Run, folder: Path, source: str, phase: str) -> Path:
+    return weights_path(run, folder, source).with_name(f"{run.name}-{phase}.ckpt")
 
 
-def weights_path(run: Run, source: str) -> Path:
-    """Return where the weights of a finished dense run are kept, on the machine that ran it."""
-    return CHECKPOINTS / source / run.task / run.preset / f"{run.name}.pt"
+def weights_path(run: Run, folder: Path, source: str) -> Path:
+    """Return where the weights of a finished dense run are kept, on the machine that ran it.
+
+    Results in another folder than the course's own have their weights, and the files of unfinished
+    runs, with them.
+    """
+    kept = CHECKPOINTS if folder == results.FOLDER else folder / "checkpoints"
+    return kept / source / run.task / run.preset / f"{run.name}.pt"

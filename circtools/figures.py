@@ -14,13 +14,13 @@ from torch import Tensor
 from circtools import claims, style, verdicts
 
 # Every curve has a colour, a marker and a line of its own.
-LOOK: dict[str, dict[str, str]] = {
+LOOK: dict[str, dict[str, Any]] = {
     "block_circulant": {"color": style.BLUE, "marker": "o", "label": "block-circulant"},
     "pruned": {"color": style.VERMILION, "marker": "s", "label": "pruned"},
     "unpruned": {"color": style.BLACK, "marker": "", "linestyle": ":",
                  "label": "control: same loop, nothing pruned"},
     "dense": {"color": style.BLACK, "marker": "D", "label": "dense"},
-    "pruned_all": {"color": style.ORANGE, "marker": "D", "linestyle": "--",
+    "pruned_all": {"color": style.BROWN, "marker": "D", "linestyle": "--",
                    "label": "pruned, output layer too"},
     "random_pruned": {"color": "0.45", "marker": "x", "linestyle": ":",
                       "label": "control: pruned at random"},
@@ -29,8 +29,8 @@ LOOK: dict[str, dict[str, str]] = {
     "low_rank": {"color": style.GREEN, "marker": "v", "linestyle": "-.", "label": "low rank"},
     "small_dense": {"color": style.PURPLE, "marker": "P", "linestyle": "-.",
                     "label": "smaller dense"},
-    "gradual": {"color": style.ORANGE, "marker": "*", "linestyle": ":",
-                "label": "pruned while it is trained"},
+    "gradual": {"color": style.ORANGE, "marker": "*", "linestyle": ":", "markersize": 17,
+                "markeredgecolor": "black", "zorder": 3, "label": "pruned while it is trained"},
     "block_circulant_long": {"color": style.BLUE, "marker": "h", "linestyle": ":",
                              "label": "block-circulant, as many epochs as pruning"},
 }
@@ -83,7 +83,7 @@ def mnist_benchmark(table: pd.DataFrame) -> Figure:
         panels[0].legend(loc="upper left")
         figure.suptitle("MNIST, 784-784-10, first layer compressed "
                         f"(mean of {table['seed'][table['series'] == 'tuned'].nunique()} seeds, "
-                        "95 % bands)", fontsize=16)
+                        "bands: 95 %, by t)", fontsize=16)
     return figure
 
 
@@ -92,7 +92,7 @@ def _benchmark_panel(axes: Axes, table: pd.DataFrame, series: str) -> None:
     dense = verdicts.interval(claims.PERCENT * select(rows, method="dense")["test_error"])
     axes.axhspan(dense.low, dense.high, color=style.BLACK, alpha=0.15, linewidth=0)
     axes.axhline(dense.mean, color=style.BLACK, linestyle="--", linewidth=1.5,
-                 label="dense, uncompressed")
+                 label="dense, uncompressed (grey: 95 %)")
     for method in ("pruned", "block_circulant"):
         if len(chosen := select(rows, method=method)):
             curve(axes, chosen, **LOOK[method])
@@ -108,24 +108,26 @@ def mnist_gap(table: pd.DataFrame) -> Figure:
         looks = {"same": {"color": style.SKY, "marker": "^", "linestyle": ":"},
                  "tuned": {"color": style.BLUE, "marker": "o", "linestyle": "-"}}
         for series, look in looks.items():
-            each = verdicts.levels(claims.pruned_minus_circulant(table, series))
-            gaps(axes, each, SERIES[series], place=int(series == "same"), **look)
+            each = verdicts.levels(verdicts.with_all_levels(
+                claims.pruned_minus_circulant(table, series)))
+            gaps(axes, each, SERIES[series], {"same": -0.5, "tuned": 0.5}[series], **look)
         axes.set_ylabel("error of pruned minus block-circulant\n(percentage points)")
-        axes.set_title("Above zero, block-circulant is better")
+        seeds = select(table, series="tuned")["seed"].nunique()
+        axes.set_title("Above zero, block-circulant is better\n"
+                       f"(filled: decided at 5 %; bars: 95 %, t over {seeds} seeds)")
         compression_axis(axes)
         axes.legend(loc="best")
     return figure
 
 
-def gaps(axes: Axes, each: pd.DataFrame, label: str, place: int = 0, **look: object) -> None:
+def gaps(axes: Axes, each: pd.DataFrame, label: str, place: float = 0.0, **look: object) -> None:
     """Draw the mean difference at each level with its 95 % interval; filled where decided.
 
     Args:
         axes: where to.
         each: the levels, as :func:`circtools.verdicts.levels` returns them.
         label: for the legend.
-        place: of the series; each is drawn a little to the right of the one before it, so that
-            none hides another.
+        place: how far to the side it is drawn, in steps, so that no series hides another.
         look: colour, marker and line.
     """
     axes.axhline(0, color=style.BLACK, linewidth=1)
@@ -133,7 +135,7 @@ def gaps(axes: Axes, each: pd.DataFrame, label: str, place: int = 0, **look: obj
     axes.errorbar(each["compression"], each["mean"],
                   yerr=[each["mean"] - each["low"], each["high"] - each["mean"]],
                   capsize=4, markerfacecolor="white", markeredgewidth=2,
-                  label=f"{label} (filled: decided)", **look)
+                  label=label, **look)
     decided = each[each["decided"] != 0]
     axes.plot(decided["compression"], decided["mean"], linestyle="", color=look["color"],
               marker=look["marker"], zorder=3)  # above the open marks

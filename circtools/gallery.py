@@ -17,7 +17,7 @@ from circtools import (
     translation_claims,
     translation_figures,
 )
-from circtools.data import ROOT
+from circtools.files import ROOT
 
 FOLDER = ROOT / "figures"
 MNIST: dict[str, Callable[[pd.DataFrame], Figure]] = {

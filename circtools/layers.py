@@ -249,8 +249,9 @@ class BlockCirculantLinear(nn.Module):
             each input; :meth:`plan` tells which.
 
     In evaluation mode without gradients the weight's spectrum is computed once and kept until the
-    weight changes (by an optimizer, loading, moving or an edit in place). An edit through
-    ``weight.data``, which torch does not count, needs a call of ``eval()`` or ``train()``.
+    weight changes (by an optimizer, loading, moving or an edit in place). What torch does not count
+    as a change needs a call of ``eval()`` or ``train()``: an edit through ``weight.data``, and the
+    step of a fused optimizer between two such calls, if the layer was left in evaluation mode.
 
     Shapes:
         input ``(..., in_features)``, output ``(..., out_features)``.
@@ -374,7 +375,7 @@ class BlockCirculantLinear(nn.Module):
             return F.linear(x, prepared, bias)
         padded = F.pad(x, (0, q * b - self.in_features)) if q * b > self.in_features else x
         blocks = padded.reshape(tokens, q, b)
-        if self._gradients() or torch.compiler.is_compiling() or blocks.numel() <= AT_A_TIME:
+        if self._gradients() or is_traced(blocks) or blocks.numel() <= AT_A_TIME:
             y = FAST[name].apply(blocks, prepared)  # (tokens, p, b)
             y = y.reshape(*x.shape[:-1], p * b)
             if p * b > self.out_features:
@@ -410,6 +411,8 @@ class BlockCirculantLinear(nn.Module):
     def _algorithm(self, tokens: int, dtype: torch.dtype) -> str:
         if self.algorithm != "auto":
             return self.algorithm
+        if self.block_size == 1:
+            return "dense"
         if torch.compiler.is_exporting():  # ONNX has products, and no transform for every size
             return "dft"
         if torch.compiler.is_compiling():  # one graph must serve any number of tokens

@@ -10,7 +10,7 @@ from torch import nn
 
 from circtools import compression, mnist, results
 from circtools.layers import BlockCirculantLinear
-from circtools.runs import SEARCH_SEEDS, Run, chosen_lrs, missing
+from circtools.runs import SEARCH_SEEDS, Run, missing
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real") -> list[li
     stages = [trials]
     if missing(trials, folder, source):
         return stages
-    chosen = chosen_lrs("mnist", preset, folder, source)
+    chosen = _chosen_lrs(preset, folder, source)
     dense_lr = chosen["dense", "natural", 1, 0]
     stages.append([make("pruned", lr, seed, stage="search", rounds=p.rounds,
                         start=make("dense", dense_lr, seed, stage="search"))
@@ -105,7 +105,18 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real") -> list[li
         final += [make(seed=seed, start=make("dense", start_lr, seed), **how)
                   for seed in range(seeds)]
     stages.append(final)
-    return [list(dict.fromkeys(stage)) for stage in stages]  # base and chosen may coincide
+    # The base rate and the chosen one may coincide; of two chains in one file, the longer is run.
+    return [list({run.name: run for run in sorted(stage, key=lambda run: run.rounds)}.values())
+            for stage in stages]
+
+
+def _chosen_lrs(preset: str, folder: Path,
+                source: str) -> dict[tuple[str, str, int, int], float]:
+    """Return the chosen learning rates by (method, pixels, block size, round)."""
+    table = results.load(folder, data=source)
+    table = table[(table["task"] == "mnist") & (table["preset"] == preset)]
+    return {(row.method, row.pixels, row.block_size, row.round): row.lr
+            for row in results.choices(table).itertuples()}
 
 
 def epochs(run: Run) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from circtools import captions, data, training
 from circtools.compression import weight_in_use
+from circtools.files import ROOT
 from circtools.losses import linear_cross_entropy
 from circtools.transformer import PAD, Config, LinearLayer, Transformer
 
@@ -25,7 +26,7 @@ SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
 MIN_COUNT = 2  # a word seen less often in the training split is unknown
 SPLITS = {"train": "train", "val": "val", "test": "test_2016_flickr"}
 EXTRA = ("test_2017_flickr", "test_2017_mscoco", "test_2018_flickr")
-CACHE = data.ROOT / "data" / "cache"
+CACHE = ROOT / "data" / "cache"
 
 
 @dataclass(frozen=True)

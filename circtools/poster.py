@@ -22,19 +22,21 @@ from circtools import (
     claims,
     diagrams,
     figures,
+    recommendations,
+    report,
     style,
     translation_claims,
     translation_figures,
 )
-from circtools.data import replacing
+from circtools.files import replacing
 from circtools.gallery import FOLDER
 from circtools.multi30k_runs import PRESETS
 
 WIDTH, HEIGHT = 33.11, 46.81  # inches, A0 upright
 MARGIN, GAP, TOP = 0.9, 0.7, 3.9
 COLUMN = (WIDTH - 2 * MARGIN - 2 * GAP) / 3
-TITLE_HEIGHT, LINE, BODY, BEFORE_PANEL, AFTER = 1.0, 0.46, 27, 0.2, 0.5  # inches; BODY in points
-LETTERS = 48  # of body text in a line
+TITLE_HEIGHT, LINE, BODY, BEFORE_PANEL, AFTER = 1.0, 0.42, 25, 0.2, 0.45  # inches; BODY in points
+LETTERS = 55  # of body text in a line
 BULLET = "\N{BULLET} "
 PREVIEW_DPI = 40
 EXAMPLE = 4  # the test sentence that is shown
@@ -54,8 +56,8 @@ class Section:
     def lines(self) -> list[str]:
         paragraphs = self.text.split("\n") if self.text else []
         return [line for paragraph in paragraphs
-                for line in textwrap.wrap(paragraph, LETTERS, subsequent_indent="   " * (
-                    paragraph.startswith(BULLET)))]
+                for line in textwrap.wrap(paragraph.replace("`", ""), LETTERS, subsequent_indent=(
+                    "   " * paragraph.startswith(BULLET)))]
 
     @property
     def text_height(self) -> float:
@@ -81,15 +83,16 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
                          "'circtools run multi30k --methods all' makes them")
     mnist = claims.of_mnist(table)
     translated = figures.select(table, task="multi30k", tied=False)
-    verdicts = claims.table_of_claims(table)
+    found = claims.table_of_claims(table)
     first = [
         Section("Abstract", "Neural networks can be made smaller by removing weights (pruning) or "
                 "by making weights share their values (block-circulant matrices). Both are "
                 "compared at equal compression, on digits and on translation. Every number is "
-                f"measured: {mnist['run'].nunique()} runs on MNIST and "
-                f"{translated['run'].nunique()} on Multi30k, with their seeds and intervals."),
+                f"measured, in {_complete(mnist)} complete trainings on MNIST and "
+                f"{_complete(translated)} on Multi30k, and given with its interval. The original "
+                "poster stated four claims; here they are tested."),
         Section("MNIST benchmark", "A classifier with one hidden layer of 784 units, which is "
-                "compressed. " + _first_claim(verdicts),
+                "compressed.\n" + _verdicts(found, mnist=True),
                 partial(figures.mnist_benchmark, mnist), (11, 5.6)),
         Section("Multi30k machine translation", "29,000 captions from German to English; 1,000 "
                 f"test sentences; 20 epochs. {_sizes(translated)} The original poster's example, "
@@ -111,23 +114,28 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
         Section("Block-circulant Transformer", "Every linear layer of the Transformer is block-"
                 "circulant, trained from scratch or projected from the trained dense network.",
                 partial(translation_figures.block_circulant_transformer, table)),
-        _if_run(Section("Circulant Transformer", "At the end of the scale each matrix is one "
-                        "circulant. Blocks wider than a head make the heads share their weights.",
+        _if_run(Section("Circulant Transformer", "At the end of the scale each attention "
+                        "matrix is one circulant. Blocks wider than a head make the heads share "
+                        "their weights.",
                         partial(translation_figures.circulant_transformer, table)),
                 translation_figures.has_circulant(rows)),
-        Section("Compressed Transformer", "Coloured: what is compressed.",
+        Section("Compressed Transformer", "Coloured: what is compressed. (Where the entire network "
+                "is pruned, the output layer, too.)",
                 partial(architecture.transformer, ("attention", "feed_forward"),
                         PRESETS[rows["preset"].iloc[0]].layers), (12, 10.2)),
     ]
     third = [
-        Section("Analysis and conclusions", "\n".join(
-            f"{BULLET}{c.verdict.capitalize()} ({c.estimate:+.2f} {c.unit}): {c.statement}."
-            for c in verdicts[verdicts["series"] == "tuned"].itertuples() if c.number != "1"),
-                partial(translation_figures.translation_benchmark, table), (8, 5.6)),
+        Section("Analysis and conclusions", _verdicts(found, mnist=False),
+                partial(translation_figures.translation_benchmark, table, upright=True), (9.5, 10)),
         Section("Recommendations", "\n".join(
-            BULLET + line for line in translation_claims.recommendations(rows))),
+            BULLET + line for line in recommendations.advice(recommendations.sizes(table)))),
     ]
     return [first, second, third]
+
+
+def _complete(rows: pd.DataFrame) -> int:
+    """Return the number of runs that are no search for hyper-parameters."""
+    return rows.loc[rows["series"] != "search", "run"].nunique()
 
 
 def _if_run(section: Section, run: bool) -> Section:
@@ -136,14 +144,12 @@ def _if_run(section: Section, run: bool) -> Section:
                                        "('circtools run multi30k --methods all').")
 
 
-def _first_claim(verdicts: pd.DataFrame) -> str:
-    """Return the verdicts on MNIST's first claim."""
-    rows = verdicts[(verdicts["series"] == "tuned") & (verdicts["number"] == "1")]
-    first, *others = rows.itertuples()
-    texts = [f"That block-circulant is better than pruning at equal compression is {first.verdict} "
-             f"({first.estimate:+.2f}, {first.low:+.2f} to {first.high:+.2f} {first.unit})."]
-    texts += [f"{row.statement.removeprefix('MNIST: ')}: {row.verdict}." for row in others]
-    return " ".join(text[0].upper() + text[1:] for text in texts)
+def _verdicts(found: pd.DataFrame, *, mnist: bool) -> str:
+    """Return the verdicts on claim 1, about MNIST, or on the others, a line each."""
+    lines = [f"{BULLET}{verdict.capitalize()}: {claim[3:]}, {measured}."
+             for claim, measured, verdict in report.in_brief(found) if (claim[0] == "1") == mnist]
+    text = "\n".join(lines).replace("percentage points of test error", "points of test error")
+    return text.replace("MNIST: ", "") if mnist else text
 
 
 def _sizes(translated: pd.DataFrame) -> str:

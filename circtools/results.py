@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from circtools.data import ROOT, replacing
+from circtools.files import ROOT, replacing
 
 FOLDER = ROOT / "data" / "results"
 COLUMNS = (
@@ -181,9 +181,9 @@ def load(folder: Path = FOLDER, data: str | None = "real") -> pd.DataFrame:
     """
     rows = [row for result in read(folder) for row in _rows(result)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    if data is not None:
-        table = table[table["data"] == data]
-    return _with_series(table).reset_index(drop=True)
+    parts = [_with_series(part) for origin, part in table.groupby("data", sort=False)
+             if data in (None, origin)]
+    return pd.concat(parts or [_with_series(table[:0])], ignore_index=True)
 
 
 def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -267,8 +267,11 @@ def choices(table: pd.DataFrame) -> pd.DataFrame:
 
 
 TRIAL_PRESET = "small"  # whose choices serve every size, as factors of its own base values
-COMPARED = (1, 4, 16)  # block sizes at which the hyper-parameters of Multi30k are tried
-COMPARED_ROUNDS = (0, 6, 12)  # the rounds of pruning that stand against them
+# Block sizes, and the rounds of pruning that stand against each: 0.79 ** rounds leaves as little.
+ROUNDS_AT = {2: 3, 4: 6, 8: 9, 16: 12, 32: 15}
+FEW = (4, 16)  # where the controls are measured, and where hyper-parameters are tried
+COMPARED = (1, *FEW)
+COMPARED_ROUNDS = (0, *(ROUNDS_AT[b] for b in FEW))
 LEVEL = ["block_size", "round"]
 # Methods without trials of their own, and whose choice they take.
 BORROWED = {"pruned_all": "pruned", "random_pruned": "pruned", "unpruned": "pruned",
@@ -302,8 +305,11 @@ def choices_by_factor(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> pd.Dat
         levels = trials[LEVEL].drop_duplicates()
         decisive = rows[(complete if from_scratch else search) & (rows["method"] == method)]
         decisive = decisive.merge(levels)
-        best = (_best(decisive[decisive["preset"] == TRIAL_PRESET], len(levels))
-                or _best(trials[trials["dropout_factor"] == 1], len(levels)))
+        best = _best(trials[trials["dropout_factor"] == 1], len(levels))
+        home = decisive[decisive["preset"] == TRIAL_PRESET]
+        # Complete runs decide once this first guess is among them.
+        if best and (home[FACTORS] == list(best[:-1])).all(axis=1).sum() == len(levels):
+            best = _best(home, len(levels))
         if best and preset != TRIAL_PRESET:
             best = _best_there(decisive[decisive["preset"] == preset], best)
         if best:
@@ -369,6 +375,6 @@ def _with_series(table: pd.DataFrame) -> pd.DataFrame:
                 & ~table["run"].isin(transformers["run"]))
     table = table.assign(series=table["series"].mask(rejected, "rejected"))
     parts = [table[table["series"].notna()], tuned, transformers]
-    whole = pd.concat([part for part in parts if len(part)] or [table], ignore_index=True)
+    whole = pd.concat([part for part in parts if len(part)] or [table[:0]], ignore_index=True)
     diverged = whole[["val_error", "val_loss"]].isna().all(axis=1) & (whole["series"] != "search")
     return whole.assign(series=whole["series"].mask(diverged, "diverged"))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from circtools import results
 from circtools.compression import AMOUNT
 
 SEARCH_SEEDS = (1000, 1001)  # trials of the hyper-parameters use seeds of their own
@@ -66,12 +65,3 @@ class Run:
 def missing(runs: Iterable[Run], folder: Path, source: str) -> list[Run]:
     """Return the runs that have no result yet."""
     return [run for run in runs if not run.path(folder, source).exists()]
-
-
-def chosen_lrs(task: str, preset: str, folder: Path,
-               source: str) -> dict[tuple[str, str, int, int], float]:
-    """Return the chosen learning rates by (method, pixels, block size, round)."""
-    table = results.load(folder, data=source)
-    table = table[(table["task"] == task) & (table["preset"] == preset)]
-    return {(row.method, row.pixels, row.block_size, row.round): row.lr
-            for row in results.choices(table).itertuples()}

@@ -65,7 +65,7 @@ def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048
         panels[0, 0].set_ylabel("width n")
         bar = figure.colorbar(picture, ax=panels, shrink=0.8)
         bar.set_ticks([-3, -2, -1, 0, 1, 2, 3], labels=["1/8", "1/4", "1/2", "1", "2", "4", "8"])
-        bar.set_label("times nn.Linear")
+        bar.set_label("speed / that of nn.Linear")
         figure.suptitle(f"block-circulant, {mode}: above 1 (red) it is faster", fontsize=15)
     return figure
 

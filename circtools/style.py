@@ -7,12 +7,13 @@ import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from circtools.data import replacing
+from circtools.files import replacing
 
 # The colours of Okabe and Ito, "Color Universal Design" (2008); every method has a marker and a
 # line of its own too, so that a copy in black and white still tells them apart.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+BROWN = "#6B3F00"  # one more, darker than all of these
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 
 RC = {

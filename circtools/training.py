@@ -10,9 +10,17 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from circtools.data import replacing
+from circtools.files import replacing
 
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints; shorter epochs do not write one each
+
+
+class Diverged(FloatingPointError):
+    """The loss is not finite any more; ``history`` has the epochs before."""
+
+    def __init__(self, message: str, history: list[dict[str, float]]) -> None:
+        super().__init__(message)
+        self.history = history
 
 
 def save_atomically(payload: Any, path: Path) -> None:
@@ -79,8 +87,7 @@ def fit(
     Raises:
         ValueError: if ``epochs`` or ``lr`` is not positive, ``average`` is not between 1 and
             ``epochs``, or the checkpoint is of a training with other values.
-        FloatingPointError: if the loss or a metric is not finite, which a smaller learning rate
-            avoids.
+        Diverged: if the loss or a metric is not finite, which a smaller learning rate avoids.
     """
     if epochs < 1 or lr <= 0:
         raise ValueError(f"epochs and lr must be positive, got epochs={epochs}, lr={lr}")
@@ -140,8 +147,8 @@ def fit(
                         "seconds": round(time.monotonic() - started, 3)})
         for name, value in history[-1].items():
             if not math.isfinite(value):
-                raise FloatingPointError(f"{name} is {value} after epoch {epoch + 1}; "
-                                         f"try a learning rate below {lr}")
+                raise Diverged(f"{name} is {value} after epoch {epoch + 1}; try a learning rate "
+                               f"below {lr}", history[:-1])
         if average > 1 and epoch >= epochs - average:
             weights = [p.detach() / average for p in parameters]
             mean = [m + w for m, w in zip(mean, weights, strict=True)] if mean else weights

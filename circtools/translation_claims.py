@@ -1,13 +1,14 @@
 """The poster's claims about translation, from the results of Multi30k."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from circtools import results, translation
-from circtools.multi30k_runs import ROUNDS_AT
+from circtools.results import ROUNDS_AT
 from circtools.verdicts import (
     Claim,
     Interval,
@@ -23,15 +24,14 @@ from circtools.verdicts import (
 POSTERS_GAP = 8.0  # BLEU by which pruning is said to win, on average
 CLOSE = 2.0  # how near a gap must be to it, with its whole interval, to confirm that number
 RESAMPLES = 2000
-NAMES = {"pruned": "pruning", "block_circulant": "block-circulant layers"}
 SIZES = ("poster", "course", "small")  # presets, the largest first
 
 
 def presets_compared(table: pd.DataFrame) -> list[str]:
-    """Return the presets of Multi30k with results of both methods, the largest first."""
-    rows = table[(table["task"] == "multi30k") & (table["series"] == "tuned")]
+    """Return the presets of Multi30k that have pairs of both methods, the largest first."""
+    rows = table[table["task"] == "multi30k"]
     return [preset for preset in SIZES
-            if set(NAMES) <= set(rows.loc[rows["preset"] == preset, "method"])]
+            if len(pairs_at_equal_compression(rows[rows["preset"] == preset]))]
 
 
 def main_preset(table: pd.DataFrame) -> str | None:
@@ -77,6 +77,30 @@ def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned",
         matching = pruned[(pruned["seed"] == run.seed) & (levels_of(pruned) == run.block_size)]
         rows += [(run.block_size, run.compression, run.seed, other.test_bleu - run.test_bleu,
                   (other.run, other.round), (run.run, 0)) for other in matching.itertuples()]
+    return _pairs(rows)
+
+
+def pairs_at_equal_size(table: pd.DataFrame) -> pd.DataFrame:
+    """Return, for each tuned block-circulant network, the round of pruning with the nearest file.
+
+    A pruned weight stores its place as well, so that these are later rounds than at equal
+    compression; levels beyond the last round are left out.
+
+    Args:
+        table: rows of :func:`circtools.results.load`, of one preset.
+
+    Returns:
+        As :func:`pairs_at_equal_compression`.
+    """
+    tuned = table[(table["series"] == "tuned")]
+    rows = []
+    for run in tuned[tuned["method"] == "block_circulant"].itertuples():
+        chain = tuned[(tuned["method"] == "pruned") & (tuned["seed"] == run.seed)]
+        if len(chain) and chain["file_bytes"].min() <= run.file_bytes:
+            other = chain.loc[(chain["file_bytes"] - run.file_bytes).abs().idxmin()]
+            rows.append((run.block_size, run.compression, run.seed,
+                         other["test_bleu"] - run.test_bleu,
+                         (other["run"], other["round"]), (run.run, 0)))
     return _pairs(rows)
 
 
@@ -135,140 +159,19 @@ def compare(pairs: pd.DataFrame, folder: Path = results.FOLDER
 def _resampled(run: str, number: int, folder: Path) -> np.ndarray:
     """Return the BLEU of a run on resamples of the test sentences, the same for every run."""
     counts = results.counts(run, number, folder)  # (sentences, 10)
-    n = len(counts)
-    times = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
-    return translation.bleu_of_counts(times @ counts)  # (resamples,)
+    return translation.bleu_of_counts(_times_drawn(len(counts)) @ counts)  # (resamples,)
+
+
+@lru_cache(maxsize=4)
+def _times_drawn(n: int) -> np.ndarray:
+    """Return how often each of n sentences is in each resample, (resamples, n)."""
+    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
 
 
 def _p_value(draws: np.ndarray) -> float:
     """Return the two-sided p-value of no difference, never zero."""
     smaller = min((draws <= 0).sum(), (draws >= 0).sum())
     return min(1.0, 2 * float(smaller + 1) / (len(draws) + 1))
-
-
-def recommendations(rows: pd.DataFrame, folder: Path = results.FOLDER) -> list[str]:
-    """Return advice for practitioners, a sentence each with the numbers that support it.
-
-    Args:
-        rows: of :func:`circtools.results.load`, the untied networks of one preset.
-        folder: where the results are.
-    """
-    pairs = with_all_levels(pairs_at_equal_compression(rows))
-    tuned = rows[(rows["series"] == "tuned") & rows["seed"].isin(pairs["seed"])]
-    each, mean, sample = compare(pairs, folder)
-    return [_overall(each, mean, sample), *_by_level(tuned, each), *_reaches(tuned),
-            *_training(tuned), *_gradual(tuned, folder), *_projected(tuned), *_bytes(tuned)]
-
-
-def _at(tuned: pd.DataFrame, method: str, column: str, b: int) -> float:
-    """Return the mean over seeds of a column of a method at a compression."""
-    chosen = tuned[tuned["method"] == method]
-    return float(chosen.loc[levels_of(chosen) == b, column].mean())
-
-
-def _overall(each: pd.DataFrame, mean: Interval, sample: str) -> str:
-    between = f"between {each['block_size'].min()}x and {each['block_size'].max()}x"
-    interval_ = f"{mean.low:+.1f} to {mean.high:+.1f}; {sample}"
-    return {
-        "confirmed": f"If stored weights are what counts, take pruning: {between} it is "
-                     f"{mean.mean:.1f} BLEU ahead on average ({interval_}).",
-        "refuted": f"If stored weights are what counts, take block-circulant layers: {between} "
-                   f"pruning is {-mean.mean:.1f} BLEU behind on average ({interval_}).",
-        "undecided": f"Neither method is ahead for sure: {between} pruning minus block-circulant "
-                     f"is {mean.mean:+.1f} BLEU on average ({interval_}).",
-    }[above_zero(mean)]
-
-
-def _by_level(tuned: pd.DataFrame, each: pd.DataFrame) -> list[str]:
-    advice = []
-    for sign, verdict in ((1, "pruning is ahead"), (-1, "block-circulant layers are ahead"),
-                          (0, "the results do not decide")):
-        if blocks := each.loc[each["decided"] == sign, "block_size"].tolist():
-            bleu = [_joined(f"{_at(tuned, method, 'test_bleu', b):.1f}" for b in blocks)
-                    for method in NAMES]
-            advice.append(f"At {_joined(f'{b}x' for b in blocks)} {verdict}: {bleu[0]} BLEU by "
-                          f"pruning, against {bleu[1]} by block-circulant layers.")
-    return advice
-
-
-def _joined(words: Iterable[str]) -> str:
-    *others, last = words
-    return f"{', '.join(others)} and {last}" if others else last
-
-
-def _reaches(tuned: pd.DataFrame) -> list[str]:
-    dense = tuned.loc[tuned["method"] == "dense", "test_bleu"].mean()
-    far, but = [], ""
-    for method, name in NAMES.items():
-        near = _within_one_bleu(tuned, method)
-        largest = _largest(near)
-        far.append(f"{name} can go to {largest:.2g}x" if largest else f"{name} cannot be used")
-        # A curve of single runs is not smooth.
-        if failing := [f"{x:.2g}x" for x, is_near in near.items() if x < largest and not is_near]:
-            but += f"; at {_joined(failing)} more is lost by {name}"
-    advice = [f"For at most one BLEU below the dense network's {dense:.1f}, {' and '.join(far)} "
-              f"(of the Transformer's layers{but})."]
-    together, alone = (_largest(_within_one_bleu(tuned, method, "compression_all"))
-                       for method in ("pruned_all", "pruned"))
-    if together > alone > 0:
-        advice.append(f"Prune the output layer too: then all weight matrices but the embeddings "
-                      f"can go to {together:.2g}x for that one BLEU, against {alone:.2g}x where "
-                      "only the Transformer's layers are pruned.")
-    return advice
-
-
-def _training(tuned: pd.DataFrame) -> list[str]:
-    pruned, circulant = ([_at(tuned, method, "epochs", b) for b in (4, 16)] for method in NAMES)
-    if not np.isfinite([*pruned, *circulant]).all() or max(circulant) >= min(pruned):
-        return []
-    return [f"Pruning in rounds takes longer to train: {pruned[0]:.0f} epochs to 4x and "
-            f"{pruned[1]:.0f} to 16x, where block-circulant layers had {max(circulant):.0f}."]
-
-
-def _gradual(tuned: pd.DataFrame, folder: Path) -> list[str]:
-    pairs = pairs_at_equal_compression(tuned, first="gradual")
-    if pairs.empty:
-        return []
-    _, mean, sample = compare(pairs, folder)
-    levels_ = " and ".join(f"{_at(tuned, 'gradual', 'test_bleu', b):.1f} BLEU at {b}x"
-                           for b in pairs["block_size"].unique())
-    return [f"Pruned while it is trained, in no more epochs than block-circulant layers, the "
-            f"network has {levels_}: {mean.mean:+.1f} against them on average ({mean.low:+.1f} to "
-            f"{mean.high:+.1f}; {sample})."]
-
-
-def _projected(tuned: pd.DataFrame) -> list[str]:
-    bleu = [_at(tuned, method, "test_bleu", b) for method in ("projected", "block_circulant")
-            for b in (4, 16)]
-    if not np.isfinite(bleu).all():
-        return []
-    return [f"A trained network can be projected onto block-circulant form and fine-tuned: "
-            f"{bleu[0]:.1f} BLEU at 4x and {bleu[1]:.1f} at 16x, where training from scratch gives "
-            f"{bleu[2]:.1f} and {bleu[3]:.1f}."]
-
-
-def _bytes(tuned: pd.DataFrame) -> list[str]:
-    sizes = [tuned.loc[tuned["method"] == "dense", "file_bytes"].mean(),
-             *(_at(tuned, method, "file_bytes", 16) for method in NAMES)]
-    if not np.isfinite(sizes).all():
-        return []
-    dense, pruned, circulant = (f"{size / 1e6:.1f}" for size in sizes)
-    return [f"Look at the whole file before you compress: the dense model has {dense} MB; with "
-            f"layers at 16x, {pruned} MB pruned (with its indices) and {circulant} MB "
-            "block-circulant. Most of the rest are embeddings and the output layer."]
-
-
-def _within_one_bleu(tuned: pd.DataFrame, method: str, by: str = "compression") -> pd.Series:
-    """Tell for each compression of a method, in order, whether it costs at most one BLEU."""
-    dense = tuned.loc[tuned["method"] == "dense", "test_bleu"].mean()
-    levels_ = tuned[tuned["method"] == method].groupby(["block_size", "round"])
-    mean = levels_[[by, "test_bleu"]].mean().set_index(by)["test_bleu"].sort_index()
-    return mean >= dense - 1
-
-
-def _largest(near: pd.Series) -> float:
-    """Return the largest compression for which ``near`` holds, or 0."""
-    return float(near.index[near].max()) if near.any() else 0.0
 
 
 def claims(table: pd.DataFrame, folder: Path = results.FOLDER) -> list[Claim]:
@@ -304,7 +207,7 @@ def _claim_2(pairs: pd.DataFrame, series: str, preset: str, folder: Path) -> Seq
     elif max(POSTERS_GAP - mean.low, mean.high - POSTERS_GAP) <= CLOSE:
         verdict = "confirmed"
     size = Claim("2", where + f"pruning is ahead by {POSTERS_GAP:g} BLEU on average", series,
-                 *mean, "BLEU", verdict, f"the mean of {len(each)} levels, {sample}")
+                 *mean, "BLEU", verdict, sample, f"the mean of {len(each)} levels, {sample}")
     return [wins, size]
 
 
@@ -317,8 +220,9 @@ def _claim_3(pairs: pd.DataFrame, against: str, preset: str, folder: Path) -> Se
     if verdict == "undecided":
         needed = seeds_to_decide(pairs["difference"])
         evidence += (f"; a difference of this size would take about {needed} seeds" if needed
-                     else "; more seeds are needed to say how many would decide")
+                     else "; a difference of this size would take more than 1,000 seeds"
+                     if len(pairs) > 1 else "; more seeds are needed to say how many would decide")
     other = {"dense": "the uncompressed one",
              "unpruned": "one that went through the same loop with nothing pruned"}[against]
     return [Claim("3", f"Multi30k ({preset}): the slightly pruned Transformer has a higher BLEU "
-                  f"than {other}", "tuned", *mean, "BLEU", verdict, evidence)]
+                  f"than {other}", "tuned", *mean, "BLEU", verdict, sample, evidence)]

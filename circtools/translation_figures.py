@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from circtools import results, style, translation, translation_claims, verdicts
 from circtools.compression import AMOUNT
 from circtools.figures import LOOK, compression_axis, curve, gaps, select
-from circtools.multi30k_runs import FEW, PRESETS, ROUNDS_AT
-from circtools.results import TRIAL_PRESET
+from circtools.multi30k_runs import PRESETS
+from circtools.results import FEW, ROUNDS_AT, TRIAL_PRESET
 from circtools.runs import PRUNING
 from circtools.translation_claims import POSTERS_GAP
 
@@ -53,8 +53,9 @@ def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
     low, high = ((mean.low, mean.high) if len(dense) > 1
                  else dense[["test_bleu_low", "test_bleu_high"]].iloc[0])
     axes.axhspan(low, high, color=style.BLACK, alpha=0.12, linewidth=0)
+    over = f"{len(dense)} seeds" if len(dense) > 1 else "test sentences"
     axes.axhline(mean.mean, color=style.BLACK, linestyle="--", linewidth=1.5,
-                 label="dense (grey: 95 % interval)")
+                 label=f"dense (grey: 95 %, over {over})")
     for method in methods:
         chosen, look = select(tuned, method=method), LOOK[method]
         if chosen.empty:
@@ -81,15 +82,30 @@ def _note(rows: pd.DataFrame) -> str:
     return f"preset {rows['preset'].iloc[0]}, {seeds} seed{'s' * (seeds > 1)}"
 
 
-def translation_benchmark(table: pd.DataFrame) -> Figure:
-    """Multi30k: BLEU against compression, every method that has been tuned."""
-    rows = of_multi30k(table)
-    rows = rows[rows["series"] == "tuned"]
+def translation_benchmark(table: pd.DataFrame, upright: bool = False) -> Figure:
+    """Multi30k: BLEU against compression, every method that has been tuned, a panel a size.
+
+    Args:
+        table: rows of :func:`circtools.results.load`.
+        upright: the panels one above the other, not side by side.
+    """
+    tuned = select(table, task="multi30k", tied=False, series="tuned")
+    presets = translation_claims.presets_compared(table)[::-1]
     with style.context():
-        figure, axes = plt.subplots(figsize=(11, 7))
-        bleu_curves(axes, rows, METHODS)
-        axes.set_title(f"Multi30k, German to English ({_note(rows)})")
-        axes.legend(loc="lower left")
+        grid = (len(presets), 1) if upright else (1, len(presets))
+        figure, panels = plt.subplots(*grid, figsize=(7.5 * grid[1], 6 * grid[0] + 1.5),
+                                      sharey=True, squeeze=False)
+        for axes, preset in zip(panels.flat, presets, strict=True):
+            rows = select(tuned, preset=preset)
+            bleu_curves(axes, rows, METHODS)
+            p = PRESETS[preset]
+            axes.set_title(f"{p.layers} + {p.layers} layers, {p.d_model} wide ({_note(rows)})")
+            axes.label_outer()
+        drawn = {label: line for axes in panels.flat
+                 for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        figure.legend(drawn.values(), drawn, loc="outside lower center",
+                      ncols=2 if upright else 3)
+        figure.suptitle("Multi30k, German to English", fontsize=16)
     return figure
 
 
@@ -116,7 +132,7 @@ def translation_gap(table: pd.DataFrame) -> Figure:
     names = {"tuned": "tuned", "same": "block-circulant at the dense settings"}
     with style.context():
         figure, axes = plt.subplots(figsize=(10, 6))
-        for place, ((preset, series), (color, marker, line)) in enumerate(looks):
+        for place, ((preset, series), (color, marker, line)) in enumerate(looks, start=-1):
             shown = select(table, task="multi30k", tied=False, preset=preset)
             pairs = translation_claims.pairs_at_equal_compression(shown, series)
             if len(pairs):
@@ -124,9 +140,10 @@ def translation_gap(table: pd.DataFrame) -> Figure:
                 gaps(axes, each, f"preset {preset}, {names[series]}, {sample.split(',')[0]}",
                      place, color=color, marker=marker, linestyle=line)
         axes.axhline(POSTERS_GAP, color=style.BLACK, linestyle="--", linewidth=1.2,
-                     label=f"the poster's average gap, {POSTERS_GAP:g}")
+                     label=f"the original poster's average gap, {POSTERS_GAP:g}")
         axes.set_ylabel("BLEU of pruned minus block-circulant")
-        axes.set_title("Above zero, pruning is better")
+        axes.set_title("Above zero, pruning is better\n(filled: decided at 5 %; bars: 95 %, "
+                       "not corrected for the number of levels)")
         compression_axis(axes, OVER["compression"])
         axes.set_xlim(1.7, 40)
         axes.legend(loc="upper right", bbox_to_anchor=(1, 0.93))  # below the poster's line
@@ -241,7 +258,7 @@ def learning_curves(table: pd.DataFrame, block_size: int = 4, folder: Path = res
     """
     rows = select(table, task="multi30k", preset=preset, tied=False, seed=0,
                   dropout_factor=1.0)
-    rows = rows[rows["series"] != "search"].drop_duplicates("run")
+    rows = rows[~rows["series"].isin(["search", "diverged"])].drop_duplicates("run")
     dense = select(rows, method="dense", lr_factor=1.0).sort_values("matrix_lr")
     circulant = select(rows, method="block_circulant", block_size=block_size)
     circulant = circulant.sort_values(["matrix_lr", "lr_factor"])
@@ -290,7 +307,9 @@ def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 6, 9, 12, 15
                         fontsize=9)
         axes.grid(False)
         axes.set_title("share of the weights left in each matrix", fontsize=13)
-        figure.colorbar(picture, ax=axes, label="against the average, in doublings", shrink=0.7)
+        bar = figure.colorbar(picture, ax=axes, label="share left / the average share", shrink=0.7)
+        ticks = range(-int(top), int(top) + 1)
+        bar.set_ticks(ticks, labels=[f"1/{2**-n}" if n < 0 else f"{2**n}" for n in ticks])
     return figure
 
 
@@ -304,6 +323,9 @@ def emptied_heads(heads: dict[str, np.ndarray]) -> Figure:
     with style.context():
         figure, axes = plt.subplots(figsize=(8.5, 0.3 * len(shares) + 1.4))
         picture = axes.imshow(100 * shares, cmap=style.SEQUENTIAL, aspect="auto", vmin=0)
+        for (i, j), share in np.ndenumerate(100 * shares.to_numpy()):
+            axes.text(j, i, f"{share:.1f}", ha="center", va="center", fontsize=9,
+                      color="white" if share < 0.6 * picture.get_clim()[1] else "black")
         axes.set_xticks(range(shares.shape[1]), range(1, shares.shape[1] + 1))
         axes.set_yticks(range(len(shares)), [name.replace("_", " ") for name in shares.index],
                         fontsize=9)
@@ -344,26 +366,28 @@ def slightly_pruned(table: pd.DataFrame) -> Figure:
     """Claim 3: the network of the first round against the dense one and against the control."""
     tuned = select(table, task="multi30k", series="tuned")
     with style.context():
-        figure, axes = plt.subplots(figsize=(9, 4))
+        figure, axes = plt.subplots(figsize=(10, 4.5))
         ticks = []
         for preset in ("small", "course", "poster"):
-            for against, label in (("dense", "dense network"), ("unpruned", "same loop")):
+            for against, label in (("dense", "dense network"),
+                                   ("unpruned", "same rounds, nothing pruned")):
                 pairs = translation_claims.slightly_pruned_pairs(
                     select(tuned, preset=preset), against)
                 if pairs.empty:
                     continue
                 _, mean, sample = translation_claims.compare(pairs)
                 y = len(ticks)
-                ticks.append(f"{preset}: minus the {label}\n({sample.split(',')[0]})")
+                ticks.append(f"{preset}: minus the {label}\n({sample})")
                 axes.errorbar(mean.mean, y, xerr=[[mean.mean - mean.low], [mean.high - mean.mean]],
                               color=style.VERMILION, marker="s", capsize=4, zorder=3)
-                axes.plot(pairs["difference"], np.full(len(pairs), y), "|", color="0.4",
-                          markersize=14)
+                if len(pairs) > 1:
+                    axes.plot(pairs["difference"], np.full(len(pairs), y), "|", color="0.4",
+                              markersize=14)
         axes.axvline(0, color=style.BLACK, linewidth=1)
         axes.set_yticks(range(len(ticks)), ticks)
         axes.invert_yaxis()
         axes.margins(y=0.3)
-        axes.set(xlabel="BLEU of the network after round 1, minus that of the other",
+        axes.set(xlabel="BLEU after round 1, minus that of the other (bars: 95 %)",
                  title="Is a slightly pruned Transformer better?")
     return figure
 
@@ -409,7 +433,8 @@ def bleu_by_length(table: pd.DataFrame, block_size: int = 16, parts: int = 4) ->
                      hatch=("", "//", "..")[i], edgecolor="white", label=LOOK[method]["label"])
         lengths = [counts[group, 9] for group in groups]
         axes.set_xticks(range(parts), [f"{n.min()} to {n.max()}" for n in lengths])
-        axes.set(xlabel="words and signs of the reference", ylabel="test BLEU",
+        axes.set(xlabel="words and signs of the reference, in groups of "
+                 f"{len(groups[0])} sentences", ylabel="test BLEU",
                  title=f"Short and long sentences, dense and at {block_size}x ({_note(tuned)})")
         axes.legend(loc="upper right", ncols=3)
         axes.set_ylim(0, 1.2 * max(axes.get_ylim()))

@@ -26,7 +26,7 @@ from scipy import stats
 
 
 class Interval(NamedTuple):
-    """A mean with its 95 % t interval; the bounds are nan for fewer than two values."""
+    """A mean with its 95 % interval; the bounds are nan where there is none."""
 
     mean: float
     low: float
@@ -87,7 +87,10 @@ def levels(differences: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim with its evidence; the estimate and its interval are in ``unit``."""
+    """A claim with its evidence; the estimate and its interval are in ``unit``.
+
+    ``sample`` is what the interval is taken over ("5 seeds").
+    """
 
     number: str
     statement: str
@@ -97,6 +100,7 @@ class Claim:
     high: float
     unit: str
     verdict: str
+    sample: str
     evidence: str
 
 
@@ -122,7 +126,7 @@ def over_levels(number: str, statement: str, series: str, each: pd.DataFrame, me
     evidence = (f"{len(each)} levels from {each['compression'].min():.3g}x to "
                 f"{each['compression'].max():.3g}x, {sample}: "
                 f"true at {better}, false at {worse}, open at {len(each) - better - worse}")
-    return Claim(number, statement, series, *mean, unit, verdict, evidence)
+    return Claim(number, statement, series, *mean, unit, verdict, sample, evidence)
 
 
 def above_zero(mean: Interval) -> str:

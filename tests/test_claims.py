@@ -7,8 +7,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from circtools import captions, claims, results, translation, translation_claims, verdicts
-from circtools.multi30k_runs import ROUNDS_AT
+from circtools import (
+    captions,
+    claims,
+    recommendations,
+    report,
+    results,
+    translation,
+    translation_claims,
+    verdicts,
+)
+from circtools.results import ROUNDS_AT
 
 
 def rows(method: str, errors: dict[tuple[float, int], float], series: str = "tuned",
@@ -89,24 +98,25 @@ def test_permutation_is_paired_by_seed() -> None:
 
 def test_report_replaces_only_what_is_between_the_marks(tmp_path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{claims.BEGIN}\nold\n{claims.END}\nbetween\n"
-                      f"{claims.RECOMMENDATIONS}\n{claims.END}\n"
-                      f"{claims.BASELINES}\n{claims.END}\nafter\n", encoding="utf-8")
+    readme.write_text(f"before\n{report.CLAIMS}\nold\n{report.END}\nbetween\n"
+                      f"{report.BRIEF}\n{report.END}\n"
+                      f"{report.RECOMMENDATIONS}\n{report.END}\n"
+                      f"{report.BASELINES}\n{report.END}\nafter\n", encoding="utf-8")
     frame = benchmark({2.0: 0.5, 8.0: 1.0})
-    assert not claims.write_report(frame, readme, check=True)
+    assert not report.write_report(frame, readme, check=True)
     assert "old" in readme.read_text(encoding="utf-8")
-    claims.write_report(frame, readme)
+    report.write_report(frame, readme)
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("after\n")
     assert "confirmed" in text and "old" not in text and "between" in text
-    assert claims.write_report(frame, readme, check=True)
+    assert report.write_report(frame, readme, check=True)
 
 
 def test_report_names_missing_marks(tmp_path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("nothing here\n", encoding="utf-8")
     with pytest.raises(ValueError, match="lacks the marks"):
-        claims.write_report(benchmark({2.0: 0.5, 8.0: 1.0}), readme)
+        report.write_report(benchmark({2.0: 0.5, 8.0: 1.0}), readme)
 
 
 # --- Translation ---------------------------------------------------------------------------------
@@ -116,7 +126,7 @@ def bleu_row(method: str, bleu: float, seed: int = 0, block_size: int = 1, numbe
              ) -> dict[str, object]:
     return {"task": "multi30k", "preset": "small", "series": "tuned", "method": method,
             "block_size": block_size, "round": number, "compression": float(block_size),
-            "seed": seed, "test_bleu": bleu, "run": f"{method}{block_size}"}
+            "seed": seed, "tied": False, "test_bleu": bleu, "run": f"{method}{block_size}"}
 
 
 def sweep(gap: float, seeds: int, spread: float = 0.2) -> pd.DataFrame:
@@ -153,9 +163,38 @@ def test_a_seed_that_lacks_levels_does_not_count() -> None:
 def test_the_advice_is_about_the_seeds_that_were_tested() -> None:
     more = [bleu_row("pruned", 10.0, seed, number=3) for seed in (3, 4)]
     more += [bleu_row("dense", value, seed) for seed, value in enumerate([31.0] * 3 + [90.0] * 2)]
-    lines = translation_claims.recommendations(pd.concat([sweep(1.0, seeds=3), table(more)]))
-    assert any("pruning is ahead: 31" in line for line in lines)
-    assert any("below the dense network's 31.0" in line for line in lines)
+    [size] = recommendations.sizes(pd.concat([sweep(1.0, seeds=3), table(more)]))
+    numbers = recommendations.summary([size])["`small`"]
+    assert numbers["BLEU, dense"] == "31.0"
+    assert numbers["Intervals, 95 %"] == "3 seeds"
+    assert recommendations.advice([size])[0].startswith("To store the fewest weights, prune: ")
+
+
+def test_methods_that_share_no_seed_are_not_compared() -> None:
+    frame = table([bleu_row("block_circulant", 30.0, 0, 4), bleu_row("pruned", 31.0, 1, number=6)])
+    assert translation_claims.presets_compared(frame) == []
+    assert report.advice(frame) == "There are no results of compressed Transformers yet."
+
+
+def test_in_files_of_equal_size_pruning_has_fewer_weights() -> None:
+    rows = [bleu_row("block_circulant", 30.0, block_size=b) | {"file_bytes": 1000 / b}
+            for b in (2, 4, 8)]
+    rows += [bleu_row("pruned", 30.0 - n, number=n) | {"file_bytes": 1000 * 0.79**n + 90}
+             for n in range(1, 9)]
+    pairs = translation_claims.pairs_at_equal_size(table(rows))
+    # 500 and 250 bytes; 125 are beyond round 8.
+    assert pairs["block_size"].tolist() == [2, 4]
+    assert [number for _, number in pairs["first"]] == [4, 8]
+    assert pairs["difference"].tolist() == [-4, -8]
+
+
+def test_claims_in_brief_have_a_row_for_all_sizes() -> None:
+    frame = pd.concat([sweep(1.0, 3), sweep(-1.0, 3).assign(preset="course")])
+    wins, size = report.in_brief(claims.table_of_claims(frame))
+    assert wins[0].startswith("2. Multi30k: at equal compression")
+    assert "BLEU (" in wins[1] and wins[1].index("at `small`") < wins[1].index("at `course`")
+    assert wins[2] == "confirmed (3 seeds) at `small`, refuted (3 seeds) at `course`"
+    assert size[2] == "refuted (3 seeds)", "said once"
 
 
 def test_claim_2_over_sentences_for_a_single_seed(tmp_path: Path) -> None:
@@ -195,10 +234,13 @@ def test_how_many_seeds_would_decide() -> None:
 
 
 def test_baselines_give_the_interval_of_what_there_is() -> None:
-    rows = [bleu_row("dense", 40.0 + seed, seed) | {"preset": preset, "tied": True,
+    rows = [bleu_row("dense", 40.0 + seed, seed) | {"preset": preset, "tied": tied,
             "series": "same", "test_bleu_low": 38.5, "test_bleu_high": 41.5, "test_chrf": 60.0,
-            "file_bytes": 4e6} for preset, seeds in (("small", 3), ("course", 1))
+            "file_bytes": 4e6} for preset, tied, seeds in (("small", True, 3), ("small", False, 1),
+                                                           ("course", True, 1))
             for seed in range(seeds)]
-    lines = claims.baselines(table(rows)).splitlines()
-    assert lines[2] == "| `small` | 1.0 | 3 | 41.00 | 38.52 to 43.48, over 3 seeds | 60.0 |"
-    assert lines[3] == "| `course` | 1.0 | 1 | 40.00 | 38.50 to 41.50, over test sentences | 60.0 |"
+    lines = report.baselines(table(rows)).splitlines()
+    assert lines[2:] == [
+        "| `small` | tied | 1.0 | 3 | 41.00 | 38.52 to 43.48, over 3 seeds | 60.0 |",
+        "| `small` | its own | 1.0 | 1 | 40.00 | 38.50 to 41.50, over test sentences | 60.0 |",
+        "| `course` | tied | 1.0 | 1 | 40.00 | 38.50 to 41.50, over test sentences | 60.0 |"]

@@ -81,6 +81,12 @@ def test_a_layer_under_two_names_is_swapped_once() -> None:
     assert isinstance(model.first, BlockCirculantLinear) and model.first is model.second
 
 
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_a_layer_is_skipped_by_either_of_its_names(name: str) -> None:
+    model = compress(Shared(), 4, skip=[name])
+    assert type(model.first) is nn.Linear and model.first is model.second
+
+
 def test_tied_weights_are_refused_unless_skipped() -> None:
     model = Tied()
     with pytest.raises(ValueError, match="'output' shares its weight with 'embedding'"):
@@ -98,6 +104,13 @@ def test_encoder_layers_of_torch_still_work_in_evaluation() -> None:
     assert circulant_names(model) == ["0"]
     with torch.no_grad():
         assert model.eval()(torch.randn(2, 5, 8)).shape == (2, 5, 8)
+
+
+def test_attention_that_is_skipped_gives_no_warning() -> None:
+    model = nn.ModuleDict({"attention": nn.MultiheadAttention(8, 2), "output": nn.Linear(8, 8)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert circulant_names(compress(model, 4, skip=["attention*"])) == ["output"]
 
 
 def test_what_cannot_be_swapped_or_pruned_is_said() -> None:
@@ -133,6 +146,15 @@ def test_bytes_of_pruned_circulant_and_of_tied_layers() -> None:
     prune([twin], 0.0)
     twin.weight_orig, twin.weight_mask = first.weight_orig, first.weight_mask
     assert file_bytes(nn.Sequential(first, twin)) == file_bytes(first)
+
+
+def test_a_weight_that_another_module_reads_whole_is_stored_whole() -> None:
+    model = Tied()
+    before = stored_weights(model, "model"), file_bytes(model)
+    prune([model.output], 0.5)
+    assert (stored_weights(model, "model"), file_bytes(model)) == before
+    prune([model.hidden], 0.5)
+    assert stored_weights(model, "model") < before[0]
 
 
 def test_tied_layers_are_counted_once() -> None:

@@ -317,7 +317,6 @@ def test_a_run_leaves_its_result_and_its_translations(
 ) -> None:
     preset = replace(multi30k_runs.PRESETS["quick"], recipe=multi30k.Recipe(epochs=1, average=1))
     monkeypatch.setitem(multi30k_runs.PRESETS, "quick", preset)
-    monkeypatch.setattr(experiments, "CHECKPOINTS", tmp_path / "checkpoints")
     [[run]] = multi30k_runs.plan("quick", 1, tmp_path)
     path = experiments.execute(run, tmp_path, "sample")
     table = results.load(tmp_path, data="sample")

@@ -36,7 +36,6 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(multi30k_runs, "TRIAL_ROUNDS", 6)
     monkeypatch.setattr(multi30k_runs, "RATES",
                         {"from scratch": (1.0, 2.0), "fine-tuning": (0.25,)})
-    monkeypatch.setattr(experiments, "CHECKPOINTS", tmp_path / "checkpoints")
     return tmp_path / "results"
 
 
@@ -241,6 +240,8 @@ def test_a_chain_that_stopped_resumes_after_its_last_round(
     fit = Experiment.fit
 
     def dies_in_round_two(self: Any, *arguments: Any) -> Any:
+        if self.run == start:
+            return fit(self, *arguments)
         rounds.append(len(rounds) + 1)
         if len(rounds) == 2:
             raise KeyboardInterrupt
@@ -265,14 +266,38 @@ def test_a_run_that_diverges_is_recorded_and_not_repeated(
 ) -> None:
     evaluate = multi30k.validation_loss
     run = multi30k_runs.dense("small", 0)
-    monkeypatch.setattr(multi30k, "validation_loss", lambda *_: math.nan)
+    losses = iter([2.0, math.nan])
+    monkeypatch.setattr(multi30k, "validation_loss", lambda *_: next(losses))
     path = experiments.execute(run, tiny, "sample")
     [result] = results.read(tiny)
-    assert result["final"] == [] and "val_loss is nan after epoch 1" in result["diverged"]
-    assert not experiments.weights_path(run, "sample").exists()
+    assert result["final"] == [] and "val_loss is nan after epoch 2" in result["diverged"]
+    assert [epoch["val_loss"] for epoch in result["history"]] == [2.0]
+    assert not experiments.weights_path(run, tiny, "sample").exists()
     monkeypatch.setattr(multi30k, "validation_loss", evaluate)
     assert experiments.execute(run, tiny, "sample") == path
     assert results.load(tiny, data="sample")["series"].tolist() == ["diverged"]
+
+
+def test_weights_that_are_lost_are_trained_again_once(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = multi30k_runs.dense("small", 0)
+    chains = [Run("multi30k", "small", method, 1e-2, 0, tied=False, dropout=0.1, rounds=1,
+                  start=start) for method in ("pruned", "unpruned")]
+    experiments.execute(start, tiny, "sample")
+    experiments.weights_path(start, tiny, "sample").unlink()
+    trained: list[str] = []
+    fit = Experiment.fit
+
+    def counted(self: Experiment, *arguments: Any) -> list[dict[str, float]]:
+        trained.append(self.run.method)
+        return fit(self, *arguments)
+
+    monkeypatch.setattr(Experiment, "fit", counted)
+    monkeypatch.setattr(experiments, "pending", lambda *_: [
+        run for run in chains if not run.path(tiny, "sample").exists()])
+    experiments.run_all("multi30k", "small", 1, 1, tiny, "sample", methods=METHODS)
+    assert trained == ["dense", "pruned", "unpruned"]
 
 
 def test_gradual_pruning_that_stopped_resumes_with_its_masks(
@@ -323,12 +348,10 @@ def test_a_cluster_loses_nothing_when_a_worker_is_killed(
         from threading import Thread
 
         Thread(target=kill_after_the_first, daemon=True).start()
-        experiments._run_on_cluster(cluster.scheduler_address, runs, folder, "sample", "cpu")
-    for run in runs:  # the workers know nothing of another folder
-        experiments.weights_path(run, "sample").unlink()
+        experiments._run_on_cluster(cluster.scheduler_address, experiments._work, runs, folder,
+                                    "sample", "cpu")
     assert len(list(folder.rglob("*.json"))) == len(runs)
     assert len(results.load(folder, data="sample")) == len(runs)
-    monkeypatch.setattr(experiments, "CHECKPOINTS", tmp_path / "checkpoints")
     alone = json.loads(experiments.execute(runs[-1], tmp_path / "alone", "sample").read_text())
     there = json.loads(runs[-1].path(folder, "sample").read_text())
     assert there["final"][0]["val_error"] == alone["final"][0]["val_error"], "two threads a worker"

@@ -8,7 +8,6 @@ import yaml
 from pypdf import PdfReader
 
 from circtools import (
-    claims,
     cli,
     data,
     experiments,
@@ -16,6 +15,7 @@ from circtools import (
     gallery,
     multi30k,
     poster,
+    report,
     results,
     runs,
     translation,
@@ -55,6 +55,7 @@ def test_committed_results_are_of_the_real_data_and_unchanged_code() -> None:
     table = results.load(data=None)
     assert set(table["data"]) == {"real"}
     assert not table["commit"].str.contains("changed").any()
+    table = table[table["series"] != "diverged"]
     search, final = table[table["series"] == "search"], table[table["series"] != "search"]
     assert search[["test_error", "test_bleu"]].isna().all(axis=None)
     mnist, multi30k = (final[final["task"] == task] for task in ("mnist", "multi30k"))
@@ -65,15 +66,16 @@ def test_committed_results_are_of_the_real_data_and_unchanged_code() -> None:
 def test_a_chain_starts_from_the_dense_network_that_it_is_compared_with() -> None:
     """At ``small`` from that very one; at ``course`` it was trained again (data/README.md)."""
     everything = {result["run"]: result for result in results.read()}
-    chains = [result for result in everything.values() if result["config"].get("start")
-              and result["config"]["rounds"]]
+    chains = [result for result in everything.values() if result["config"]["task"] == "multi30k"
+              and result["config"]["start"] and result["config"]["rounds"]
+              and "diverged" not in result]
     assert len(chains) > 10
     for chain in chains:
         start = runs.Run(**chain["config"]["start"]).path(Path(), "real").with_suffix("")
         [dense] = everything[start.as_posix()]["final"]
         assert chain["final"][0]["val_loss"] == pytest.approx(
             dense["val_loss"], rel=0,
-            abs={"small": 1e-6, "course": 2e-3}[chain["config"]["preset"]])
+            abs={"course": 2e-3}.get(chain["config"]["preset"], 1e-6))
 
 
 def test_the_notebooks_name_the_size_that_their_figures_show() -> None:
@@ -95,7 +97,7 @@ def test_every_translation_scores_what_its_result_says() -> None:
 
 
 def test_the_claims_in_the_readme_are_those_of_the_results() -> None:
-    assert claims.write_report(results.load(), check=True), "run 'circtools report'"
+    assert report.write_report(results.load(), check=True), "run 'circtools report'"
 
 
 def test_figures_are_the_committed_ones_to_the_byte(tmp_path) -> None:

@@ -150,6 +150,15 @@ def test_sample_and_real_never_stand_in_one_table(tmp_path: Path) -> None:
     assert set(results.load(tmp_path, data="sample")["data"]) == {"sample"}
 
 
+def test_each_data_set_has_its_own_choices(tmp_path: Path) -> None:
+    alone = load(tmp_path / "alone", *DENSE, result("dense", 0.004))
+    both = load(tmp_path / "both", *DENSE, result("dense", 0.004),
+                *search("dense", {BASE: 0.01, 0.004: 0.02}, data="sample"),
+                result("dense", 0.004, data="sample"), data=None)
+    assert series(alone) == series(both, data="real") and "tuned" in series(alone)
+    assert "tuned" not in series(both, data="sample")
+
+
 def test_trials_of_the_sample_choose_nothing_for_the_real_data(tmp_path: Path) -> None:
     sample = search("dense", {BASE: 0.03, 0.004: 0.02}, data="sample")
     table = load(tmp_path, *sample, result("dense", 0.004), data=None)
@@ -259,6 +268,19 @@ def transformer(preset: str, lr: float, val_loss: float, block_size: int = 4,
                   block_size=block_size, tied=False, dropout=0.1, base_dropout=0.1)
     made["final"][0]["val_loss"] = val_loss
     return made
+
+
+def test_complete_runs_decide_once_the_first_guess_is_among_them(tmp_path: Path) -> None:
+    trials = [transformer("small", factor * BASE, loss, b, "search")
+              for b in (4, 16) for factor, loss in ((1, 2.0), (8, 1.9))]
+    base = [transformer("small", BASE, 1.7, b) for b in (4, 16)]
+    guess = [transformer("small", 8 * BASE, 1.8, b) for b in (4, 16)]
+    for number, (runs, expected) in enumerate(
+            [(base, 8.0), ([*base, guess[0]], 8.0), (base + guess, 1.0)]):
+        table = load(tmp_path / str(number), *trials, *runs)
+        assert results.chosen_factors(table)["block_circulant"].lr == expected
+        tuned = table.loc[table["series"] == "tuned", "lr_factor"]
+        assert set(tuned) <= {expected}, "what is only the base run is not tuned"
 
 
 def test_another_size_takes_the_choice_unless_the_base_is_better_there(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from circtools import experiments, training
-from circtools.data import ROOT
+from circtools.files import ROOT
 
 
 class Killed(Exception):
