@@ -131,11 +131,11 @@ def _bytes(found: list[Size]) -> str:
         pruned, circulant = (size.at(m, "file_bytes")[1] / 1e6 for m in ("pruned",
                                                                          "block_circulant"))
         whole = size.of("dense")["file_bytes"].mean() / 1e6
-        return f"from {whole:.1f} to {pruned:.1f} and {circulant:.1f}"
+        return f"from {whole:.1f} MB to {pruned:.1f} and {circulant:.1f} MB"
 
     return (f"Count bytes, too, since a pruned weight stores its place: in files of equal size the "
             f"difference is {gaps}{', not decided' * undecided}. Layers at 16x, pruned "
-            f"and block-circulant, shrink the file {_at_each(known, files)} MB: the rest is mostly "
+            f"and block-circulant, shrink the file {_at_each(known, files)}: the rest is mostly "
             f"embeddings and the output layer.")
 
 

@@ -133,7 +133,7 @@ def test_recommendations_quote_the_results(table: pd.DataFrame) -> None:
     assert numbers["... levels at which block-circulant is ahead (decided)"] == "none"
     assert numbers["Intervals, 95 %"] == "2 seeds"
     assert advice[0].startswith("To store the fewest weights, prune: ")
-    assert any("from 4.0 to 0.2 and 0.2 at `small` MB" in line for line in advice)
+    assert any("from 4.0 MB to 0.2 and 0.2 MB at `small`" in line for line in advice)
     assert not any(" epochs" in line for line in advice), "no epochs, no advice on them"
 
     table["epochs"] = 20 + 2 * table["round"]
