@@ -104,7 +104,7 @@ def _facts(size: Size) -> dict[str, str]:
 def advice(sizes: Iterable[Size]) -> list[str]:
     """Return what to do, a sentence or two each, as far as there are results for it."""
     found = list(sizes)
-    lines = [_overall(found), _bytes(found), _gradual(found), _projected(found),
+    lines = [_overall(found), _bytes(found), _smaller(found), _gradual(found), _projected(found),
              _output_layer(found), _learning_rate(found)]
     return [line for line in lines if line]
 
@@ -137,6 +137,23 @@ def _bytes(found: list[Size]) -> str:
             f"difference is {gaps}{', not decided' * undecided}. Layers at 16x, pruned "
             f"and block-circulant, shrink the file {_at_each(known, files)}: the rest is mostly "
             f"embeddings and the output layer.")
+
+
+def _smaller(found: list[Size]) -> str:
+    methods = {"small_dense": "", "pruned": ", where pruning has ",
+               "block_circulant": " and block-circulant layers "}
+    known = [size for size in found if all(size.at(name, "file_bytes") for name in methods)]
+    if not known:
+        return ""
+
+    def text(size: Size) -> str:
+        return "".join(
+            f"{before}{_bleu(size.at(name))}{' BLEU' * (not before)} in "
+            f"{_joined(f'{n / 1e6:.1f}' for n in size.at(name, 'file_bytes'))} MB"
+            for name, before in methods.items())
+
+    return (f"Try a smaller dense network first: its embeddings shrink, too. With as few weights "
+            f"in its layers as at 4x and 16x it has {_at_each(known, text)}.")
 
 
 def _gradual(found: list[Size]) -> str:

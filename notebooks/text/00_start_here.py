@@ -39,7 +39,7 @@
 # | **09** what compression buys | Which method buys bytes, which buys time? | 30 min | < 1 min |
 #
 # Each notebook stands alone. If you have five minutes, read the first two pictures and the
-# recommendations of 08; if you have one hour, 02 and 04.
+# recommendations of 08, which come next; if you have one hour, 02 and 04.
 # Most notebooks have a small experiment that runs live on your machine; from 03 on the full-scale
 # results are shown too, loaded from `data/results` and labelled as such.
 #
@@ -118,11 +118,12 @@ diagrams.circulant_technique();
 # 1. **Say what was compressed.** "8 times smaller" may speak of one layer, of all weight matrices,
 #    or of the whole model. Compression is dense weights / stored weights over a named set.
 # 2. **Tune both sides alike.** The series *same* keeps one untuned setting for all, as a quick
-# reproduction would (in translation for the block-circulant networks; fine-tuning after pruning has
-# no setting to keep, and is always tuned). The series *tuned* chooses the learning rate (for
-# Transformers the dropout too) on validation data, with the same number of trials for either
-# method: on MNIST for the chain of pruning and for each block size, in translation at two
-# compressions. Verdicts come from *tuned*.
+#    reproduction would (in translation for the block-circulant networks; fine-tuning after pruning
+#    has no setting to keep, and is always tuned). The series *tuned* chooses the learning rate (for
+#    Transformers the dropout too) on validation data, with the same number of trials for either
+#    method: on MNIST for the chain of pruning and for each block size, in translation at two
+#    compressions. (Pruning while the network is trained keeps the dense network's setting.)
+#    Verdicts come from *tuned*.
 # 3. **Show the spread.** On MNIST a number is a mean over five seeds, with a 95 % interval by
 #    Student's t. In translation there is often one seed; the interval is then a bootstrap over the
 #    test sentences, and says nothing of other seeds. The test data are read once, after every
@@ -148,8 +149,9 @@ runs.unstack(fill_value=0)
 
 # %% [markdown]
 # (A *preset* is a size: in translation `small`, or `course`, twice as wide and three layers deep
-# instead of two. *search*: short trials, which never read the test data. *rejected*: complete
-# trials of a setting that was not chosen. `pruned_all` prunes the output layer too; `gradual`
+# instead of two. *search*: short trials, which never read the test data and are not counted in the
+# line above. *rejected*: complete trials of a setting that was not chosen. A run that serves *same*
+# and *tuned* is counted in both. `pruned_all` prunes the output layer too; `gradual`
 # prunes during the training; `projected` starts block-circulant layers from a trained dense
 # network. `unpruned` and `random_pruned` are controls; `low_rank` and `small_dense` are two other
 # ways to be small.)
@@ -204,7 +206,8 @@ check("0.2", overall_compression)
 # * **Slow laptops:** the live experiments use at most 10,000 images, or a very small Transformer.
 #   The map above says how long each notebook runs on two cores.
 # * **Translation** (half a day): 05 together (75 min), 06 and 07 side by side in two groups (45
-#   min), 08 together (45 min).
+#   min, with exercises 6.1 and 7.1), each group reports what it found (15 min), 08 together (45
+#   min). Short of time: of 08 only what comes before "Level by level".
 # * Learners who finish early: the last exercise of each notebook is the hardest.
 
 # %% [markdown]

@@ -222,10 +222,9 @@ shown.map("{:.1f}".format).replace("nan", "")
 # **What to notice** (in the preset `small`, one seed). The curve begins with a surprise: b = 2,
 # which shares least, is not the best. At either rate it is below the tuned b = 4. (Tested in pairs,
 # as in notebook 08, the interval of that difference includes zero: one seed does not decide it.)
-# And *tuned* is
-# not better everywhere: its values were chosen at b = 4 and b = 16, by the validation loss, and at
-# b = 32 the base rate would have served better. A rate for each block size, as on MNIST, would take
-# two complete trainings for each, and more seeds to tell luck from gain.
+# And *tuned* is not better everywhere: its values were chosen at b = 4 and b = 16, by the
+# validation loss, and at b = 32 the base rate would have served better. A rate for each block size,
+# as on MNIST, would take two complete trainings for each, and more seeds to tell luck from gain.
 #
 # Two other ways to store as few weights are far below: matrices of low rank, and a dense network
 # that is smaller in every dimension. They were trained at the base settings and not tuned, hence
@@ -236,8 +235,8 @@ shown.map("{:.1f}".format).replace("nan", "")
 # ## Fully circulant: heads that share
 #
 # At b = d_model each attention matrix is a single circulant. (A feed-forward matrix, four times as
-# long, is four of them.) The rows of a query matrix are cut into heads;
-# and each row is the one above, rotated. So the weights of one head are those of another, rotated
+# long, is four of them.) The rows of a query matrix are cut into heads; and each row is the one
+# above, rotated. So the weights of one head are those of another, rotated
 # by the width of a head. A block *wider than a head* is what makes heads share.
 
 # %% tags=["nbval-check-output"]
@@ -363,7 +362,8 @@ compared.pivot(index="b", columns="method", values=["epochs", "test BLEU"]).roun
 # - The layers shrink by b, the whole model by much less.
 # - Learning rate and dropout must be chosen by complete runs, at the size in question; short ones
 #   and small ones mislead, and most of what separates two methods can be one badly chosen number.
-# - How BLEU falls with the block size stands in the figure above.
+# - From b = 4 to 32 each doubling of the block costs 0.8 BLEU in the preset `small`, from there to
+#   the single circulant 1.4.
 # - Blocks wider than a head make heads share.
 # - A trained matrix is as far from circulant ones as a random one; yet a projected network can be
 #   fine-tuned to where training from scratch arrives.

@@ -104,9 +104,10 @@ chains.loc[[1, 3, 6, 9, 12, 15]].round(1)
 # **What to notice** (in the preset `small`). The control loses no weight, and still its BLEU
 # wanders from round to round: each time it is trained for two more epochs, at a rate that rises
 # again, and lands somewhere else. That much is chance. A difference between two networks wanders
-# more than either: one of less than a BLEU, in one run, has shown nothing, and up to 8x this is all
-# that happens. The control does not climb either: thirty more epochs teach the network nothing, so
-# they are not what keeps the pruned one up.
+# more than either: one of less than a BLEU, at one level, in one run, has shown nothing, and up to
+# 8x this is all that happens. (A mean over several levels wanders less: notebook 08.) The control
+# does not climb either: thirty more epochs teach the network nothing, so they are not what keeps
+# the pruned one up.
 #
 # Which weights are cut matters more and more. Picked at random, they cost about a BLEU at 2x, where
 # magnitude costs none, and five at 16x. From 4x on, random pruning is behind block-circulant layers
@@ -182,9 +183,9 @@ translation_figures.emptied_layers(run);
 # **What to notice** (in the preset `small`). Attention and feed-forward have kept about the same,
 # the encoder a little less than the decoder. The large differences are inside. In the
 # cross-attention of the last decoder layer, values and outputs, through which the German sentence
-# reaches the English one, keep twice the average, queries and keys less than it. In the encoder's
-# own attention it is the other way round: values and outputs are emptied first. And the heads of
-# one matrix? **Predict:** do they keep equal shares?
+# reaches the English one, keep two to two and a half times the average, queries and keys less than
+# it. In the encoder's own attention it is the other way round: values and outputs are emptied
+# first. And the heads of one matrix? **Predict:** do they keep equal shares?
 
 # %%
 translation_figures.emptied_heads(translation_figures.artefacts(table, "pruned"));
@@ -221,7 +222,8 @@ Markdown(claims.markdown(verdicts[verdicts["number"] == "3"]))
 # %% [markdown]
 # **What to notice** (one seed at each size). After one round the network is a little below the
 # dense one and a little above the control, and every interval contains zero. Whether slight pruning
-# helps is undecided; a help of much more than a BLEU is unlikely.
+# helps is undecided; for these networks a help of much more than a BLEU is unlikely. (The interval
+# says nothing of other seeds.)
 #
 # **7.2** How many seeds until a difference of mean `mean` (above zero) and standard deviation `sd`
 # between seeds is decided, if a normal distribution is good enough: the smallest n with
@@ -239,7 +241,7 @@ check("7.2", seeds_needed)
 # ## What we saw, and where next
 #
 # - Pruned in rounds by magnitude, this Transformer loses nothing that can be told from chance up to
-#   8x, and a few BLEU at 34x. Pruned at random it loses from 2x on.
+#   8x, and a few BLEU at 34x. Pruned at random it loses from the first round on.
 # - Thirty more epochs without pruning bring nothing; pruning *during* the twenty epochs does as
 #   well as rounds after them.
 # - The output layer can be pruned too: all matrices but the embeddings go to a fifth at no loss.

@@ -15,8 +15,8 @@
 # **You need** the idea of pruning and of block-circulant matrices; notebooks 06 and 07 show where
 # each curve comes from.
 #
-# **Time:** 5 minutes for the first two pictures and the recommendations, 25 for all of it; under a
-# minute to run.
+# **Time:** 5 minutes for two pictures and the recommendations, which come first; 25 for all of it;
+# under a minute to run.
 
 # %%
 import numpy as np
@@ -27,6 +27,7 @@ from circtools import (
     claims,
     figures,
     multi30k_runs,
+    report,
     results,
     style,
     translation_claims,
@@ -44,44 +45,86 @@ print("FULL-SCALE RESULTS:", results.describe(rows))
 # ## The picture that matters
 #
 # **Predict:** with a sixteenth of the numbers in the Transformer's layers, which loses less:
-# choosing the numbers to keep (pruning), or sharing them (block-circulant)? By how many BLEU? (The
-# grey band is the dense network's 95 % interval, with one seed over the test sentences. Two curves
-# are compared by a paired test, below, and not by this band.)
+# choosing the numbers to keep (pruning), or sharing them (block-circulant)? By how many BLEU? And
+# does a larger network, on the right, bear it better or worse? (The grey band is the dense
+# network's 95 % interval, with one seed over the test sentences. Two curves are compared by a
+# paired test, below, and not by this band.)
 
 # %%
 translation_figures.translation_benchmark(table);
 
 # %% [markdown]
-# **What to notice** (in the preset `small`, one seed). Pruning loses nothing up to 8x.
-# Block-circulant layers lose from the start. But from 8x on they fall more slowly than pruning
-# does, and at 32x the two are level. Which weights are cut matters: cut *at random*, they leave
-# less than sharing does from 4x on. (Low rank and smaller dense networks have not been tuned yet;
-# notebook 06 shows them at the base settings.)
+# **What to notice** (one seed each). In the preset `small` pruning is within half a BLEU of the
+# dense network up to 8x. Block-circulant layers are 0.6 to 1.6 below it there, but fall more slowly
+# afterwards, and at 32x the two are level. At `course`, twice as wide and half as deep again,
+# neither loses anything to speak of up to 4x, and pruned sixteenfold the network is still where it
+# began. The larger network bears compression better. Which weights are cut matters: picked at
+# random, they leave less than sharing does from 4x on, at both sizes.
 #
-# Pruning in rounds has had more epochs than block-circulant layers from scratch, 44 against 20 at
-# 16x. Is that why it is ahead? Two curves compare like with like. With 20 epochs each, pruned while
-# it is trained (the stars) against from scratch, pruning is ahead by about a BLEU at 16x. With 44
-# epochs each, pruned in rounds against a trained network *projected* onto block-circulant form and
-# fine-tuned, the two are level there. So the epochs may be what puts pruning in rounds ahead; they
-# are not what puts gradual pruning ahead, which had no more of them.
-#
-# The same as a difference, level by level, at both sizes that have been run. The poster says that
-# pruning is ahead by 8 BLEU on average. We find a fraction of that. Notebook 06 shows how a gap can
-# grow: by one learning rate. At the rate that was best for the small network, a block-circulant one
-# of the size `course` loses almost five BLEU that it need not lose.
+# The same as a difference, level by level. The poster says that pruning is ahead by 8 BLEU on
+# average. We find a fraction of that.
 #
 # (Filled marks are decided at 5 % after Holm's correction for looking at several levels; the
 # intervals are not corrected, so one may leave zero out and its mark be hollow. Marks stand a
-# little beside their level so as not to cover each other.)
+# little beside their level so as not to cover each other. Pruning's levels are its rounds 3, 6, 9,
+# 12 and 15: 2.0, 4.1, 8.3, 16.9 and 34.3x.)
 
 # %%
 translation_figures.translation_gap(table);
 
 # %% [markdown]
-# ## At another size
+# ## Recommendations
 #
-# `course` is twice as wide as `small` and half as deep again. **Predict:** does a larger network
-# bear compression better, or worse? And does the gap close or open?
+# Each with the number that supports it. The numbers are those of this small translation task; what
+# a pruned file or a block-circulant one weighs depends on how much of the model is embeddings.
+
+# %%
+Markdown(report.advice(table))
+
+# %% [markdown]
+# **Weights or bytes?** At equal numbers of weights pruning is ahead; in files of equal size that is
+# no longer decided, because every weight that is kept must say where it stood. And a third rival,
+# a dense network that is smaller in every dimension, is level at 4x and left behind at 16x in the
+# picture at the top, where only the layers' weights count; by its file it is ahead of both (below,
+# "Counted otherwise").
+#
+# **Epochs.** Pruning in rounds has had more of them than block-circulant layers from scratch. Is
+# that why it is ahead? Compare like with like, at 16x:
+
+# %%
+same_epochs = figures.select(table, task="multi30k", series="tuned", tied=False, seed=0)
+same_epochs = same_epochs[translation_claims.levels_of(same_epochs) == 16]
+same_epochs = same_epochs[same_epochs["method"].isin(
+    ["gradual", "block_circulant", "pruned", "projected"])]
+print("FULL-SCALE: test BLEU at 16x by epochs, those of a dense start included")
+same_epochs.pivot_table(index=["preset", "epochs"], columns="method",
+                        values="test_bleu").round(1).fillna("")
+
+# %% [markdown]
+# With 44 epochs each, pruned in rounds against *projected* onto block-circulant form and
+# fine-tuned, the two are level at `small`: there the epochs may be what puts the rounds ahead. At
+# `course` they are not. And gradual pruning, which had no more epochs than block-circulant layers
+# from scratch, is ahead of them by about a BLEU.
+#
+# **Time** is something else. A pruned matrix is as slow as a dense one unless special kernels
+# multiply it; a block-circulant one is faster in inference from a width of 2,048 on, at 1,024 and
+# 512 with enough tokens. [Notebook 09](09_what_compression_buys.ipynb) measures it.
+#
+# **8.1** How many rounds of pruning, each taking 21 % of the remaining weights, does it take to
+# reach a given compression?
+
+
+# %% tags=["nbval-check-output"]
+def rounds_for(compression):
+    ...
+
+
+check("8.1", rounds_for)
+
+# %% [markdown]
+# ## Level by level, at both sizes
+#
+# **Predict:** the mean gap is nearly the same at both sizes. Is it the same at each level?
 
 # %%
 sizes = figures.select(table, task="multi30k", series="tuned", tied=False, seed=0)
@@ -108,55 +151,37 @@ for preset, row in loops.iterrows():
           f"on average, with a standard deviation of {row['std']:.2f} from round to round")
 
 # %% [markdown]
-# **What to notice** (one seed each). The larger network bears compression better. Up to 4x neither
-# method costs it anything; and pruned sixteenfold, with the output layer or without, it is still
-# level with its dense self, where `small` has lost more than a BLEU and a half, or two and a half.
-# The single circulant, 256x, has 4.4 BLEU less than the dense network. As at the small size, the
-# rounds alone bring nothing, and weights picked at random are worth less than shared ones.
+# **What to notice** (one seed each). No: at `course` there is no gap at 2x, and the largest is at
+# 16x; at `small` the largest is at 2x. One seed cannot say which of these ups and downs would come
+# again. None of them is near 8. Fully circulant (b = 256), the larger network has 4.4 BLEU less
+# than the dense one. The rounds alone bring nothing at either size.
 #
-# Over all levels pruning is ahead by about as much as at the small size, but not at the same ones:
-# here there is no gap at 2x, and the largest at 16x. One seed cannot say which of these ups and
-# downs would come again. None of them is near 8.
+# At 32x, *tuned* flatters pruning at the small size: block-circulant layers took what was best at
+# 4x and 16x, and the base rate would have served them better there (the dotted line of the gap).
 #
-# ## Recommendations
+# How can a gap grow to 8? Notebook 06 shows one way: at the rate that was best for the small
+# network, a block-circulant one of the size `course` loses almost five BLEU that it need not lose.
 #
-# Each with the number that supports it; the numbers are those of this small translation task, and
-# of the preset named above.
-
-# %%
-Markdown("\n".join(f"- {line}" for line in translation_claims.recommendations(rows)))
-
-# %% [markdown]
-# What these numbers do not show is time. A pruned matrix is as slow as a dense one unless special
-# kernels multiply it, a block-circulant one is faster from a width of about a thousand on:
-# [notebook 09](09_what_compression_buys.ipynb) measures it.
-#
-# **8.1** How many rounds of pruning, each taking 21 % of the remaining weights, does it take to
-# reach a given compression?
-
-
-# %% tags=["nbval-check-output"]
-def rounds_for(compression):
-    ...
-
-
-check("8.1", rounds_for)
-
-# %% [markdown]
 # ## The verdicts
 #
-# Each claim of the poster, with its estimate and what the interval rests on. Where there is one
-# seed, the interval is the paired bootstrap over the test sentences: it says how sure the
-# difference between *these two networks* is, not what another seed would give. An estimate above
-# zero supports the claim as it is worded. *Confirmed*: the interval of the average lies above zero,
-# and no level is decided against the claim. *Refuted*: it lies below zero, or a level is decided
-# against; a claim that names a number is refuted if the interval leaves that number out. *True at*,
-# *false at*, *open at* count the decided levels. *tuned* and *same*: with settings chosen for the
-# method, or with the dense network's; at the size `course` the trials chose the latter, so its rows
-# agree.
+# Each claim of the original poster. An estimate above zero supports the claim as it is worded.
+# *Confirmed*: the interval of the average lies above zero, and no level is decided against the
+# claim. *Refuted*: it lies below zero, or a level is decided against; a claim that names a number
+# is refuted if the interval leaves that number out. Where there is one seed, the interval is the
+# paired bootstrap over the test sentences: it says how sure the difference between *these two
+# networks* is, not what another seed would give.
 
 # %%
-Markdown(claims.markdown(claims.table_of_claims(table)))
+found = claims.table_of_claims(table)
+Markdown(report.brief(found))
+
+# %% [markdown]
+# And the evidence. *True at*, *false at*, *open at* count the decided levels. *tuned* and *same*:
+# with settings chosen for the method, or with the dense network's; at the size `course` the trials
+# chose the latter, so its rows agree.
+
+# %%
+Markdown(claims.markdown(found))
 
 # %% [markdown]
 # Claim 4, that sharing works for pixels and fails for words because words have no symmetry, was
@@ -177,16 +202,20 @@ check("8.2", paired_interval)
 # %% [markdown]
 # ## Counted otherwise
 #
-# Over all matrices but the embeddings, and over the whole model, the curves move to the left: what
-# is not compressed stays. **Predict:** does that change who is ahead?
+# Over all matrices but the embeddings, and in bytes of the whole file, the curves move to the left:
+# what is not compressed stays. **Predict:** does that change who is ahead?
 
 # %%
 translation_figures.translation_sets(table);
 
 # %% [markdown]
-# **What to notice** (in the preset `small`). The order stays. But what is left alone sets a limit:
-# with the output layer untouched, no curve gets much beyond 2x of the matrices, or 1.4x of the
-# model. With it, pruning goes to 5x of the matrices at no loss.
+# **What to notice** (in the preset `small`, one seed). Yes. With the output layer untouched, no
+# curve of pruning or sharing gets much beyond 2x of the matrices, or 1.4x of the file. With it,
+# pruning goes to 5x of the matrices at no loss; but the file, of which embeddings are then most,
+# stays above a half. (Block-circulant output layers have not been run.) The smaller dense network
+# shrinks its embeddings too: with half the width it has less than half the file, at half a BLEU.
+# For a small file, try that first. It stops paying soon: with a quarter of the width six BLEU are
+# gone. The two can be combined, which nobody has tried here.
 #
 # ## Side by side
 #
@@ -210,8 +239,8 @@ translation_figures.side_by_side(rows, int(np.argsort(lengths)[-25])).fillna("")
 translation_figures.bleu_by_length(table);
 
 # %% [markdown]
-# **What to notice** (in the preset `small`, one seed). No: from the shortest quarter to the longest
-# there is no trend in what either method costs.
+# **What to notice** (in the preset `small`, one seed). From the shortest quarter to the longest
+# there is no trend in what either method costs that four groups of 250 sentences could show.
 #
 # ## Had structured matrices never been applied to language?
 #
@@ -244,7 +273,8 @@ seeds.fillna(0).astype(int).T
 # %% [markdown]
 # ## What we saw, and where next
 #
-# The picture at the top is the answer; the recommendations say it in words. Next:
+# By the number of weights pruning is ahead, by less than a BLEU and not by 8; in bytes of the file
+# the lead is not decided, and a smaller dense network is the rival to beat. Next:
 # [09](09_what_compression_buys.ipynb), what compression buys in bytes and seconds. Stuck on an
 # exercise? `hint("8.1")`, `solution("8.1")`, and so on.
 #

@@ -341,10 +341,13 @@ print(f"LIVE, onnxruntime: largest difference from PyTorch {difference:.0e}; "
 #
 # - **The best accuracy for a given number of weights, whatever the speed:** pruning (notebooks 04
 #   and 08); and count the indices in its file.
-# - **A smaller file, on any hardware:** block-circulant. The file shrinks by b, and no index is
-#   stored. (Memory shrinks too where the weights are most of it, not where the activations are.)
+# - **A smaller file, on any hardware:** first a smaller dense network, whose embeddings shrink too
+#   (notebook 08). For layers that must keep their width: block-circulant. They shrink by b, and no
+#   index is stored; in files of equal size pruning is not surely ahead any more. (Memory shrinks
+#   too where the weights are most of it, not where the activations are.)
 # - **Speed on wide layers:** block-circulant, in inference from a width of 2,048 on with any number
-#   of tokens, from 512 on with many; or low rank. Both are dense products of smaller matrices.
+#   of tokens, at 1,024 but for one token with b = 2, at 512 from 32 tokens on with b = 4 to 32; or
+#   low rank. Both are dense products of smaller matrices.
 # - **Speed of small layers, one token at a time:** int8 gains something, a smaller dense network
 #   more. A few microseconds leave no room for transforms.
 # - **Pruning and speed:** prune whole blocks or rows, or have hardware that skips zeros.
