@@ -10,20 +10,17 @@ result is written to data/results/benchmarks.
 
 import argparse
 import itertools
-import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from circtools import compression, multi30k, multi30k_runs, results, translation
-from circtools.compression import LowRankLinear
-from circtools.layers import BlockCirculantLinear
-from circtools.multi30k_runs import FEW, Preset
+from circtools.multi30k_runs import Preset
+from circtools.results import FEW
 from circtools.transformer import Transformer
 
 SENTENCES = 200
@@ -31,15 +28,7 @@ SENTENCES = 200
 
 def build(words: multi30k.Words, preset: Preset, method: str, b: int) -> Transformer:
     """Return an untrained network whose layers store a b-th of the weights."""
-    sizes, linear = preset.sizes, nn.Linear
-    if method == "block_circulant":
-        linear = partial(BlockCirculantLinear, block_size=b)
-    elif method == "low_rank":
-        linear = partial(LowRankLinear, ratio=b)
-    elif method == "small_dense":
-        for name in ("d_model", "feed_forward"):
-            sizes[name] //= math.isqrt(b)
-    model = multi30k.transformer(words, linear, dropout=preset.dropout, tied=False, **sizes)
+    model = multi30k_runs.build(words, preset, method, b, dropout=preset.dropout, tied=False)
     if method == "pruned":
         layers = compression.weight_layers(model)
         compression.prune([layers[name] for name in layers if name != "output"], 1 - 1 / b)

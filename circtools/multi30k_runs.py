@@ -211,6 +211,30 @@ def epochs(run: Run) -> tuple[int, int]:
 DEMO = dense("small", 0, tied=True).path(results.FOLDER, "real").with_suffix(".pt")
 
 
+def build(words: multi30k.Words, preset: Preset, method: str, block_size: int, *, dropout: float,
+          tied: bool) -> Transformer:
+    """Return the untrained network of a method, with its own kind of layers.
+
+    Args:
+        words: the vocabularies.
+        preset: its size.
+        method: of :data:`METHODS`; what is pruned or projected begins dense.
+        block_size: of the layers, or how many times fewer weights they store.
+        dropout: a share.
+        tied: whether the output weights are the target embedding's.
+    """
+    sizes = preset.sizes
+    linear: LinearLayer = nn.Linear
+    if method in ("block_circulant", "block_circulant_long"):
+        linear = partial(BlockCirculantLinear, block_size=block_size)
+    elif method == "low_rank":
+        linear = partial(LowRankLinear, ratio=block_size)
+    elif method == "small_dense":
+        for name in ("d_model", "feed_forward"):
+            sizes[name] //= math.isqrt(block_size)
+    return multi30k.transformer(words, linear, dropout=dropout, tied=tied, **sizes)
+
+
 class Experiment:
     """One Multi30k run at work: its corpus, its Transformer, and what is done with them."""
 
@@ -227,23 +251,11 @@ class Experiment:
                        "precision": str(self.precision).removeprefix("torch."),
                        "beam": translation.BEAM, "length_penalty": translation.LENGTH_PENALTY}
         torch.manual_seed(run.seed)
-        self.model = self._build().to(device)
+        self.model = build(self.corpus.words, self.preset, run.method, run.block_size,
+                           dropout=run.dropout, tied=run.tied).to(device)
         if run.method == "gradual":
             compression.prune(self.prunable(), amount=0.0)  # masks, so that a state can be loaded
         self._texts: list[str] = []
-
-    def _build(self) -> Transformer:
-        run, sizes, b = self.run, self.preset.sizes, self.run.block_size
-        linear: LinearLayer = nn.Linear
-        if run.method in ("block_circulant", "block_circulant_long"):
-            linear = partial(BlockCirculantLinear, block_size=b)
-        elif run.method == "low_rank":
-            linear = partial(LowRankLinear, ratio=b)
-        elif run.method == "small_dense":
-            for name in ("d_model", "feed_forward"):
-                sizes[name] //= math.isqrt(b)
-        return multi30k.transformer(self.corpus.words, linear, dropout=run.dropout, tied=run.tied,
-                                    **sizes)
 
     def begin(self) -> dict[str, Any]:
         """Change the trained network that a run starts from; return what is to be recorded."""

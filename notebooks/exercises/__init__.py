@@ -26,11 +26,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise: ``solution`` is an answer that ``verify`` accepts (a function, mostly)."""
+    """One exercise: ``solution`` is an answer (a function) that ``verify`` accepts."""
 
     name: str  # "1.2": the second exercise of notebook 01
     verify: Callable[[Any], str | None]
-    solution: Any
+    solution: Callable[..., Any]
     hint: str
     praise: str = ""  # what the reader has just shown, printed when the answer is right
     without: tuple[str, ...] = ()  # functions that would do all of it; the answer may not call them
@@ -81,11 +81,8 @@ def hint(name: str) -> None:
 
 
 def solution(name: str) -> None:
-    """Print the solution: a function's source with the imports that it needs, or the value."""
+    """Print the solution: a function's source with the imports that it needs."""
     answer = find(name).solution
-    if not callable(answer):
-        print(repr(answer))
-        return
     source = inspect.getsource(answer).rstrip()
     module = inspect.getsource(sys.modules[answer.__module__])
     imports = [line for line in module.splitlines() if re.match("(import|from) ", line)

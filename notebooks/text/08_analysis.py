@@ -39,7 +39,7 @@ style.use()
 pd.set_option("display.max_colwidth", None)
 table = results.load()
 rows = translation_figures.of_multi30k(table)
-print("FULL-SCALE RESULTS:", results.describe(rows))
+print("FULL-SCALE RESULTS:", results.describe(figures.select(table, task="multi30k", tied=False)))
 
 # %% [markdown]
 # ## The picture that matters
@@ -97,8 +97,9 @@ same_epochs = same_epochs[translation_claims.levels_of(same_epochs) == 16]
 same_epochs = same_epochs[same_epochs["method"].isin(
     ["gradual", "block_circulant", "pruned", "projected"])]
 print("FULL-SCALE: test BLEU at 16x by epochs, those of a dense start included")
-same_epochs.pivot_table(index=["preset", "epochs"], columns="method",
-                        values="test_bleu").round(1).fillna("")
+same_epochs = same_epochs.pivot_table(index=["preset", "epochs"], columns="method",
+                                      values="test_bleu")
+same_epochs.map("{:.1f}".format).replace("nan", "")
 
 # %% [markdown]
 # With 44 epochs each, pruned in rounds against *projected* onto block-circulant form and
