@@ -209,7 +209,7 @@ def _learning_rate(found: list[Size]) -> str:
             lines.append(f"Choose the learning rate at the size that you will use: at "
                          f"`{size.preset}` block-circulant layers have {_bleu(lent['test_bleu'])} "
                          f"BLEU at {blocks} with the setting that is best at `{found[0].preset}`, "
-                         f"and {_bleu(own[lent['block_size']])} with their own.")
+                         f"and {_bleu(own[lent['block_size']])} with the one chosen there.")
     return " ".join(lines)
 
 
