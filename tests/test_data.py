@@ -101,6 +101,7 @@ def test_a_damaged_file_is_named_and_not_kept(
     with pytest.raises(data.CorruptData, match=r"MNIST/raw/digits arrived") as caught:
         data.download(entry(address, address, unpack), tmp_path / "digits")
     assert address in str(caught.value) and "Try again later" in str(caught.value)
+    assert "delete it" not in str(caught.value), "there is nothing to delete"
     assert left_behind(tmp_path) == []
 
 

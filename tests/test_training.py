@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from circtools import experiments, training
+from circtools import experiments, mnist_runs, training
 from circtools.files import ROOT
 
 
@@ -208,3 +208,18 @@ def test_kill_9_repeats_no_finished_run_and_changes_no_result(tmp_path: Path) ->
     undisturbed = course_copy(tmp_path / "undisturbed")
     finish(undisturbed)
     assert without_times(contents(course)) == without_times(contents(undisturbed))
+
+
+def test_two_chains_never_have_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the base rate is the chosen one, the longer chain serves both series."""
+    preset = mnist_runs.PRESETS["course"]
+    lrs = {("dense", "natural", 1, 0): 1e-3}
+    lrs |= {("block_circulant", pixels, b, 0): 1e-3 for pixels in ("natural", "permuted")
+            for b in preset.block_sizes}
+    lrs |= {("pruned", "natural", 1, n): 1e-3 if n <= 15 else 2e-3 for n in range(1, 30)}
+    monkeypatch.setattr(mnist_runs, "_chosen_lrs", lambda *_: lrs)
+    monkeypatch.setattr(mnist_runs, "missing", lambda *_: [])
+    for stage in mnist_runs.plan("course", 2, tmp_path):
+        assert len({run.name for run in stage}) == len(stage)
+    chains = [run for run in stage if run.method == "pruned" and run.layers == "first"]
+    assert {(run.lr, run.rounds) for run in chains} == {(1e-3, 29), (2e-3, 29)}
