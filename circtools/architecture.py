@@ -120,7 +120,7 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
 
 
 def _legend(axes: Axes) -> None:
-    for y, filled, words in ((19.6, True, "compressed"), (17.9, False, "left dense")):
+    for y, filled, words in ((19.6, True, "compressed"), (17.9, False, "dense here")):
         _tile(axes, (1.2, y), 1.1, filled)
         axes.text(2.2, y, words, va="center", fontsize=16)
     axes.add_patch(Rectangle((6.85, 17.35), 1.1, 1.1, facecolor=GREY, edgecolor=style.BLACK,
