@@ -36,7 +36,7 @@ WIDTH, HEIGHT = 33.11, 46.81  # inches, A0 upright
 MARGIN, GAP, TOP = 0.9, 0.7, 3.9
 COLUMN = (WIDTH - 2 * MARGIN - 2 * GAP) / 3
 TITLE_HEIGHT, LINE, BODY, BEFORE_PANEL, AFTER = 1.0, 0.42, 25, 0.2, 0.45  # inches; BODY in points
-LETTERS = 55  # of body text in a line
+LETTERS = 52  # of body text in a line
 BULLET = "\N{BULLET} "
 PREVIEW_DPI = 40
 EXAMPLE = 4  # the test sentence that is shown
@@ -89,8 +89,8 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
                 "by making weights share their values (block-circulant matrices). Both are "
                 "compared at equal compression, on digits and on translation. Every number is "
                 f"measured, in {_complete(mnist)} complete trainings on MNIST and "
-                f"{_complete(translated)} on Multi30k, and given with its interval. The original "
-                "poster stated four claims; here they are tested."),
+                f"{_complete(translated)} on Multi30k, each verdict is given with its interval. "
+                "The original poster stated four claims; here they are tested."),
         Section("MNIST benchmark", "A classifier with one hidden layer of 784 units, which is "
                 "compressed.\n" + _verdicts(found, mnist=True),
                 partial(figures.mnist_benchmark, mnist), (11, 5.6)),
@@ -111,8 +111,9 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
         _if_run(Section("Pruned entire network", "The output layer is pruned too; the embeddings "
                         "are not.", partial(translation_figures.pruned_entire_network, table)),
                 "pruned_all" in set(rows["method"])),
-        Section("Block-circulant Transformer", "Every linear layer of the Transformer is block-"
-                "circulant, trained from scratch or projected from the trained dense network.",
+        Section("Block-circulant Transformer", "Every linear layer but the output layer "
+                "is block-circulant, trained from scratch or projected from the trained dense "
+                "network.",
                 partial(translation_figures.block_circulant_transformer, table)),
         _if_run(Section("Circulant Transformer", "At the end of the scale each attention "
                         "matrix is one circulant. Blocks wider than a head make the heads share "

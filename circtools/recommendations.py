@@ -1,16 +1,15 @@
 """Which method, when: advice for practitioners, each with the numbers that support it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from circtools import results, translation_claims
 from circtools.multi30k_runs import PRESETS
 from circtools.results import FACTORS, FEW
 from circtools.translation_claims import levels_of
-from circtools.verdicts import Interval, above_zero, with_all_levels
+from circtools.verdicts import Interval, above_zero, over_levels, with_all_levels
 
 
 class Size:
@@ -22,7 +21,9 @@ class Size:
         tuned: its tuned networks, untied, of the seeds that have all levels.
         each: the levels of claim 2, of :func:`circtools.translation_claims.compare`.
         mean: BLEU of pruned minus block-circulant at equal compression, over the levels.
-        at_equal_size: the same in files of equal size, or None.
+        verdict: on claim 2, that pruning is ahead.
+        at_equal_size: the mean in files of nearly equal size, or None.
+        span_of_sizes: the levels that it is over.
         sample: what the intervals are taken over.
     """
 
@@ -35,19 +36,32 @@ class Size:
         self.rejected = rows[rows["series"] == "rejected"]
         self.tuned = rows[(rows["series"] == "tuned") & rows["seed"].isin(seeds)]
         self.each, self.mean, self.sample = translation_claims.compare(pairs, folder)
+        self.verdict = over_levels("2", "", "tuned", self.each, self.mean, "", "").verdict
         equal = translation_claims.pairs_at_equal_size(rows)
-        self.at_equal_size = translation_claims.compare(equal, folder)[1] if len(equal) else None
-        self.sizes = [f"{b}x" for b in equal["block_size"].unique()]
+        self.at_equal_size: Interval | None = None
+        if len(equal):
+            levels, self.at_equal_size, _ = translation_claims.compare(equal, folder)
+            self.span_of_sizes = _span(levels)
 
     def of(self, method: str) -> pd.DataFrame:
         """Return the rows of a method."""
         return self.tuned[self.tuned["method"] == method]
 
-    def at(self, method: str, column: str = "test_bleu") -> list[float]:
-        """Return the means over seeds of a column at 4x and 16x, or [] where one is missing."""
-        rows = self.of(method)
-        means = [rows.loc[levels_of(rows) == b, column].mean() for b in FEW]
-        return means if np.isfinite(means).all() else []
+    def at(self, methods: Sequence[str], column: str = "test_bleu") -> list[list[float]]:
+        """Return a column's means at 4x and 16x for each method, over the seeds that all have.
+
+        Returns:
+            A list a method; or [], if there is no seed with both levels of each.
+        """
+        rows = self.tuned[self.tuned["method"].isin(methods)]
+        rows = rows.assign(level=levels_of(rows))
+        rows = rows[rows["level"].isin(FEW)].dropna(subset=column)
+        found = rows.groupby("seed")[["method", "level"]].nunique().prod(axis=1)
+        rows = rows[rows["seed"].isin(found.index[found == len(methods) * len(FEW)])]
+        if rows.groupby("seed").size().ne(len(methods) * len(FEW)).any() or rows.empty:
+            return []
+        means = rows.groupby(["method", "level"])[column].mean()
+        return [[means[method, b] for b in FEW] for method in methods]
 
     def within_one_bleu(self, method: str, by: str = "compression") -> pd.Series:
         """Tell for each compression of a method, in order, whether it costs at most one BLEU."""
@@ -68,8 +82,9 @@ class Size:
 
 def sizes(table: pd.DataFrame, folder: Path = results.FOLDER) -> list[Size]:
     """Return the sizes at which the two methods have been compared, the smallest first."""
-    return [Size(table, preset, folder)
-            for preset in reversed(translation_claims.presets_compared(table))]
+    found = [Size(table, preset, folder)
+             for preset in reversed(translation_claims.presets_compared(table))]
+    return [size for size in found if len(size.of("dense"))]
 
 
 def summary(sizes: Iterable[Size]) -> pd.DataFrame:
@@ -81,16 +96,15 @@ def _facts(size: Size) -> dict[str, str]:
     p, each = PRESETS[size.preset], size.each
     decided = {sign: _joined(f"{b}x" for b in each.loc[each["decided"] == sign, "block_size"])
                for sign in (1, -1)}
-    span = f"{each['block_size'].min()}x to {each['block_size'].max()}x"
     facts = {
         "Transformer": f"{p.layers} + {p.layers} layers, width {p.d_model}",
         "BLEU, dense": f"{size.of('dense')['test_bleu'].mean():.1f}",
-        f"BLEU, pruned minus block-circulant: mean of {span}": _gap(size.mean),
+        f"BLEU, pruned minus block-circulant: mean of {_span(each)}": _gap(size.mean),
         "... levels at which pruning is ahead (decided)": decided[1] or "none",
         "... levels at which block-circulant is ahead (decided)": decided[-1] or "none",
     }
     if size.at_equal_size:
-        facts[f"... in files of equal size: mean of {size.sizes[0]} to {size.sizes[-1]}"] = _gap(
+        facts[f"... in files of nearly equal size: mean of {size.span_of_sizes}"] = _gap(
             size.at_equal_size)
     return facts | {
         "For one BLEU: pruning goes to": size.reach("pruned"),
@@ -110,107 +124,124 @@ def advice(sizes: Iterable[Size]) -> list[str]:
 
 
 def _overall(found: list[Size]) -> str:
-    heads = {"": "Which method keeps more depends on the size",
-             "confirmed": "To store the fewest weights, prune",
-             "refuted": "To store the fewest weights, share them in block-circulant layers",
-             "undecided": "For the number of weights, the two methods are not surely different"}
-    verdicts = {above_zero(size.mean) for size in found}
-    head = heads[verdicts.pop() if len(verdicts) == 1 else ""]
-    return (f"{head}: over all levels, pruning in rounds minus block-circulant layers is "
+    verdicts = {size.verdict for size in found}
+    head = "At an equal number of weights, "
+    if verdicts == {"confirmed"}:
+        head += "prune"
+    elif verdicts == {"refuted"}:
+        head += "share weights in block-circulant layers"
+    elif verdicts >= {"confirmed", "refuted"}:
+        head += "the better method depends on the size of the network"
+    else:
+        head += "neither method is surely ahead at every size of the network"
+    return (f"{head}: on average from {_span(found[0].each)}, pruning in "
+            f"rounds minus block-circulant layers is "
             f"{_at_each(found, lambda size: _gap(size.mean, ' BLEU'))}.")
 
 
 def _bytes(found: list[Size]) -> str:
-    known = [size for size in found if size.at_equal_size]
+    methods = ("pruned", "block_circulant")
+    known = [size for size in found if size.at_equal_size and size.at(methods, "file_bytes")]
     if not known:
         return ""
     undecided = all(above_zero(size.at_equal_size) == "undecided" for size in known)
     gaps = _at_each(known, lambda size: _gap(size.at_equal_size, " BLEU"))
 
     def files(size: Size) -> str:
-        pruned, circulant = (size.at(m, "file_bytes")[1] / 1e6 for m in ("pruned",
-                                                                         "block_circulant"))
         whole = size.of("dense")["file_bytes"].mean() / 1e6
-        return f"from {whole:.1f} MB to {pruned:.1f} and {circulant:.1f} MB"
+        (_, pruned), (_, circulant) = size.at(methods, "file_bytes")
+        return f"from {whole:.1f} MB to {pruned / 1e6:.1f} and {circulant / 1e6:.1f} MB"
 
-    return (f"Count bytes, too, since a pruned weight stores its place: in files of equal size the "
-            f"difference is {gaps}{', not decided' * undecided}. Layers at 16x, pruned "
-            f"and block-circulant, shrink the file {_at_each(known, files)}: the rest is mostly "
-            f"embeddings and the output layer.")
+    return (f"Count bytes, too, since a pruned weight stores its place: in files of nearly equal "
+            f"size, from {known[0].span_of_sizes}, the difference is {gaps}"
+            f"{', not decided' * undecided}. Layers at 16x, pruned and block-circulant, shrink the "
+            f"file {_at_each(known, files)}: the rest is mostly embeddings and the output layer.")
 
 
 def _smaller(found: list[Size]) -> str:
-    methods = {"small_dense": "", "pruned": ", where pruning has ",
-               "block_circulant": " and block-circulant layers "}
-    known = [size for size in found if all(size.at(name, "file_bytes") for name in methods)]
+    methods = ("small_dense", "pruned", "block_circulant")
+    known = [size for size in found if size.at(methods, "file_bytes")]
     if not known:
         return ""
 
     def text(size: Size) -> str:
-        return "".join(
-            f"{before}{_bleu(size.at(name))}{' BLEU' * (not before)} in "
-            f"{_joined(f'{n / 1e6:.1f}' for n in size.at(name, 'file_bytes'))} MB"
-            for name, before in methods.items())
+        bleu, files = size.at(methods), size.at(methods, "file_bytes")
+        small, pruned, circulant = (
+            f"{_bleu(b)} BLEU in {_joined(f'{n / 1e6:.1f}' for n in each)} MB"
+            for b, each in zip(bleu, files, strict=True))
+        return f"{small}, where pruning has {pruned} and block-circulant layers {circulant}"
 
-    return (f"Try a smaller dense network first: its embeddings shrink, too. With as few weights "
-            f"in its layers as at 4x and 16x it has {_at_each(known, text)}.")
+    return (f"Compare with a smaller dense network, whose embeddings shrink, too: with as few "
+            f"weights in its layers as at 4x and 16x it has {_at_each(known, text)}.")
 
 
 def _gradual(found: list[Size]) -> str:
-    known = [size for size in found
-             if all(size.at(method, "epochs") for method in ("gradual", "pruned"))]
+    methods = ("gradual", "pruned", "block_circulant")
+    known = [size for size in found if size.at(methods, "epochs")]
     if not known:
         return ""
 
     def text(size: Size) -> str:
-        (epochs, _), rounds = (size.at(method, "epochs") for method in ("gradual", "pruned"))
-        return (f"{_bleu(size.at('gradual'))} BLEU in {epochs:.0f} epochs, where rounds have "
-                f"{_bleu(size.at('pruned'))} in {_joined(f'{n:.0f}' for n in rounds)}, and "
-                f"block-circulant layers {_bleu(size.at('block_circulant'))} in {epochs:.0f}")
+        gradual, rounds, circulant = (
+            f"{_bleu(bleu)} in {_numbers(epochs)}" for bleu, epochs in
+            zip(size.at(methods), size.at(methods, "epochs"), strict=True))
+        return (f"{gradual} epochs, where rounds have {rounds} and block-circulant layers "
+                f"{circulant}")
 
-    return (f"Pruning does not need the rounds: done while the network is trained, at the dense "
-            f"network's settings, it has at 4x and 16x {_at_each(known, text)}.")
+    return (f"Pruning can be done without rounds, while the network is trained. At the dense "
+            f"network's settings that has at 4x and 16x, in BLEU, {_at_each(known, text)}.")
 
 
 def _projected(found: list[Size]) -> str:
-    known = [size for size in found if size.at("projected", "epochs")]
+    methods = ("projected", "block_circulant")
+    known = [size for size in found if size.at(methods, "epochs")]
     if not known:
         return ""
 
     def text(size: Size) -> str:
-        return (f"{_bleu(size.at('projected'))} BLEU at 4x and 16x, where training from scratch "
-                f"has {_bleu(size.at('block_circulant'))}")
+        projected, circulant = size.at(methods)
+        return f"{_bleu(projected)} BLEU against {_bleu(circulant)}"
 
-    more = [known[0].at("projected", "epochs")[i]
-            - known[0].of("dense")["epochs"].mean() for i in range(len(FEW))]
+    epochs, _ = known[0].at(methods, "epochs")
+    more = [n - known[0].of("dense")["epochs"].mean() for n in epochs]
     return (f"A trained network can be made block-circulant: projected and fine-tuned for "
-            f"{_joined(f'{n:.0f}' for n in more)} epochs it has {_at_each(known, text)}.")
+            f"{_numbers(more)} epochs it has at 4x and 16x, compared with training from "
+            f"scratch, {_at_each(known, text)}.")
 
 
 def _output_layer(found: list[Size]) -> str:
     def text(size: Size) -> str:
         both, alone = (size.reach(method, "compression_all") for method in ("pruned_all", "pruned"))
-        return f"{both} instead of {alone}"
+        return f"to {both} instead of {alone}"
 
     known = [size for size in found if size.reach("pruned_all", "compression_all")]
     return known and (
-        f"Prune the output layer, too: for one BLEU all matrices but the embeddings then go to "
+        f"With the output layer pruned, too, one BLEU takes all matrices but the embeddings "
         f"{_at_each(known, text)}. (A block-circulant output layer has not been run.)")
 
 
 def _learning_rate(found: list[Size]) -> str:
     lines = []
     for size in found[1:]:
-        lent = size.rejected.merge(found[0].of("block_circulant")[["method", *FACTORS]]
-                                   .drop_duplicates()).sort_values("block_size")
-        own = size.of("block_circulant").set_index("block_size")["test_bleu"]
-        if len(lent):
-            blocks = _joined(f"{b}x" for b in lent["block_size"])
-            lines.append(f"Choose the learning rate at the size that you will use: at "
-                         f"`{size.preset}` block-circulant layers have {_bleu(lent['test_bleu'])} "
-                         f"BLEU at {blocks} with the setting that is best at `{found[0].preset}`, "
-                         f"and {_bleu(own[lent['block_size']])} with the one chosen there.")
+        setting = found[0].of("block_circulant")[["method", *FACTORS]].drop_duplicates()
+        lent, own = (rows.groupby("block_size")["test_bleu"].mean() for rows in
+                     (size.rejected.merge(setting), size.of("block_circulant")))
+        blocks = lent.index.intersection(own.index)
+        if len(blocks):
+            lines.append(f"Try the learning rate at the size that you will use: at "
+                         f"`{size.preset}` block-circulant layers have {_bleu(lent[blocks])} "
+                         f"BLEU at {_joined(f'{b}x' for b in blocks)} with the setting that is "
+                         f"best at `{found[0].preset}`, and {_bleu(own[blocks])} with the one "
+                         f"chosen there.")
     return " ".join(lines)
+
+
+def _span(each: pd.DataFrame) -> str:
+    return f"{each['block_size'].min()}x to {each['block_size'].max()}x"
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return _joined(dict.fromkeys(f"{value:.0f}" for value in values))
 
 
 def _gap(mean: Interval, unit: str = "") -> str:
@@ -226,7 +257,7 @@ def _bleu(values: Iterable[float]) -> str:
 
 
 def _at_each(found: Iterable[Size], text: Callable[[Size], str]) -> str:
-    return _joined(f"{text(size)} at `{size.preset}`" for size in found)
+    return _joined(f"at `{size.preset}` {text(size)}" for size in found)
 
 
 def _joined(words: Iterable[str]) -> str:

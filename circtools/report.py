@@ -30,12 +30,14 @@ def in_brief(found: pd.DataFrame) -> list[tuple[str, str, str]]:
     rows = []
     for (number, task, words), group in tuned.join(parts).groupby(["number", "task", "words"],
                                                                   sort=False):
-        measured, verdicts = [], {}
+        measured: list[str] = []
+        verdicts: dict[str, list[str]] = {}
         for row in group.iloc[::-1].itertuples():  # the smallest first
             at = f" at `{row.preset}`" if isinstance(row.preset, str) else ""
             measured.append(claims.estimate(row) + at)
-            verdicts[f"{row.verdict} ({row.sample.split(',')[0]})"] = at
-        verdict = ", ".join(verdict + at * (len(verdicts) > 1) for verdict, at in verdicts.items())
+            verdicts.setdefault(f"{row.verdict} ({row.sample.split(',')[0]})", []).append(at)
+        verdict = ", ".join(verdict + " and".join(places) * (len(verdicts) > 1)
+                            for verdict, places in verdicts.items())
         rows.append((f"{number}. {task}: {words}", ", ".join(measured), verdict))
     return rows
 
@@ -51,19 +53,20 @@ def baselines(table: pd.DataFrame) -> str:
     """Return the dense Transformers as a Markdown table, a row a preset and kind of output."""
     rows = table[(table["task"] == "multi30k") & (table["method"] == "dense")
                  & (table["series"] == "same") & table["preset"].isin(translation_claims.SIZES)]
-    lines = []
+    lines = {}
     for (preset, tied), group in rows.groupby(["preset", "tied"], sort=False):
         mean, low, high = interval(group["test_bleu"])
         over = f"over {len(group)} seeds"
         if len(group) == 1:
             low, high = group[["test_bleu_low", "test_bleu_high"]].iloc[0]
             over = "over test sentences"
-        lines.append((f"`{preset}`", "tied" if tied else "its own",
-                      f"{group['file_bytes'].mean() / 4e6:.1f}", str(len(group)), f"{mean:.2f}",
-                      f"{low:.2f} to {high:.2f}, {over}", f"{group['test_chrf'].mean():.1f}"))
+        lines[-translation_claims.SIZES.index(preset), not tied] = (
+            f"`{preset}`", "tied" if tied else "its own",
+            f"{group['file_bytes'].mean() / 4e6:.1f}", str(len(group)), f"{mean:.2f}",
+            f"{low:.2f} to {high:.2f}, {over}", f"{group['test_chrf'].mean():.1f}")
     header = ("Preset", "Output weights", "Million weights", "Seeds", "Test BLEU", "95 % interval",
               "chrF")
-    return markdown_table(header, sorted(lines, key=lambda line: line[:2], reverse=True))
+    return markdown_table(header, [lines[key] for key in sorted(lines)])
 
 
 def advice(table: pd.DataFrame, folder: Path = results.FOLDER) -> str:

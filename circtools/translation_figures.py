@@ -94,7 +94,7 @@ def translation_benchmark(table: pd.DataFrame, upright: bool = False) -> Figure:
     with style.context():
         grid = (len(presets), 1) if upright else (1, len(presets))
         figure, panels = plt.subplots(*grid, figsize=(7.5 * grid[1], 6 * grid[0] + 1.5),
-                                      sharey=True, squeeze=False)
+                                      sharex=upright, sharey=True, squeeze=False)
         for axes, preset in zip(panels.flat, presets, strict=True):
             rows = select(tuned, preset=preset)
             bleu_curves(axes, rows, METHODS)

@@ -167,7 +167,8 @@ def test_the_advice_is_about_the_seeds_that_were_tested() -> None:
     numbers = recommendations.summary([size])["`small`"]
     assert numbers["BLEU, dense"] == "31.0"
     assert numbers["Intervals, 95 %"] == "3 seeds"
-    assert recommendations.advice([size])[0].startswith("To store the fewest weights, prune: ")
+    assert recommendations.advice([size])[0].startswith(
+        "At an equal number of weights, prune: ")
 
 
 def test_methods_that_share_no_seed_are_not_compared() -> None:
@@ -195,6 +196,10 @@ def test_claims_in_brief_have_a_row_for_all_sizes() -> None:
     assert "BLEU (" in wins[1] and wins[1].index("at `small`") < wins[1].index("at `course`")
     assert wins[2] == "confirmed (3 seeds) at `small`, refuted (3 seeds) at `course`"
     assert size[2] == "refuted (3 seeds)", "said once"
+    more = pd.concat([frame, sweep(1.0, 3).assign(preset="poster")])
+    wins, _ = report.in_brief(claims.table_of_claims(more))
+    assert wins[2] == ("confirmed (3 seeds) at `small` and at `poster`, "
+                       "refuted (3 seeds) at `course`")
 
 
 def test_claim_2_over_sentences_for_a_single_seed(tmp_path: Path) -> None:

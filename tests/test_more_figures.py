@@ -14,6 +14,7 @@ from circtools import (
     multi30k_runs,
     poster,
     recommendations,
+    report,
     results,
     speed_figures,
     translation_claims,
@@ -132,8 +133,8 @@ def test_recommendations_quote_the_results(table: pd.DataFrame) -> None:
     assert numbers["... levels at which pruning is ahead (decided)"] == "4x"
     assert numbers["... levels at which block-circulant is ahead (decided)"] == "none"
     assert numbers["Intervals, 95 %"] == "2 seeds"
-    assert advice[0].startswith("To store the fewest weights, prune: ")
-    assert any("from 4.0 MB to 0.2 and 0.2 MB at `small`" in line for line in advice)
+    assert advice[0].startswith("At an equal number of weights, prune: on average from 2x to 32x")
+    assert any("at `small` from 4.0 MB to 0.2 and 0.2 MB" in line for line in advice)
     assert not any(" epochs" in line for line in advice), "no epochs, no advice on them"
 
     table["epochs"] = 20 + 2 * table["round"]
@@ -152,12 +153,36 @@ def test_recommendations_quote_the_results(table: pd.DataFrame) -> None:
     assert numbers["For one BLEU: pruning goes to"] == "4.1x (not 1.6x, 2x, 2.6x and 3.2x)"
     assert numbers["... block-circulant layers to"] == "4x (not 2x)"
     assert numbers["... pruning, output layer too, to (over all but the embeddings)"] == "12x"
-    texts = ("37.5 and 33", "BLEU in 1.0 and 0.2 MB, where pruning has",
-             "36.0 and 36.0 BLEU in 20 epochs", "in 32 and 44, and block-circulant layers 37.5 and",
-             "fine-tuned for 4 and 16 epochs it has 37.5 and", "Prune the output layer, too",
-             "at `course` block-circulant layers have 9.0 and 9.0 BLEU at 4x")
-    for text in texts:
+    for text in ("at `small` 37.5 and 33", "BLEU in 1.0 and 0.2 MB, where pruning has",
+                 "36.0 and 36.0 in 20 epochs, where rounds have",
+                 "in 32 and 44 and block-circulant layers",
+                 "fine-tuned for 4 and 16 epochs", "the output layer pruned, too",
+                 "at `course` block-circulant layers have 9.0 BLEU at 4x with", "and 37.5 with"):
         assert any(text in line for line in advice), text
+
+
+@pytest.mark.parametrize("without", [
+    {"method": "dense"}, {"method": "gradual"}, {"method": "pruned_all"}, {"method": "small_dense"},
+    {"method": "projected", "block_size": 16}, {"method": "block_circulant", "block_size": 16},
+    {"method": "pruned", "round": 12}, {"method": "small_dense", "seed": 1}], ids=str)
+def test_the_advice_does_without_what_has_not_been_run(
+    table: pd.DataFrame, without: dict[str, object]
+) -> None:
+    table["epochs"] = 20 + 2 * table["round"]
+    there = table[(table[list(without)] != pd.Series(without)).any(axis=1)]
+    text = report.advice(there)
+    assert ("There are no results" in text) == (without == {"method": "dense"})
+    for nonsense in ("nan", "has  ", "have  ", " and  ", "[]", ", ,"):
+        assert nonsense not in text, text
+
+
+def test_sizes_that_disagree_are_said_to(table: pd.DataFrame) -> None:
+    worse = table.assign(preset="course")
+    worse.loc[worse["method"] == "block_circulant", "test_bleu"] += 9
+    table.loc[table["method"] == "pruned", "test_bleu"] += 9
+    sizes = recommendations.sizes(pd.concat([table, worse], ignore_index=True))
+    assert recommendations.advice(sizes)[0].startswith(
+        "At an equal number of weights, the better method depends on the size")
 
 
 def test_the_benchmark_draws_every_method(table: pd.DataFrame) -> None:
@@ -216,7 +241,7 @@ def test_the_poster_is_a0_and_says_what_the_results_say(
     assert (page.mediabox.width, page.mediabox.height) == pytest.approx((2384, 3370), abs=1)
     text = " ".join(page.extract_text().split())
     assert "pruned, 32x: text of pruned-0, 15" in text
-    assert "To store the fewest weights" in text and "complete trainings" in text
+    assert "At an equal number of weights, " in text and "complete trainings" in text
     assert png.stat().st_size < 1_000_000
     assert not list(tmp_path.glob(".*"))
     some = both[(both["method"] != "pruned_all") & (both["block_size"] != 128)]

@@ -188,14 +188,14 @@ large.pivot_table(index=["b", "matrices / rest"], values=["validation loss", "te
 # **What to notice** (one seed). The factor that was best at the small size is a disaster here for b
 # = 4. The loss is still far above the dense network's after twenty epochs, and the BLEU is almost
 # five points lower than at the base rate, where b = 4 is level with the dense network. All that
-# differs is one number, and it had been chosen with care, on the same data. Taking it over unseen,
-# one would have concluded that sharing weights ruins a Transformer. (Is that where the poster's 8
-# BLEU come from? It does not say how its rates were chosen.) And yet at b = 16 the same factor is
-# the better choice again. (On MNIST too, notebook 03, the largest blocks chose the highest rates.)
-# One setting must serve all block sizes here, the one with the lower mean of the two losses; b = 16
-# would deserve its own. So a choice is lent to another size only on trial, beside the base values,
-# and the better one serves. (For pruning and for projected networks, the lent values were the
-# better ones.)
+# differs is one number, and it had been chosen with care, on the same data. Whoever had taken it
+# over unseen, and run b = 4 alone, would have concluded that sharing weights ruins a Transformer.
+# (Is that where the poster's 8 BLEU come from? It does not say how its rates were chosen.) And yet
+# at b = 16 the same factor has the lower loss. (In BLEU the difference is less than a single run
+# can show. On MNIST too, notebook 03, the largest blocks chose the highest rates.) One setting must
+# serve all block sizes here, the one with the lower mean of the two losses; b = 16 would deserve
+# its own. So a choice is lent to another size only on trial, beside the base values, and the better
+# one serves. (For pruning and for projected networks, the lent values were the better ones.)
 #
 # ## Full scale
 #
@@ -284,7 +284,7 @@ else:
 # **What to notice** (in the preset `small`). No cliff, but a steeper slope: from b = 4 to b = 32
 # each doubling costs 0.8 BLEU, from there to the single circulant 1.4. Is it the heads, or only
 # that so few numbers are left? This curve cannot tell: both change together. (At the size `course`
-# the single circulant, 256x, loses a little less than here; notebook 08 has the number.)
+# the single circulant, 256x, loses less than here, at twice the compression: notebook 08.)
 #
 # ## What did the blocks learn?
 #

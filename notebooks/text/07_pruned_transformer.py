@@ -148,7 +148,7 @@ ways.rename("{:.0f}x".format).round(1)
 # %% [markdown]
 # **What to notice** (in the preset `small`, one seed). It costs nothing. To 4x both ways give the
 # same BLEU, to 16x the gradual one is a little ahead (by less than one seed can decide). So it is
-# not the long training that makes pruning strong. Gradual pruning has as many epochs as
+# not only the long training that makes pruning strong. Gradual pruning has as many epochs as
 # block-circulant layers, which makes for a fair comparison; notebook 08 draws it.
 #
 # ## The entire network

@@ -102,14 +102,16 @@ same_epochs = same_epochs.pivot_table(index=["preset", "epochs"], columns="metho
 same_epochs.map("{:.1f}".format).replace("nan", "")
 
 # %% [markdown]
-# With 44 epochs each, pruned in rounds against *projected* onto block-circulant form and
-# fine-tuned, the two are level at `small`: there the epochs may be what puts the rounds ahead. At
-# `course` they are not. And gradual pruning, which had no more epochs than block-circulant layers
-# from scratch, is ahead of them by about a BLEU.
+# (One seed each.) With 44 epochs each, pruned in rounds against *projected* onto block-circulant
+# form and fine-tuned, the two are level at `small`, and not at `course`. So the epochs may be a
+# part of the lead. They are not all of it: at `small`, gradual pruning had no more epochs than
+# block-circulant layers from scratch, and is ahead of them by about a BLEU here. (At 4x the
+# difference is a third of a BLEU.)
 #
 # **Time** is something else. A pruned matrix is as slow as a dense one unless special kernels
-# multiply it; a block-circulant one is faster in inference from a width of 2,048 on, at 1,024 and
-# 512 with enough tokens. [Notebook 09](09_what_compression_buys.ipynb) measures it.
+# multiply it; a block-circulant one is faster in inference from a width of 2,048 on, at 1,024 but
+# for one token with blocks of 2, at 512 with 32 tokens or more. [Notebook
+# 09](09_what_compression_buys.ipynb) measures it.
 #
 # **8.1** How many rounds of pruning, each taking 21 % of the remaining weights, does it take to
 # reach a given compression?
@@ -161,7 +163,8 @@ for preset, row in loops.iterrows():
 # 4x and 16x, and the base rate would have served them better there (the dotted line of the gap).
 #
 # How can a gap grow to 8? Notebook 06 shows one way: at the rate that was best for the small
-# network, a block-circulant one of the size `course` loses almost five BLEU that it need not lose.
+# network, a block-circulant one of the size `course` loses almost five BLEU at 4x that it need not
+# lose. (At 16x it loses none.)
 #
 # ## The verdicts
 #
