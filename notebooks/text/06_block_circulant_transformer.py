@@ -114,8 +114,9 @@ for b, factor in ((1, 1.0), (8, 1.0), (8, 4.0)):
 
 # %% [markdown]
 # What the learning rate does to this tiny model in two epochs need not hold for a larger one in
-# twenty. So four learning rates are tried for each method, in short trainings of the preset `small`,
-# judged by the validation loss at two compressions. Here are those of block-circulant layers:
+# twenty. So four learning rates are tried for each method, in short trainings of the preset
+# `small`, judged by the validation loss at two compressions. Here are those of block-circulant
+# layers:
 
 # %%
 translation_figures.learning_rates(table, "block_circulant");
