@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(loss: float, tmp_path: Pat
 
 
 def course_copy(folder: Path) -> Path:
-    """A copy of the library with its own data/checkpoints; smaller, and saving every epoch."""
+    """A copy of the library; smaller, and saving every epoch."""
     shutil.copytree(ROOT / "circtools", folder / "circtools",
                     ignore=shutil.ignore_patterns("__pycache__"))
     for name, old, new in (("training.py", "CHECKPOINT_SECONDS = 20.0", "CHECKPOINT_SECONDS = -1"),
@@ -178,7 +178,7 @@ def contents(course: Path) -> dict[str, dict[str, Any]]:
 
 def chains_under_way(course: Path) -> list[Path]:
     """Checkpoints of networks that are being pruned in rounds."""
-    return list((course / "data" / "checkpoints").rglob("pruned-*-rounds.ckpt"))
+    return list((course / "results" / "checkpoints").rglob("pruned-*-rounds.ckpt"))
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs the process groups of POSIX")
@@ -203,7 +203,7 @@ def test_kill_9_repeats_no_finished_run_and_changes_no_result(tmp_path: Path) ->
     for path, (changed, content) in before.items():
         assert (path.stat().st_mtime_ns, path.read_bytes()) == (changed, content), path.name
     assert experiments.pending("mnist", "quick", 1, course / "results", "sample") == []
-    assert not list((course / "data" / "checkpoints").rglob("*.ckpt")), "used and removed"
+    assert not list((course / "results" / "checkpoints").rglob("*.ckpt")), "used and removed"
 
     undisturbed = course_copy(tmp_path / "undisturbed")
     finish(undisturbed)
