@@ -90,16 +90,16 @@ def table_of_claims(table: pd.DataFrame, folder: Path = results.FOLDER) -> pd.Da
     for series in ("tuned", "same"):
         first = pruned_minus_circulant(mnist, series)
         claims += [
-            _mnist_levels("1", "MNIST: at equal compression of the first layer, block-circulant "
+            _mnist_levels("1", "at equal compression of the first layer, block-circulant "
                          "has a lower test error than pruning", series, first),
-            _mnist_growth("1", "MNIST: that gap grows with compression", series, first),
-            _mnist_levels("1", "MNIST: with both layers compressed, block-circulant has a lower "
+            _mnist_growth("1", "that gap grows with compression", series, first),
+            _mnist_levels("1", "with both layers compressed, block-circulant has a lower "
                           "test error than pruning", series,
                           pruned_minus_circulant(mnist, series, layers="all")),
-            _mnist_levels("4", "MNIST: block-circulant profits from the order of the pixels: "
+            _mnist_levels("4", "block-circulant profits from the order of the pixels: "
                          "permuting them raises its test error", series,
                          permuted_minus_natural(mnist, series)),
-            _mnist_levels("4", "MNIST: with permuted pixels, block-circulant still has a lower "
+            _mnist_levels("4", "with permuted pixels, block-circulant still has a lower "
                          "test error than pruning", series,
                          pruned_minus_circulant(mnist, series, pixels="permuted")),
         ]
@@ -115,7 +115,7 @@ def _mnist_levels(number: str, statement: str, series: str, differences: pd.Data
     if differences.empty:
         return None
     mean = interval(differences.groupby("seed")["difference"].mean())
-    return over_levels(number, statement, series, levels(differences), mean,
+    return over_levels(number, "MNIST", "", statement, series, levels(differences), mean,
                        "percentage points of test error",
                        f"{differences['seed'].nunique()} seeds")
 
@@ -128,7 +128,7 @@ def _mnist_growth(number: str, statement: str, series: str, differences: pd.Data
     slopes = [np.polyfit(np.log2(group["compression"]), group["difference"], 1)[0]
               for _, group in differences.groupby("seed")]
     slope = interval(slopes)
-    return Claim(number, statement, series, *slope,
+    return Claim(number, "MNIST", "", statement, series, *slope,
                  "percentage points for each doubling of the compression", above_zero(slope),
                  f"{len(slopes)} seeds",
                  f"slope of a straight line in log2(compression), {len(slopes)} seeds")
@@ -136,8 +136,8 @@ def _mnist_growth(number: str, statement: str, series: str, differences: pd.Data
 
 def markdown(claims: pd.DataFrame) -> str:
     """Return the claims as a Markdown table."""
-    rows = [(f"{c.number}. {c.statement}", c.series, estimate(c), f"**{c.verdict}**", c.evidence)
-            for c in claims.itertuples()]
+    rows = [(f"{c.number}. {c.task}{f' ({c.preset})' if c.preset else ''}: {c.statement}", c.series,
+             estimate(c), f"**{c.verdict}**", c.evidence) for c in claims.itertuples()]
     header = ("Claim", "Series", "Estimate (95 % interval)", "Verdict", "Evidence")
     return markdown_table(header, rows)
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from circtools import (
-    claims,
     data,
     experiments,
     gallery,
@@ -168,8 +167,8 @@ def _poster(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    table = results.load()
-    print(claims.markdown(claims.table_of_claims(table)))
-    fresh = report.write_report(table, check=options.check)
+    blocks = report.blocks(results.load())
+    print(blocks[report.CLAIMS])
+    fresh = report.write(blocks, check=options.check)
     if options.check and not fresh:
         raise ValueError("README.md is stale: run 'circtools report' and commit it")

@@ -93,7 +93,7 @@ def run_all(task: str, preset: str = "course", seeds: int = 5, workers: int = 2,
         named = {run.name: run for run in pending(task, preset, seeds, folder, source, methods)}
         if only not in named:
             raise ValueError(f"the next stage has no run {only!r} to do; --plan lists what it has")
-        return _work(named[only], folder, source, device, joblib.cpu_count(), only)
+        return _work(execute, named[only], folder, source, device, joblib.cpu_count(), only)
     done: list[Run] = []
     while runs := pending(task, preset, seeds, folder, source, methods):
         if runs == done:
@@ -107,22 +107,23 @@ def run_all(task: str, preset: str = "course", seeds: int = 5, workers: int = 2,
         # First the networks that these start from and whose weights are lost, each once.
         lost = {run.start.name: run.start for run in runs if run.start is not None
                 and not weights_path(run.start, folder, source).exists()}
-        for job, batch in ((_train_again, list(lost.values())), (_work, runs)):
+        for job, batch in ((_trained, list(lost.values())), (execute, runs)):
             if scheduler is not None:
                 _run_on_cluster(scheduler, job, batch, folder, source, device)
             elif workers == 1:  # in this process, so that each run shows its own progress
                 for i, run in enumerate(batch, start=1):
-                    job(run, folder, source, device, threads, f"run {i} of {len(batch)}")
+                    _work(job, run, folder, source, device, threads, f"run {i} of {len(batch)}")
             else:
                 pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered",
                                        batch_size=1)
-                jobs = (joblib.delayed(job)(run, folder, source, device, threads) for run in batch)
+                jobs = (joblib.delayed(_work)(job, run, folder, source, device, threads)
+                        for run in batch)
                 for _ in tqdm(pool(jobs), total=len(batch), desc="runs", unit="run",
                               mininterval=1, disable=not batch):
                     pass
 
 
-def _run_on_cluster(scheduler: str, job: Callable[..., None], runs: Sequence[Run], folder: Path,
+def _run_on_cluster(scheduler: str, job: Callable[..., object], runs: Sequence[Run], folder: Path,
                     source: str, device: str) -> None:
     """Run on the workers of a Dask cluster; what a worker that dies had begun goes to another."""
     if not runs:
@@ -132,27 +133,20 @@ def _run_on_cluster(scheduler: str, job: Callable[..., None], runs: Sequence[Run
     except ImportError as error:
         raise ValueError("--scheduler needs Dask: pip install 'circtools[cluster]'") from error
     with Client(scheduler) as client:
-        futures = [client.submit(job, run, folder, source, device, pure=False,
+        futures = [client.submit(_work, job, run, folder, source, device, pure=False,
                                  key=f"{job.__name__} {run.path(folder, source)}") for run in runs]
         for future in tqdm(as_completed(futures), total=len(runs), desc="runs", unit="run",
                            mininterval=1):
             future.result()
 
 
-def _work(run: Run, folder: Path, source: str, device: str, threads: int | None = None,
-          progress: str | None = None) -> None:
+def _work(job: Callable[..., object], run: Run, folder: Path, source: str, device: str,
+          threads: int | None = None, progress: str | None = None) -> None:
+    """Do a job on a run, :func:`execute` or :func:`_trained`, with this many threads."""
     with _ONE_AT_A_TIME:
         if threads is not None:
             torch.set_num_threads(threads)
-        execute(run, folder, source, device, progress)
-
-
-def _train_again(run: Run, folder: Path, source: str, device: str, threads: int | None = None,
-                 progress: str | None = None) -> None:
-    with _ONE_AT_A_TIME:
-        if threads is not None:
-            torch.set_num_threads(threads)
-        _trained(run, folder, source, device, progress)
+        job(run, folder, source, device, progress)
 
 
 def estimate_seconds(runs: Iterable[Run], folder: Path, source: str,

@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from torch import Tensor
 
 from circtools import claims, style, verdicts
+from circtools.results import select
 
 # Every curve has a colour, a marker and a line of its own.
 LOOK: dict[str, dict[str, Any]] = {
@@ -35,13 +36,6 @@ LOOK: dict[str, dict[str, Any]] = {
                              "label": "block-circulant, as many epochs as pruning"},
 }
 SERIES = {"same": "learning rate 0.001 for all, untuned", "tuned": "learning rate tuned for each"}
-
-
-def select(table: pd.DataFrame, **values: object) -> pd.DataFrame:
-    """Return the rows whose columns have these values."""
-    for column, value in values.items():
-        table = table[table[column] == value]
-    return table
 
 
 def curve(axes: Axes, rows: pd.DataFrame, by: str = "compression", metric: str = "test_error",

@@ -1,15 +1,23 @@
 """Which method, when: advice for practitioners, each with the numbers that support it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.typing import DataFrameGroupBy
 
 from circtools import results, translation_claims
 from circtools.multi30k_runs import PRESETS
-from circtools.results import FACTORS, FEW
+from circtools.results import FACTORS, FEW, select
 from circtools.translation_claims import levels_of
-from circtools.verdicts import Interval, above_zero, over_levels, with_all_levels
+from circtools.verdicts import Interval, above_zero, verdict_over_levels, with_all_levels
+
+METHODS = {"pruned": "Pruned in rounds", "gradual": "Pruned while it is trained",
+           "block_circulant": "Block-circulant", "projected": "Block-circulant, projected",
+           "small_dense": "Smaller dense", "low_rank": "Low rank"}
+SHOWN: dict[str, tuple[Callable[[float], str], str]] = {
+    "test_bleu": ("{:.1f}".format, "BLEU"), "file_bytes": (lambda n: f"{n / 1e6:.1f}", "MB"),
+    "epochs": ("{:.0f}".format, "epochs")}
 
 
 class Size:
@@ -21,22 +29,19 @@ class Size:
         tuned: its tuned networks, untied, of the seeds that have all levels.
         each: the levels of claim 2, of :func:`circtools.translation_claims.compare`.
         mean: BLEU of pruned minus block-circulant at equal compression, over the levels.
-        verdict: on claim 2, that pruning is ahead.
         at_equal_size: the mean in files of nearly equal size, or None.
         span_of_sizes: the levels that it is over.
         sample: what the intervals are taken over.
     """
 
     def __init__(self, table: pd.DataFrame, preset: str, folder: Path) -> None:
-        rows = table[(table["task"] == "multi30k") & (table["preset"] == preset)
-                     & (table["tied"] == False)]  # noqa: E712 - a column of objects
+        rows = select(table, task="multi30k", preset=preset, tied=False)
         pairs = translation_claims.pairs_at_equal_compression(rows)
         seeds = with_all_levels(pairs)["seed"]
         self.preset = preset
-        self.rejected = rows[rows["series"] == "rejected"]
-        self.tuned = rows[(rows["series"] == "tuned") & rows["seed"].isin(seeds)]
+        self.rejected = select(rows, series="rejected")
+        self.tuned = select(rows[rows["seed"].isin(seeds)], series="tuned")
         self.each, self.mean, self.sample = translation_claims.compare(pairs, folder)
-        self.verdict = over_levels("2", "", "tuned", self.each, self.mean, "", "").verdict
         equal = translation_claims.pairs_at_equal_size(rows)
         self.at_equal_size: Interval | None = None
         if len(equal):
@@ -45,23 +50,17 @@ class Size:
 
     def of(self, method: str) -> pd.DataFrame:
         """Return the rows of a method."""
-        return self.tuned[self.tuned["method"] == method]
+        return select(self.tuned, method=method)
 
-    def at(self, methods: Sequence[str], column: str = "test_bleu") -> list[list[float]]:
-        """Return a column's means at 4x and 16x for each method, over the seeds that all have.
+    def at(self, method: str) -> str:
+        """Return BLEU, bytes of the file and epochs of a method at 4x and 16x, as far as known.
 
-        Returns:
-            A list a method; or [], if there is no seed with both levels of each.
+        They are means over the seeds that have both.
         """
-        rows = self.tuned[self.tuned["method"].isin(methods)]
-        rows = rows.assign(level=levels_of(rows))
-        rows = rows[rows["level"].isin(FEW)].dropna(subset=column)
-        found = rows.groupby("seed")[["method", "level"]].nunique().prod(axis=1)
-        rows = rows[rows["seed"].isin(found.index[found == len(methods) * len(FEW)])]
-        if rows.groupby("seed").size().ne(len(methods) * len(FEW)).any() or rows.empty:
-            return []
-        means = rows.groupby(["method", "level"])[column].mean()
-        return [[means[method, b] for b in FEW] for method in methods]
+        rows = self.of(method).assign(level=levels_of)
+        rows = rows[rows["level"].isin(FEW)]
+        rows = rows[rows.groupby("seed")["level"].transform("nunique") == len(FEW)]
+        return _shown(rows.groupby("level")) if len(rows) else ""
 
     def within_one_bleu(self, method: str, by: str = "compression") -> pd.Series:
         """Tell for each compression of a method, in order, whether it costs at most one BLEU."""
@@ -98,7 +97,8 @@ def _facts(size: Size) -> dict[str, str]:
                for sign in (1, -1)}
     facts = {
         "Transformer": f"{p.layers} + {p.layers} layers, width {p.d_model}",
-        "BLEU, dense": f"{size.of('dense')['test_bleu'].mean():.1f}",
+        "Dense": _shown(size.of("dense").groupby("block_size")),
+        **{f"{name}, at 4x and 16x": size.at(method) for method, name in METHODS.items()},
         f"BLEU, pruned minus block-circulant: mean of {_span(each)}": _gap(size.mean),
         "... levels at which pruning is ahead (decided)": decided[1] or "none",
         "... levels at which block-circulant is ahead (decided)": decided[-1] or "none",
@@ -118,13 +118,20 @@ def _facts(size: Size) -> dict[str, str]:
 def advice(sizes: Iterable[Size]) -> list[str]:
     """Return what to do, a sentence or two each, as far as there are results for it."""
     found = list(sizes)
-    lines = [_overall(found), _bytes(found), _smaller(found), _gradual(found), _projected(found),
-             _output_layer(found), _learning_rate(found)]
+    lines = [
+        _overall(found), _bytes(found),
+        _method(found, "small_dense", "Compare with a smaller dense network, whose embeddings "
+                "shrink, too: with as few weights in its layers as at 4x and 16x it has"),
+        _method(found, "gradual", "Pruning can be done without rounds, while the network is "
+                "trained: at the dense network's settings that has at 4x and 16x"),
+        _method(found, "projected", "A trained network can be made block-circulant: projected and "
+                "fine-tuned it has, with the epochs before, at 4x and 16x"),
+        _output_layer(found), _learning_rate(found)]
     return [line for line in lines if line]
 
 
 def _overall(found: list[Size]) -> str:
-    verdicts = {size.verdict for size in found}
+    verdicts = {verdict_over_levels(size.each, size.mean) for size in found}
     head = "At an equal number of weights, "
     if verdicts == {"confirmed"}:
         head += "prune"
@@ -134,79 +141,24 @@ def _overall(found: list[Size]) -> str:
         head += "the better method depends on the size of the network"
     else:
         head += "neither method is surely ahead at every size of the network"
-    return (f"{head}: on average from {_span(found[0].each)}, pruning in "
-            f"rounds minus block-circulant layers is "
-            f"{_at_each(found, lambda size: _gap(size.mean, ' BLEU'))}.")
+    return (f"{head}: on average from {_span(found[0].each)}, pruning in rounds minus "
+            f"block-circulant layers is {_at_each(found, lambda size: _gap(size.mean, ' BLEU'))}.")
 
 
 def _bytes(found: list[Size]) -> str:
-    methods = ("pruned", "block_circulant")
-    known = [size for size in found if size.at_equal_size and size.at(methods, "file_bytes")]
+    known = [size for size in found if size.at_equal_size]
     if not known:
         return ""
     undecided = all(above_zero(size.at_equal_size) == "undecided" for size in known)
-    gaps = _at_each(known, lambda size: _gap(size.at_equal_size, " BLEU"))
-
-    def files(size: Size) -> str:
-        whole = size.of("dense")["file_bytes"].mean() / 1e6
-        (_, pruned), (_, circulant) = size.at(methods, "file_bytes")
-        return f"from {whole:.1f} MB to {pruned / 1e6:.1f} and {circulant / 1e6:.1f} MB"
-
     return (f"Count bytes, too, since a pruned weight stores its place: in files of nearly equal "
-            f"size, from {known[0].span_of_sizes}, the difference is {gaps}"
-            f"{', not decided' * undecided}. Layers at 16x, pruned and block-circulant, shrink the "
-            f"file {_at_each(known, files)}: the rest is mostly embeddings and the output layer.")
+            f"size, from {known[0].span_of_sizes}, the difference is "
+            f"{_at_each(known, lambda size: _gap(size.at_equal_size, ' BLEU'))}"
+            f"{', not decided' * undecided}.")
 
 
-def _smaller(found: list[Size]) -> str:
-    methods = ("small_dense", "pruned", "block_circulant")
-    known = [size for size in found if size.at(methods, "file_bytes")]
-    if not known:
-        return ""
-
-    def text(size: Size) -> str:
-        bleu, files = size.at(methods), size.at(methods, "file_bytes")
-        small, pruned, circulant = (
-            f"{_bleu(b)} BLEU in {_joined(f'{n / 1e6:.1f}' for n in each)} MB"
-            for b, each in zip(bleu, files, strict=True))
-        return f"{small}, where pruning has {pruned} and block-circulant layers {circulant}"
-
-    return (f"Compare with a smaller dense network, whose embeddings shrink, too: with as few "
-            f"weights in its layers as at 4x and 16x it has {_at_each(known, text)}.")
-
-
-def _gradual(found: list[Size]) -> str:
-    methods = ("gradual", "pruned", "block_circulant")
-    known = [size for size in found if size.at(methods, "epochs")]
-    if not known:
-        return ""
-
-    def text(size: Size) -> str:
-        gradual, rounds, circulant = (
-            f"{_bleu(bleu)} in {_numbers(epochs)}" for bleu, epochs in
-            zip(size.at(methods), size.at(methods, "epochs"), strict=True))
-        return (f"{gradual} epochs, where rounds have {rounds} and block-circulant layers "
-                f"{circulant}")
-
-    return (f"Pruning can be done without rounds, while the network is trained. At the dense "
-            f"network's settings that has at 4x and 16x, in BLEU, {_at_each(known, text)}.")
-
-
-def _projected(found: list[Size]) -> str:
-    methods = ("projected", "block_circulant")
-    known = [size for size in found if size.at(methods, "epochs")]
-    if not known:
-        return ""
-
-    def text(size: Size) -> str:
-        projected, circulant = size.at(methods)
-        return f"{_bleu(projected)} BLEU against {_bleu(circulant)}"
-
-    epochs, _ = known[0].at(methods, "epochs")
-    more = [n - known[0].of("dense")["epochs"].mean() for n in epochs]
-    return (f"A trained network can be made block-circulant: projected and fine-tuned for "
-            f"{_numbers(more)} epochs it has at 4x and 16x, compared with training from "
-            f"scratch, {_at_each(known, text)}.")
+def _method(found: list[Size], method: str, head: str) -> str:
+    known = [size for size in found if size.at(method)]
+    return f"{head} {_at_each(known, lambda size: size.at(method))}." if known else ""
 
 
 def _output_layer(found: list[Size]) -> str:
@@ -240,8 +192,11 @@ def _span(each: pd.DataFrame) -> str:
     return f"{each['block_size'].min()}x to {each['block_size'].max()}x"
 
 
-def _numbers(values: Iterable[float]) -> str:
-    return _joined(dict.fromkeys(f"{value:.0f}" for value in values))
+def _shown(levels: DataFrameGroupBy) -> str:
+    """Return the mean of each column of :data:`SHOWN`, level by level, where it is known."""
+    means = {column: levels[column].mean() for column in SHOWN}
+    return ", ".join(f"{_joined(dict.fromkeys(map(SHOWN[column][0], values)))} {SHOWN[column][1]}"
+                     for column, values in means.items() if values.notna().all())
 
 
 def _gap(mean: Interval, unit: str = "") -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 from circtools import claims, recommendations, results, translation_claims
 from circtools.claims import markdown_table
 from circtools.files import ROOT, replacing
+from circtools.results import select
 from circtools.verdicts import interval
 
 README = ROOT / "README.md"
@@ -24,21 +25,18 @@ def in_brief(found: pd.DataFrame) -> list[tuple[str, str, str]]:
     Args:
         found: of :func:`circtools.claims.table_of_claims`; the series ``tuned`` is shown.
     """
-    tuned = found[found["series"] == "tuned"]
-    parts = tuned["statement"].str.extract(
-        r"^(?P<task>\w+)(?: \((?P<preset>\w+)\))?: (?P<words>.*)")
     rows = []
-    for (number, task, words), group in tuned.join(parts).groupby(["number", "task", "words"],
-                                                                  sort=False):
+    for (number, task, statement), group in select(found, series="tuned").groupby(
+            ["number", "task", "statement"], sort=False):
         measured: list[str] = []
         verdicts: dict[str, list[str]] = {}
         for row in group.iloc[::-1].itertuples():  # the smallest first
-            at = f" at `{row.preset}`" if isinstance(row.preset, str) else ""
+            at = f" at `{row.preset}`" if row.preset else ""
             measured.append(claims.estimate(row) + at)
             verdicts.setdefault(f"{row.verdict} ({row.sample.split(',')[0]})", []).append(at)
         verdict = ", ".join(verdict + " and".join(places) * (len(verdicts) > 1)
                             for verdict, places in verdicts.items())
-        rows.append((f"{number}. {task}: {words}", ", ".join(measured), verdict))
+        rows.append((f"{number}. {task}: {statement}", ", ".join(measured), verdict))
     return rows
 
 
@@ -51,8 +49,8 @@ def brief(found: pd.DataFrame) -> str:
 
 def baselines(table: pd.DataFrame) -> str:
     """Return the dense Transformers as a Markdown table, a row a preset and kind of output."""
-    rows = table[(table["task"] == "multi30k") & (table["method"] == "dense")
-                 & (table["series"] == "same") & table["preset"].isin(translation_claims.SIZES)]
+    rows = select(table, task="multi30k", method="dense", series="same")
+    rows = rows[rows["preset"].isin(translation_claims.SIZES)]
     lines = {}
     for (preset, tied), group in rows.groupby(["preset", "tied"], sort=False):
         mean, low, high = interval(group["test_bleu"])
@@ -80,11 +78,22 @@ def advice(table: pd.DataFrame, folder: Path = results.FOLDER) -> str:
         markdown_table(("Multi30k, German to English", *numbers), numbers.itertuples())])
 
 
-def write_report(table: pd.DataFrame, readme: Path = README, check: bool = False) -> bool:
-    """Write recommendations, claims and baselines into the README, each between its two marks.
+def blocks(table: pd.DataFrame) -> dict[str, str]:
+    """Return what stands in the README, by the mark that it begins with.
 
     Args:
         table: rows of :func:`circtools.results.load`.
+    """
+    found = claims.table_of_claims(table)
+    return {RECOMMENDATIONS: advice(table), BRIEF: brief(found), CLAIMS: claims.markdown(found),
+            BASELINES: baselines(table)}
+
+
+def write(blocks: dict[str, str], readme: Path = README, check: bool = False) -> bool:
+    """Write the blocks into the README, each between its two marks.
+
+    Args:
+        blocks: of :func:`blocks`.
         readme: the file.
         check: change nothing.
 
@@ -95,9 +104,6 @@ def write_report(table: pd.DataFrame, readme: Path = README, check: bool = False
         ValueError: if the file lacks the marks.
     """
     text = fresh = readme.read_text(encoding="utf-8")
-    found = claims.table_of_claims(table)
-    blocks = {RECOMMENDATIONS: advice(table), BRIEF: brief(found), CLAIMS: claims.markdown(found),
-              BASELINES: baselines(table)}
     for begin, block in blocks.items():
         pattern = re.compile(re.escape(begin) + ".*?" + re.escape(END), re.DOTALL)
         if not pattern.search(fresh):

@@ -218,6 +218,13 @@ def _factors(values: dict[str, Any], config: dict[str, Any]) -> Factors:
                    values.get("matrix_lr", 1.0))
 
 
+def select(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """Return the rows whose columns have these values."""
+    for column, value in values.items():
+        table = table[table[column] == value]
+    return table
+
+
 def describe(table: pd.DataFrame) -> str:
     """Return one line that says where results come from: runs, seeds, devices, commits."""
     final = table[table["series"] != "search"]

@@ -198,16 +198,17 @@ def _claim_2(pairs: pd.DataFrame, series: str, preset: str, folder: Path) -> Seq
     if pairs.empty:
         return []
     each, mean, sample = compare(pairs, folder)
-    where = f"Multi30k ({preset}): "
-    wins = over_levels("2", where + "at equal compression of the Transformer's layers, pruning "
-                       "has a higher BLEU than block-circulant", series, each, mean, "BLEU", sample)
+    wins = over_levels("2", "Multi30k", preset, "at equal compression of the Transformer's layers, "
+                       "pruning has a higher BLEU than block-circulant", series, each, mean, "BLEU",
+                       sample)
     verdict = "undecided"
     if not mean.low <= POSTERS_GAP <= mean.high:
         verdict = "refuted"
     elif max(POSTERS_GAP - mean.low, mean.high - POSTERS_GAP) <= CLOSE:
         verdict = "confirmed"
-    size = Claim("2", where + f"pruning is ahead by {POSTERS_GAP:g} BLEU on average", series,
-                 *mean, "BLEU", verdict, sample, f"the mean of {len(each)} levels, {sample}")
+    size = Claim("2", "Multi30k", preset, f"pruning is ahead by {POSTERS_GAP:g} BLEU on average",
+                 series, *mean, "BLEU", verdict, sample,
+                 f"the mean of {len(each)} levels, {sample}")
     return [wins, size]
 
 
@@ -224,5 +225,5 @@ def _claim_3(pairs: pd.DataFrame, against: str, preset: str, folder: Path) -> Se
                      if len(pairs) > 1 else "; more seeds are needed to say how many would decide")
     other = {"dense": "the uncompressed one",
              "unpruned": "one that went through the same loop with nothing pruned"}[against]
-    return [Claim("3", f"Multi30k ({preset}): the slightly pruned Transformer has a higher BLEU "
-                  f"than {other}", "tuned", *mean, "BLEU", verdict, sample, evidence)]
+    return [Claim("3", "Multi30k", preset, "the slightly pruned Transformer has a higher BLEU than "
+                  + other, "tuned", *mean, "BLEU", verdict, sample, evidence)]

@@ -93,6 +93,8 @@ class Claim:
     """
 
     number: str
+    task: str
+    preset: str  # "" where there is but one
     statement: str
     series: str
     estimate: float
@@ -104,13 +106,15 @@ class Claim:
     evidence: str
 
 
-def over_levels(number: str, statement: str, series: str, each: pd.DataFrame, mean: Interval,
-                unit: str, sample: str) -> Claim:
+def over_levels(number: str, task: str, preset: str, statement: str, series: str,
+                each: pd.DataFrame, mean: Interval, unit: str, sample: str) -> Claim:
     """Return the verdict on a claim that a difference is above zero.
 
     Args:
         number: of the claim.
-        statement: its words.
+        task: that it is about, as its words begin.
+        preset: of its size, or "" where there is but one.
+        statement: the rest of its words.
         series: the results that it is tested on.
         each: the levels, as :func:`levels` returns them.
         mean: the mean difference over the levels, with its interval.
@@ -118,15 +122,16 @@ def over_levels(number: str, statement: str, series: str, each: pd.DataFrame, me
         sample: what the intervals are taken over ("5 seeds").
     """
     better, worse = int((each["decided"] > 0).sum()), int((each["decided"] < 0).sum())
-    verdict = "undecided"
-    if mean.high < 0 or worse:
-        verdict = "refuted"
-    elif mean.low > 0:
-        verdict = "confirmed"
     evidence = (f"{len(each)} levels from {each['compression'].min():.3g}x to "
                 f"{each['compression'].max():.3g}x, {sample}: "
                 f"true at {better}, false at {worse}, open at {len(each) - better - worse}")
-    return Claim(number, statement, series, *mean, unit, verdict, sample, evidence)
+    return Claim(number, task, preset, statement, series, *mean, unit,
+                 verdict_over_levels(each, mean), sample, evidence)
+
+
+def verdict_over_levels(each: pd.DataFrame, mean: Interval) -> str:
+    """Return the verdict on a difference over several levels that is claimed to be above zero."""
+    return "refuted" if (each["decided"] < 0).any() else above_zero(mean)
 
 
 def above_zero(mean: Interval) -> str:

@@ -103,20 +103,20 @@ def test_report_replaces_only_what_is_between_the_marks(tmp_path) -> None:
                       f"{report.RECOMMENDATIONS}\n{report.END}\n"
                       f"{report.BASELINES}\n{report.END}\nafter\n", encoding="utf-8")
     frame = benchmark({2.0: 0.5, 8.0: 1.0})
-    assert not report.write_report(frame, readme, check=True)
+    assert not report.write(report.blocks(frame), readme, check=True)
     assert "old" in readme.read_text(encoding="utf-8")
-    report.write_report(frame, readme)
+    report.write(report.blocks(frame), readme)
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("after\n")
     assert "confirmed" in text and "old" not in text and "between" in text
-    assert report.write_report(frame, readme, check=True)
+    assert report.write(report.blocks(frame), readme, check=True)
 
 
 def test_report_names_missing_marks(tmp_path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("nothing here\n", encoding="utf-8")
     with pytest.raises(ValueError, match="lacks the marks"):
-        report.write_report(benchmark({2.0: 0.5, 8.0: 1.0}), readme)
+        report.write(report.blocks(benchmark({2.0: 0.5, 8.0: 1.0})), readme)
 
 
 # --- Translation ---------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_the_advice_is_about_the_seeds_that_were_tested() -> None:
     more += [bleu_row("dense", value, seed) for seed, value in enumerate([31.0] * 3 + [90.0] * 2)]
     [size] = recommendations.sizes(pd.concat([sweep(1.0, seeds=3), table(more)]))
     numbers = recommendations.summary([size])["`small`"]
-    assert numbers["BLEU, dense"] == "31.0"
+    assert numbers["Dense"] == "31.0 BLEU"
     assert numbers["Intervals, 95 %"] == "3 seeds"
     assert recommendations.advice([size])[0].startswith(
         "At an equal number of weights, prune: ")

@@ -348,7 +348,7 @@ def test_a_cluster_loses_nothing_when_a_worker_is_killed(
         from threading import Thread
 
         Thread(target=kill_after_the_first, daemon=True).start()
-        experiments._run_on_cluster(cluster.scheduler_address, experiments._work, runs, folder,
+        experiments._run_on_cluster(cluster.scheduler_address, experiments.execute, runs, folder,
                                     "sample", "cpu")
     assert len(list(folder.rglob("*.json"))) == len(runs)
     assert len(results.load(folder, data="sample")) == len(runs)
