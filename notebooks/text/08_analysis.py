@@ -89,21 +89,9 @@ Markdown(report.advice(table))
 # "Counted otherwise").
 #
 # **Epochs.** Pruning in rounds has had more of them than block-circulant layers from scratch. Is
-# that why it is ahead? Compare like with like, at 16x:
-
-# %%
-same_epochs = figures.select(table, task="multi30k", series="tuned", tied=False, seed=0)
-same_epochs = same_epochs[translation_claims.levels_of(same_epochs) == 16]
-same_epochs = same_epochs[same_epochs["method"].isin(
-    ["gradual", "block_circulant", "pruned", "projected"])]
-print("FULL-SCALE: test BLEU at 16x by epochs, those of a dense start included")
-same_epochs = same_epochs.pivot_table(index=["preset", "epochs"], columns="method",
-                                      values="test_bleu")
-same_epochs.map("{:.1f}".format).replace("nan", "")
-
-# %% [markdown]
-# (One seed each.) With 44 epochs each, pruned in rounds against *projected* onto block-circulant
-# form and fine-tuned, the two are level at `small`, and not at `course`. So the epochs may be a
+# that why it is ahead? Compare like with like, by the epochs in the table. (One seed each.) With 44
+# each, at 16x, pruned in rounds against *projected* onto block-circulant form and fine-tuned, the
+# two are level at `small`, and not at `course`. So the epochs may be a
 # part of the lead. They are not all of it: at `small`, gradual pruning had no more epochs than
 # block-circulant layers from scratch, and is ahead of them by about a BLEU here. (At 4x the
 # difference is a third of a BLEU.)
