@@ -73,7 +73,8 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real",
     Args:
         preset: a key of :data:`PRESETS`.
         seeds: number of seeds of the final runs; those after the first :data:`FULL_SEEDS` have
-            only the dense networks and the first rounds of pruning and of its control.
+            only the untied dense networks (without other methods, the tied ones) and the first
+            rounds of pruning and of its control.
         folder: where the results are.
         source: ``"real"`` or ``"sample"``.
         methods: of :data:`METHODS`; ``dense`` is always among them.
@@ -84,8 +85,10 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real",
     if unknown := sorted(set(methods) - set(METHODS)):
         raise ValueError(f"methods must be among {', '.join(METHODS)}, got {unknown[0]!r}")
     p = PRESETS[preset]
-    stages = [[dense(preset, seed, tied=True) for seed in range(seeds)]]
-    if set(methods) == {"dense"}:
+    only_dense = set(methods) == {"dense"}
+    tied = range(seeds if only_dense else min(seeds, FULL_SEEDS))
+    stages = [[dense(preset, seed, tied=True) for seed in tied]]
+    if only_dense:
         return stages
     stages += [[dense(TRIAL_PRESET, 0)], *trials(preset, methods, folder, source)]
     if any(missing(stage, folder, source) for stage in stages[1:]):

@@ -10,7 +10,7 @@ from circtools import results, translation_claims
 from circtools.multi30k_runs import PRESETS
 from circtools.results import FACTORS, FEW, select
 from circtools.translation_claims import levels_of
-from circtools.verdicts import Interval, above_zero, verdict_over_levels, with_all_levels
+from circtools.verdicts import Interval, above_zero, verdict_over_levels
 
 METHODS = {"pruned": "Pruned in rounds", "gradual": "Pruned while it is trained",
            "block_circulant": "Block-circulant", "projected": "Block-circulant, projected",
@@ -37,10 +37,9 @@ class Size:
     def __init__(self, table: pd.DataFrame, preset: str, folder: Path) -> None:
         rows = select(table, task="multi30k", preset=preset, tied=False)
         pairs = translation_claims.pairs_at_equal_compression(rows)
-        seeds = with_all_levels(pairs)["seed"]
         self.preset = preset
         self.rejected = select(rows, series="rejected")
-        self.tuned = select(rows[rows["seed"].isin(seeds)], series="tuned")
+        self.tuned = select(translation_claims.of_compared_seeds(rows), series="tuned")
         self.each, self.mean, self.sample = translation_claims.compare(pairs, folder)
         equal = translation_claims.pairs_at_equal_size(rows)
         self.at_equal_size: Interval | None = None

@@ -80,6 +80,19 @@ def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned",
     return _pairs(rows)
 
 
+def of_compared_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the seeds for which both methods have been run at all levels.
+
+    Further seeds, which have the first rounds of pruning alone, would change the sample along a
+    curve.
+
+    Args:
+        table: rows of :func:`circtools.results.load`, of one preset.
+    """
+    seeds = with_all_levels(pairs_at_equal_compression(table))["seed"]
+    return table[table["seed"].isin(seeds)]
+
+
 def pairs_at_equal_size(table: pd.DataFrame) -> pd.DataFrame:
     """Return, for each tuned block-circulant network, the round of pruning with the nearest file.
 

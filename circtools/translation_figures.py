@@ -28,9 +28,10 @@ OVER = {"compression": "compression of the Transformer's layers",
 
 
 def of_multi30k(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the untied networks' rows of the preset that the figures show."""
-    rows = select(table, task="multi30k", tied=False)
-    return rows[rows["preset"] == translation_claims.main_preset(table)]
+    """Return the untied networks' rows of the preset and the seeds that the figures show."""
+    rows = select(table, task="multi30k", tied=False,
+                  preset=translation_claims.main_preset(table))
+    return translation_claims.of_compared_seeds(rows)
 
 
 def has_circulant(rows: pd.DataFrame) -> bool:
@@ -96,7 +97,7 @@ def translation_benchmark(table: pd.DataFrame, upright: bool = False) -> Figure:
         figure, panels = plt.subplots(*grid, figsize=(7.5 * grid[1], 6 * grid[0] + 1.5),
                                       sharex=upright, sharey=True, squeeze=False)
         for axes, preset in zip(panels.flat, presets, strict=True):
-            rows = select(tuned, preset=preset)
+            rows = translation_claims.of_compared_seeds(select(tuned, preset=preset))
             bleu_curves(axes, rows, METHODS)
             p = PRESETS[preset]
             axes.set_title(f"{p.layers} + {p.layers} layers, {p.d_model} wide ({_note(rows)})")

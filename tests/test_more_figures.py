@@ -113,6 +113,20 @@ def test_complete_trainings_at_several_rates(tmp_path: Path) -> None:
     assert [line.get_ydata()[1] for line in figure.axes[0].lines] == [1]
 
 
+def test_seeds_of_claim_3_alone_are_in_no_curve(table: pd.DataFrame) -> None:
+    """Their few rounds would bend the curves; the figure of claim 3 is about them."""
+    late = table[(table["seed"] == 1) & table["method"].isin(["dense", "pruned", "unpruned"])
+                 & (table["round"] <= 3)].assign(seed=5, test_bleu=90.0)
+    more = pd.concat([table, late])
+    for draw in (translation_figures.translation_benchmark, translation_figures.pruned_transformer):
+        for axes, same in zip(draw(more).axes, draw(table).axes, strict=True):
+            assert axes.get_title() == same.get_title() and "2 seeds" in axes.get_title()
+            for line, before in zip(axes.lines, same.lines, strict=True):
+                np.testing.assert_array_equal(line.get_xydata(), before.get_xydata())
+    ticks = translation_figures.slightly_pruned(more).axes[0].get_yticklabels()
+    assert all("3 seeds" in tick.get_text() for tick in ticks)
+
+
 def test_examples_and_lengths(table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "texts", lambda run, number=0: [f"{run}, {number}"] * 5)
     shown = translation_figures.side_by_side(translation_figures.of_multi30k(table), 3)

@@ -52,6 +52,9 @@ def test_the_whole_plan_runs_and_never_again(tiny: Path, capsys: pytest.CaptureF
     many = plan("small", 5, tiny, "sample", METHODS)[-1]
     late = {(run.method, run.rounds) for run in many if run.seed >= multi30k_runs.FULL_SEEDS}
     assert late == {("pruned", 3), ("unpruned", 3)}
+    tied, *_, untied, _ = plan("small", 5, tiny, "sample", METHODS)
+    assert len(tied) == multi30k_runs.FULL_SEEDS and len(untied) == 5
+    assert len(plan("small", 5, tiny, "sample")[0]) == 5
 
     table = results.load(tiny, data="sample")
     search, final = table[table["series"] == "search"], table[table["series"] != "search"]
