@@ -115,7 +115,7 @@ def _facts(size: Size) -> dict[str, str]:
 
 
 def advice(sizes: Iterable[Size]) -> list[str]:
-    """Return what to do, a sentence or two each, as far as there are results for it."""
+    """Return what to do, as far as there are results for it: the advice, a colon, its numbers."""
     found = list(sizes)
     lines = [
         _overall(found), _bytes(found),
@@ -167,7 +167,7 @@ def _output_layer(found: list[Size]) -> str:
 
     known = [size for size in found if size.reach("pruned_all", "compression_all")]
     return known and (
-        f"With the output layer pruned, too, one BLEU takes all matrices but the embeddings "
+        f"Prune the output layer, too: one BLEU then takes all matrices but the embeddings "
         f"{_at_each(known, text)}. (A block-circulant output layer has not been run.)")
 
 

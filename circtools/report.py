@@ -73,8 +73,9 @@ def advice(table: pd.DataFrame, folder: Path = results.FOLDER) -> str:
     if not sizes:
         return "There are no results of compressed Transformers yet."
     numbers = recommendations.summary(sizes)
+    lines = (line.partition(":") for line in recommendations.advice(sizes))
     return "\n".join([
-        *(f"* {line}" for line in recommendations.advice(sizes)), "",
+        *(f"* **{what}:**{evidence}" for what, _, evidence in lines), "",
         markdown_table(("Multi30k, German to English", *numbers), numbers.itertuples())])
 
 

@@ -229,9 +229,11 @@ shown.map("{:.1f}".format).replace("nan", "")
 #
 # Two other ways to store as few weights have been tuned in the same way. A dense network that is
 # smaller in every dimension is level with block-circulant layers at 4x, and almost four BLEU behind
-# at 16x. Matrices of low rank are two BLEU behind at 4x, and ten at 16x. What these two give up,
-# the width or the rank, a block-circulant matrix keeps. (But a smaller network has smaller
-# embeddings, too, and they are not counted here. Notebook 08 counts them.)
+# at 16x. Matrices of low rank are two BLEU behind at 4x, and ten at 16x. (At the size `course`, in
+# the recommendations of notebook 08, it is less, in the same order: a smaller network is nearly
+# level and two BLEU behind, low rank is one and more than three behind.) What these two give up,
+# the width or the rank, a block-circulant matrix keeps. But a smaller network has smaller
+# embeddings, too, and they are not counted here. Notebook 08 counts them.
 #
 # ## Fully circulant: heads that share
 #
