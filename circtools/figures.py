@@ -67,15 +67,16 @@ def error_axis(axes: Axes) -> None:
     axes.set_ylabel("test error")
 
 
-def mnist_benchmark(table: pd.DataFrame) -> Figure:
-    """MNIST, the poster's benchmark: test error against compression, both series."""
+def mnist_benchmark(table: pd.DataFrame, series: Sequence[str] = tuple(SERIES)) -> Figure:
+    """MNIST, the poster's benchmark: test error against compression, a panel a series."""
     with style.context():
-        figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharey=True)
-        for axes, series in zip(panels, SERIES, strict=True):
-            _benchmark_panel(axes, table, series)
-        panels[1].set_ylabel("")
-        panels[0].legend(loc="upper left")
-        figure.suptitle("MNIST, 784-784-10, first layer compressed "
+        figure, panels = plt.subplots(1, len(series), figsize=(7 * len(series), 6), sharey=True,
+                                      squeeze=False)
+        for axes, name in zip(panels.flat, series, strict=True):
+            _benchmark_panel(axes, table, name)
+            axes.label_outer()
+        panels[0, 0].legend(loc="upper left")
+        figure.suptitle("MNIST, 784-784-10, first layer compressed\n"
                         f"(mean of {table['seed'][table['series'] == 'tuned'].nunique()} seeds, "
                         "bands: 95 %, by t)", fontsize=16)
     return figure
@@ -108,7 +109,8 @@ def mnist_gap(table: pd.DataFrame) -> Figure:
         axes.set_ylabel("error of pruned minus block-circulant\n(percentage points)")
         seeds = select(table, series="tuned")["seed"].nunique()
         axes.set_title("Above zero, block-circulant is better\n"
-                       f"(filled: decided at 5 %; bars: 95 %, t over {seeds} seeds)")
+                       f"(filled: decided at 5 %; bars: 95 %, t over {seeds} seeds,\n"
+                       "not corrected for the number of levels)")
         compression_axis(axes)
         axes.legend(loc="best")
     return figure

@@ -90,10 +90,11 @@ def sections(table: pd.DataFrame) -> list[list[Section]]:
                 "compared at equal compression, on digits and on translation. Every number is "
                 f"measured, in {_complete(mnist)} complete trainings on MNIST and "
                 f"{_complete(translated)} on Multi30k, each verdict is given with its interval. "
-                "The original poster stated four claims; here they are tested."),
+                "The original poster stated four claims; here they are tested. Measured is the "
+                "effect that a claim speaks of: above zero it supports the claim."),
         Section("MNIST benchmark", "A classifier with one hidden layer of 784 units, which is "
                 "compressed.\n" + _verdicts(found, mnist=True),
-                partial(figures.mnist_benchmark, mnist), (11, 5.6)),
+                partial(figures.mnist_benchmark, mnist, ["tuned"]), (6.5, 4.4)),
         Section("Multi30k machine translation", "29,000 captions from German to English; 1,000 "
                 f"test sentences; 20 epochs. {_sizes(translated)} The original poster's example, "
                 "\"Mehrere Männer mit Schutzhelmen bedienen ein Antriebsradsystem.\", is in the "
@@ -147,7 +148,7 @@ def _if_run(section: Section, run: bool) -> Section:
 
 def _verdicts(found: pd.DataFrame, *, mnist: bool) -> str:
     """Return the verdicts on claim 1, about MNIST, or on the others, a line each."""
-    lines = [f"{BULLET}{verdict.capitalize()}: {claim[3:]}, {measured}."
+    lines = [f"{BULLET}{verdict.capitalize()}: {claim[3:]}; measured {measured}."
              for claim, measured, verdict in report.in_brief(found) if (claim[0] == "1") == mnist]
     text = "\n".join(lines).replace("percentage points of test error", "points of test error")
     return text.replace("MNIST: ", "") if mnist else text

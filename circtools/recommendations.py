@@ -31,6 +31,7 @@ class Size:
         mean: BLEU of pruned minus block-circulant at equal compression, over the levels.
         at_equal_size: the mean in files of nearly equal size, or None.
         span_of_sizes: the levels that it is over.
+        mean_there: BLEU of pruned minus block-circulant at equal compression, over these levels.
         sample: what the intervals are taken over.
     """
 
@@ -46,12 +47,14 @@ class Size:
         if len(equal):
             levels, self.at_equal_size, _ = translation_claims.compare(equal, folder)
             self.span_of_sizes = _span(levels)
+            there = pairs[pairs["block_size"].isin(levels["block_size"])]
+            _, self.mean_there, _ = translation_claims.compare(there, folder)
 
     def of(self, method: str) -> pd.DataFrame:
         """Return the rows of a method."""
         return select(self.tuned, method=method)
 
-    def at(self, method: str) -> str:
+    def at(self, method: str, columns: Iterable[str] = SHOWN) -> str:
         """Return BLEU, bytes of the file and epochs of a method at 4x and 16x, as far as known.
 
         They are means over the seeds that have both.
@@ -59,23 +62,30 @@ class Size:
         rows = self.of(method).assign(level=levels_of)
         rows = rows[rows["level"].isin(FEW)]
         rows = rows[rows.groupby("seed")["level"].transform("nunique") == len(FEW)]
-        return _shown(rows.groupby("level")) if len(rows) else ""
+        return _shown(rows.groupby("level"), columns) if len(rows) else ""
 
-    def within_one_bleu(self, method: str, by: str = "compression") -> pd.Series:
-        """Tell for each compression of a method, in order, whether it costs at most one BLEU."""
-        mean = self.of(method).groupby(["block_size", "round"])[[by, "test_bleu"]].mean()
-        bleu = mean.set_index(by)["test_bleu"].sort_index()
-        return bleu >= self.of("dense")["test_bleu"].mean() - 1
+    def furthest(self, method: str, by: str = "compression") -> pd.Series | None:
+        """Return compression, BLEU and bytes of a method where it goes furthest for one BLEU.
+
+        ``but`` are the smaller compressions at which it loses more: a curve of single runs is not
+        smooth. None if it loses more everywhere.
+        """
+        mean = self.of(method).groupby(["block_size", "round"])[[by, "test_bleu", "file_bytes"]]
+        levels = mean.mean().sort_values(by)
+        near = levels["test_bleu"] >= self.of("dense")["test_bleu"].mean() - 1
+        if not near.any():
+            return None
+        far = levels[near].iloc[-1]
+        but = levels.loc[~near & (levels[by] < far[by]), by]
+        return pd.Series({"times": far[by], **far[["test_bleu", "file_bytes"]], "but": list(but)})
 
     def reach(self, method: str, by: str = "compression") -> str:
         """Return how far a method goes for one BLEU, and where before that it loses more."""
-        near = self.within_one_bleu(method, by)
-        if not near.any():
-            return "nowhere" if len(near) else ""
-        largest = near.index[near].max()
-        # A curve of single runs is not smooth.
-        but = [_times(x) for x, is_near in near.items() if x < largest and not is_near]
-        return _times(largest) + (f" (not {_joined(but)})" if but else "")
+        far = self.furthest(method, by)
+        if far is None:
+            return "nowhere" if len(self.of(method)) else ""
+        but = f" (though more is lost at {_joined(map(_times, far['but']))})" if far["but"] else ""
+        return _times(far["times"]) + but
 
 
 def sizes(table: pd.DataFrame, folder: Path = results.FOLDER) -> list[Size]:
@@ -106,9 +116,9 @@ def _facts(size: Size) -> dict[str, str]:
         facts[f"... in files of nearly equal size: mean of {size.span_of_sizes}"] = _gap(
             size.at_equal_size)
     return facts | {
-        "For one BLEU: pruning goes to": size.reach("pruned"),
-        "... block-circulant layers to": size.reach("block_circulant"),
-        "... pruning, output layer too, to (over all but the embeddings)":
+        "Largest compression within one BLEU of dense, pruned": size.reach("pruned"),
+        "... block-circulant": size.reach("block_circulant"),
+        "... pruned with the output layer, over all matrices but the embeddings":
             size.reach("pruned_all", "compression_all"),
         "Intervals, 95 %": size.sample,
     }
@@ -118,13 +128,15 @@ def advice(sizes: Iterable[Size]) -> list[str]:
     """Return what to do, as far as there are results for it: the advice, a colon, its numbers."""
     found = list(sizes)
     lines = [
-        _overall(found), _bytes(found),
-        _method(found, "small_dense", "Compare with a smaller dense network, whose embeddings "
-                "shrink, too: with as few weights in its layers as at 4x and 16x it has"),
-        _method(found, "gradual", "Pruning can be done without rounds, while the network is "
-                "trained: at the dense network's settings that has at 4x and 16x"),
+        _overall(found),
+        _method(found, "small_dense", "For a small file, try a smaller dense network first: its "
+                "embeddings shrink, too; with half and a quarter of the width, so 4x and 16x fewer "
+                "weights in its layers, it has"),
+        _bytes(found),
+        _method(found, "gradual", "Pruning needs no rounds: done while the network is trained, at "
+                "the dense network's settings, it has at 4x and 16x", beside="pruned"),
         _method(found, "projected", "A trained network can be made block-circulant: projected and "
-                "fine-tuned it has, with the epochs before, at 4x and 16x"),
+                "fine-tuned it has at 4x and 16x, all epochs counted,"),
         _output_layer(found), _learning_rate(found)]
     return [line for line in lines if line]
 
@@ -140,8 +152,17 @@ def _overall(found: list[Size]) -> str:
         head += "the better method depends on the size of the network"
     else:
         head += "neither method is surely ahead at every size of the network"
-    return (f"{head}: on average from {_span(found[0].each)}, pruning in rounds minus "
-            f"block-circulant layers is {_at_each(found, lambda size: _gap(size.mean, ' BLEU'))}.")
+    numbers = (f"on average from {_span(found[0].each)}, pruning in rounds minus block-circulant "
+               f"layers is {_at_each(found, lambda size: _gap(size.mean, ' BLEU'))}.")
+    epochs = [pd.concat(rows.loc[levels_of(rows).notna(), "epochs"] for rows in
+                        (size.of(method) for size in found))
+              for method in ("pruned", "block_circulant")]
+    if all(trained.notna().all() for trained in epochs):
+        pruned, circulant = (" to ".join(f"{n:.0f}" for n in dict.fromkeys([e.min(), e.max()]))
+                             for e in epochs)
+        numbers += (f" (The pruned networks have been trained for {pruned} epochs, the "
+                    f"block-circulant ones for {circulant}.)")
+    return f"{head}: {numbers}"
 
 
 def _bytes(found: list[Size]) -> str:
@@ -149,26 +170,38 @@ def _bytes(found: list[Size]) -> str:
     if not known:
         return ""
     undecided = all(above_zero(size.at_equal_size) == "undecided" for size in known)
-    return (f"Count bytes, too, since a pruned weight stores its place: in files of nearly equal "
-            f"size, from {known[0].span_of_sizes}, the difference is "
+    return (f"A pruned weight stores its place, too: in files of nearly equal size, from "
+            f"{known[0].span_of_sizes}, the difference is "
             f"{_at_each(known, lambda size: _gap(size.at_equal_size, ' BLEU'))}"
-            f"{', not decided' * undecided}.")
+            f"{', not decided' * undecided}; with equally many weights it is, over the same "
+            f"levels, {_at_each(known, lambda size: _gap(size.mean_there, ' BLEU'))}.")
 
 
-def _method(found: list[Size], method: str, head: str) -> str:
+def _method(found: list[Size], method: str, head: str, beside: str | None = None) -> str:
+    """Return the numbers of a method after some words; or, beside another's, but the bytes."""
+    def text(size: Size) -> str:
+        if beside is None:
+            return size.at(method)
+        own, other = (size.at(name, ("test_bleu", "epochs")) for name in (method, beside))
+        return own + f" ({METHODS[beside].lower()}: {other})" * bool(other)
+
     known = [size for size in found if size.at(method)]
-    return f"{head} {_at_each(known, lambda size: size.at(method))}." if known else ""
+    return f"{head} {_at_each(known, text)}." if known else ""
 
 
 def _output_layer(found: list[Size]) -> str:
     def text(size: Size) -> str:
-        both, alone = (size.reach(method, "compression_all") for method in ("pruned_all", "pruned"))
-        return f"to {both} instead of {alone}"
+        both = size.furthest("pruned_all", "compression_all")
+        alone = size.reach("pruned", "compression_all")
+        bleu, file = (f"{SHOWN[column][0](both[column])} {SHOWN[column][1]}"
+                      for column in ("test_bleu", "file_bytes"))
+        return f"{_times(both['times'])} instead of {alone} ({bleu}, {file})"
 
-    known = [size for size in found if size.reach("pruned_all", "compression_all")]
+    known = [size for size in found if size.furthest("pruned_all", "compression_all") is not None]
     return known and (
-        f"Prune the output layer, too: one BLEU then takes all matrices but the embeddings "
-        f"{_at_each(known, text)}. (A block-circulant output layer has not been run.)")
+        f"Prune the output layer, too: at a loss of at most one BLEU, all matrices but the "
+        f"embeddings then shrink {_at_each(known, text)}. (A block-circulant output layer has not "
+        f"been run.)")
 
 
 def _learning_rate(found: list[Size]) -> str:
@@ -179,11 +212,11 @@ def _learning_rate(found: list[Size]) -> str:
                      (size.rejected.merge(setting), size.of("block_circulant")))
         blocks = lent.index.intersection(own.index)
         if len(blocks):
-            lines.append(f"Try the learning rate at the size that you will use: at "
-                         f"`{size.preset}` block-circulant layers have {_bleu(lent[blocks])} "
-                         f"BLEU at {_joined(f'{b}x' for b in blocks)} with the setting that is "
-                         f"best at `{found[0].preset}`, and {_bleu(own[blocks])} with the one "
-                         f"chosen there.")
+            lines.append(f"Tune the learning rate at the size and the compression that you will "
+                         f"use: with the setting that was chosen at `{found[0].preset}`, "
+                         f"block-circulant layers have at `{size.preset}` {_bleu(lent[blocks])} "
+                         f"BLEU at {_joined(f'{b}x' for b in blocks)}; with the one that was "
+                         f"chosen at `{size.preset}` itself, {_bleu(own[blocks])}.")
     return " ".join(lines)
 
 
@@ -191,9 +224,9 @@ def _span(each: pd.DataFrame) -> str:
     return f"{each['block_size'].min()}x to {each['block_size'].max()}x"
 
 
-def _shown(levels: DataFrameGroupBy) -> str:
-    """Return the mean of each column of :data:`SHOWN`, level by level, where it is known."""
-    means = {column: levels[column].mean() for column in SHOWN}
+def _shown(levels: DataFrameGroupBy, columns: Iterable[str] = SHOWN) -> str:
+    """Return the mean of each column, of :data:`SHOWN`, level by level, where it is known."""
+    means = {column: levels[column].mean() for column in columns}
     return ", ".join(f"{_joined(dict.fromkeys(map(SHOWN[column][0], values)))} {SHOWN[column][1]}"
                      for column, values in means.items() if values.notna().all())
 

@@ -43,7 +43,8 @@ def in_brief(found: pd.DataFrame) -> list[tuple[str, str, str]]:
 def brief(found: pd.DataFrame) -> str:
     """Return :func:`in_brief` as a Markdown table."""
     rows = [(*others, f"**{verdict}**") for *others, verdict in in_brief(found)]
-    header = ("Claim of the original poster", "Measured (95 % interval)", "Verdict")
+    header = ("Statement, after the number of the claim that it bears on",
+              "Measured (95 % interval)", "Verdict")
     return markdown_table(header, rows)
 
 

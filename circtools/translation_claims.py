@@ -235,7 +235,7 @@ def _claim_3(pairs: pd.DataFrame, against: str, preset: str, folder: Path) -> Se
         needed = seeds_to_decide(pairs["difference"])
         evidence += (f"; a difference of this size would take about {needed} seeds" if needed
                      else "; a difference of this size would take more than 1,000 seeds"
-                     if len(pairs) > 1 else "; more seeds are needed to say how many would decide")
+                     if len(pairs) > 1 else "; from one seed, how many would decide cannot be said")
     other = {"dense": "the uncompressed one",
              "unpruned": "one that went through the same loop with nothing pruned"}[against]
     return [Claim("3", "Multi30k", preset, "the slightly pruned Transformer has a higher BLEU than "

@@ -173,12 +173,12 @@ def _panel(table: pd.DataFrame, methods: Sequence[str], title: str, by: str = "c
            ) -> Figure:
     rows = of_multi30k(table)
     with style.context():
-        figure, axes = plt.subplots(figsize=(9, 6))
+        figure, axes = plt.subplots(figsize=(9, 6.8))
         if "unpruned" in methods:
             _unpruned(axes, rows)
         bleu_curves(axes, rows, [m for m in methods if m != "unpruned"], by)
         axes.set_title(f"{title} ({_note(rows)})")
-        axes.legend(loc="lower left")
+        figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -244,7 +244,7 @@ def learning_rates(table: pd.DataFrame, method: str) -> Figure:
         ticks = sorted(search.loc[search["method"] == method, "lr_factor"].unique())
         axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
         axes.set(xlabel="learning rate / the dense network's base value",
-                 ylabel="validation loss (nats a token)", title="Short trials: the learning rate")
+                 ylabel="validation loss (nats a word)", title="Short trials: the learning rate")
         axes.legend(loc="best")
     return figure
 
@@ -281,7 +281,7 @@ def learning_curves(table: pd.DataFrame, block_size: int = 4, folder: Path = res
                           marker=marker, markersize=5, label=f"{name}, {rate}")
         axes.set_ylim(top=1.6 * min(np.min(line.get_ydata()) for line in axes.lines))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel="epoch", ylabel="validation loss (nats a token)",
+        axes.set(xlabel="epoch", ylabel="validation loss (nats a word)",
                  title=f"Complete trainings (preset {preset})")
         axes.legend(loc="upper right")
     return figure

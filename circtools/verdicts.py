@@ -122,8 +122,9 @@ def over_levels(number: str, task: str, preset: str, statement: str, series: str
         sample: what the intervals are taken over ("5 seeds").
     """
     better, worse = int((each["decided"] > 0).sum()), int((each["decided"] < 0).sum())
-    evidence = (f"{len(each)} levels from {each['compression'].min():.3g}x to "
-                f"{each['compression'].max():.3g}x, {sample}: "
+    factors = [f"{factor:.3g}x" for factor in sorted(each["compression"])]
+    span = ", ".join(factors) if len(factors) < 6 else f"from {factors[0]} to {factors[-1]}"
+    evidence = (f"{len(each)} levels {span}; {sample}: "
                 f"true at {better}, false at {worse}, open at {len(each) - better - worse}")
     return Claim(number, task, preset, statement, series, *mean, unit,
                  verdict_over_levels(each, mean), sample, evidence)

@@ -116,16 +116,24 @@ def distinct_ngrams(hypothesis: list[str], reference: list[str], n: int) -> floa
         row.roll(r) for r in range(len(row))]) for row in line], 1) for line in rows]) @ x),
     ("4.1", lambda factor: int(math.log(factor) / -math.log(0.79)) + 1),
     ("4.3", lambda compressions, errors, target: math.nan),
+    ("4.3", lambda compressions, errors, target: sum(
+        errors[torch.searchsorted(
+            torch.tensor(compressions), target, side=side) - shift] / 2
+        for side, shift in (("left", 0), ("right", 1)))),
     ("4.2", lambda weights, amount: [
         w.abs() > torch.cat([v.flatten() for v in weights]).abs().median() for w in weights]),
     ("5.1", lambda q, k, v: torch.where(torch.ones(5, 5).tril() > 0, q @ k.T / 8**0.5, -torch.inf)
         .softmax(1) @ v),
+    ("5.1", lambda q, k, v: torch.where(
+        torch.ones(5, 5).tril() > 0, q @ k.T / (q.shape[1] / 2), -torch.inf).softmax(1) @ v),
     ("5.2", lambda step, steps, share: step / 100 if step < 100 else (1000 - step) / 900),
     ("5.2", lambda step, steps, share: step / (share * steps) if step < share * steps else
         (1 + math.cos(math.pi * (step / steps - share) / (1 - share))) / 2),
     ("5.3", distinct_ngrams),
     ("6.2", lambda d_model, heads, b: b > 32),
     ("6.2", lambda d_model, heads, b: b > 4 * heads),
+    ("7.1", lambda mask, heads: (kept := mask.view(heads, -1).sum(1)) / kept.max()),
+    ("7.1", lambda mask, heads: mask[:: len(mask) // heads].float().mean(1)),
     ("7.2", lambda mean, sd: math.ceil(sd / mean)),
     ("8.1", lambda compression: round(math.log(compression) / -math.log(0.79))),
     ("9.3", lambda flops, moved, rate, bandwidth:

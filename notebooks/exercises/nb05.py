@@ -19,12 +19,12 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 def verify_attend(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str | None:
     generator = torch.Generator().manual_seed(0)
-    q, k, v = (torch.randn(5, 4, generator=generator) for _ in range(3))
+    q, k, v = (torch.randn(5, 9, generator=generator) for _ in range(3))
     got = answer(q, k, v)
     if got is None:
         return "it returns None: replace the dots with a return statement"
-    if got.shape != (5, 4):
-        return f"the result should have shape (5, 4), yours has {tuple(got.shape)}"
+    if got.shape != (5, 9):
+        return f"the result should have shape (5, 9), yours has {tuple(got.shape)}"
     near = {"rtol": 1e-4, "atol": 1e-5}
     if torch.allclose(got, F.scaled_dot_product_attention(q, k, v, is_causal=True), **near):
         return None
@@ -35,7 +35,7 @@ def verify_attend(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str | N
         return "divide the scores by the square root of the number of features"
     if torch.allclose(got[0], v[0], **near):
         return ("the first word is right, the others are not: do you divide the scores by the "
-                "square root of the number of features of these queries, 4 here?")
+                "square root of the number of features of these queries, 9 here?")
     return "the first word may look at nothing but itself, so row 0 should be values[0]"
 
 

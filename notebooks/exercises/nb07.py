@@ -14,19 +14,25 @@ def density_by_head(mask: Tensor, heads: int) -> Tensor:
 
 
 def verify_density(answer: Callable[[Tensor, int], Tensor]) -> str | None:
-    mask = torch.zeros(8, 8, dtype=torch.bool)
-    mask[:2], mask[4:6, :4] = True, True
-    got = answer(mask, 4)
-    if got is None:
-        return "it returns None: replace the dots with a return statement"
-    got = torch.as_tensor(got, dtype=torch.float32)
-    if got.shape != (4,):
-        return f"one number for each of the 4 heads, yours has shape {tuple(got.shape)}"
-    if torch.allclose(got, torch.tensor([1.0, 0.0, 0.5, 0.0])):
-        return None
-    if torch.allclose(got, density_by_head(mask.T.contiguous(), 4)):
-        return "you cut the columns; the heads of a query matrix are groups of rows"
-    return f"for a mask with heads 1 (full) and 3 (half) it should be [1, 0, 0.5, 0], not {got}"
+    simple = torch.zeros(8, 8, dtype=torch.bool)
+    simple[:2], simple[4:6, :4] = True, True
+    random = torch.rand(12, 12, generator=torch.Generator().manual_seed(0)) < 0.3
+    for mask, heads in ((simple, 4), (random, 3)):
+        got = answer(mask, heads)
+        if got is None:
+            return "it returns None: replace the dots with a return statement"
+        got = torch.as_tensor(got, dtype=torch.float32)
+        if got.shape != (heads,):
+            return f"one number for each of the {heads} heads, yours has shape {tuple(got.shape)}"
+        right = density_by_head(mask, heads)
+        if torch.allclose(got, right):
+            continue
+        if torch.allclose(got, density_by_head(mask.T.contiguous(), heads)):
+            return "you cut the columns; the heads of a query matrix are groups of rows"
+        if mask is simple:
+            return f"for a mask with heads 1 (full) and 3 (half) it should be {right}, not {got}"
+        return f"for a random mask of 12 rows and 3 heads it should be {right}, not {got}"
+    return None
 
 
 def seeds_needed(mean: float, sd: float) -> int:

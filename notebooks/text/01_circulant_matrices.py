@@ -11,8 +11,8 @@
 #
 # **You will learn** what a circulant matrix is; why multiplying by it is a convolution; why all
 # circulant matrices share their eigenvectors, the waves of the discrete Fourier transform; and how
-# that turns products, inverses and whole linear systems into arithmetic on n numbers, at a cost of
-# n log n instead of n².
+# that turns products, inverses and whole linear systems into arithmetic on n numbers: n log n
+# operations, instead of n² for a product with a vector and n³ for an inverse.
 #
 # **You need** matrix products, and complex numbers as far as $e^{i\varphi} = \cos\varphi +
 # i\sin\varphi$. Eigenvectors are recalled where they are used. No data.
@@ -354,7 +354,7 @@ check("1.3", solve_circulant)
 # size $n$ into two of size $n/2$ (the entries at even and at odd positions) and $n/2$
 # multiplications to put them together.
 #
-# **Predict:** for $n = 1024$, how many times fewer multiplications is that: 3, 15, 100?
+# **Predict:** for $n = 1024$, how many times fewer multiplications is that: about 3, 16, 100?
 #
 # Let us count. A complex multiplication is four real ones; this counts a complex FFT, though for
 # real vectors half of it would do.

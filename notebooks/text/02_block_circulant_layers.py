@@ -457,9 +457,9 @@ for name, matrix in tasks.items():
 #   inputs span 48 of 64 directions, and of the other 16 it learns nothing, so that its error cannot
 #   be below $\sqrt{16/64} = 0.5$ on average. (It is higher, because in those directions its random
 #   start is still there, and the optimizer has pushed it about.)
-# - It has to be the *right* symmetry. The layer with b = 8 cannot say a filter that runs over all
-#   64 places (the ladder is not nested): even the nearest that it could come is off by more than
-#   half, so that it does hardly better than the dense one.
+# - It has to be the *right* symmetry. The layer with b = 8 cannot represent a filter that runs over
+#   all 64 places (the ladder is not nested): even its best approximation is off by more than half,
+#   so that it does hardly better than the dense one.
 # - Shuffle the same truth, and both circulant layers fail as they do on the unstructured one. To
 #   the dense layer the order of the inputs means nothing: up to chance, it does not notice, and so
 #   it is the best of the three in the last two rows.

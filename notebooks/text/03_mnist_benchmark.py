@@ -10,8 +10,8 @@
 # # 03 · The MNIST benchmark: what does sharing weights cost?
 #
 # **You will learn** what a block-circulant first layer does to an image; how much accuracy it
-# costs from 2 to 784 times compression; why a comparison that keeps the dense learning rate is
-# unfair; and whether the layer relies on the order of the pixels, as the poster supposed.
+# costs from 2 to 784 times compression; why a comparison at one untuned learning rate
+# misleads; and whether the layer relies on the order of the pixels, as the poster supposed.
 #
 # **You need** notebook 02 (or: a block-circulant matrix stores only the first row of each b x b
 # block, and the other rows are rotations of it).
@@ -263,9 +263,10 @@ figures.images([first_rows(784).reshape(-1), *first_rows(28)[:5]],
                columns=6, diverging=True);
 
 # %% [markdown]
-# The first picture is the whole first layer of the fully circulant network. The others are five
-# of the 28 detectors of the network with b = 28. **What to notice.** These must work at every
-# horizontal position: look for strokes and edges, and for what is missing, a picture of any digit.
+# The first picture is the whole first layer of the fully circulant network. The others are five of
+# the 28 detectors of the network with b = 28. **What to notice.** These must work at every
+# horizontal position: there are strokes and edges, and nowhere a picture of a digit. A detector
+# that is used at every position cannot be one.
 #
 # ## Compressing the output layer too
 #
@@ -346,9 +347,9 @@ Markdown(claims.markdown(claims_table[claims_table["statement"].str.contains("pe
 # differences are a few hundredths of a point, with intervals around zero. (With 0.001 for all, the
 # means at b = 2 and 8 are a tenth of a point higher, not decided.) From b = 16 on the means are 0.1
 # to 0.6 points higher, decided at three of these four levels. So large blocks do use the order of
-# the pixels, as the poster's explanation would have it. But it is not *why* sharing works on MNIST:
-# small blocks do as well without it, and even the fully circulant layer on shuffled pixels, 784
-# numbers that have no symmetry to use, makes only 3.4 % errors.
+# the pixels, as the poster's explanation would have it. But it cannot be the whole reason why
+# sharing works on MNIST: small blocks do as well without it, and even the fully circulant layer on
+# shuffled pixels, 784 numbers that have no symmetry to use, makes only 3.4 % errors.
 #
 # The rule for a verdict, in all notebooks: *confirmed*, if the interval of the average over the
 # levels lies above zero and no level is decided against the claim; *refuted*, if it lies below
@@ -404,7 +405,7 @@ check("3.3", t_interval)
 # ## What we saw, and where next
 #
 # On MNIST, sharing weights within blocks of up to 28 costs 0.15 points or less, and even one weight
-# in 784 goes a long way; the learning rate has to be chosen for the structure; the output layer is
+# in 784 goes a long way; the learning rate has to be tuned on both sides; the output layer is
 # a bad place to share; and large blocks do profit from the order of the pixels. Whether sharing is
 # *better than removing weights* is the question of the next notebook,
 # [04_pruning](04_pruning.ipynb).

@@ -176,13 +176,15 @@ print(f"preset 'course': {total / 1e6:.1f} million weights")
 #
 # The network predicts every next word of every English sentence; the loss is the cross-entropy in
 # *nats* a word: minus the natural logarithm of the probability that it gave to the right word, on
-# average. Four tricks of the trade:
+# average. Five tricks of the trade:
 #
-# - **Label smoothing.** The target is not "this word with certainty" but 90 % of certainty, and
-#   the rest spread over the vocabulary. A network that may never be certain stays humble, and
+# - **Label smoothing.** The target is not "this word with certainty" but 90 % of certainty, and the
+#   rest spread over the vocabulary. A network that may never be certain stays humble, and
 #   translates better.
 # - **Warm-up.** The learning rate rises from zero in the first tenth of the training and falls to
 #   zero in the rest. A young Transformer that takes large steps spoils itself for good.
+# - **Dropout.** In training each feature is set to zero with a probability, here 0.2 or 0.3, so
+#   that the network cannot rely on any single one, and learns the training set less by heart.
 # - **Batches of similar length**, so that little is spent on padding. About 1,000 words a batch.
 # - **Averaging.** The network that is kept has the mean of the weights after each of the last five
 #   epochs. (The curves below show the epochs, the table shows that mean.)
@@ -334,12 +336,13 @@ figure.colorbar(picture, ax=axes, label="attention weight", shrink=0.8);
 #
 # $$\text{BLEU} = 100 \cdot \min\!\left(1, e^{1 - r/h}\right) \cdot (p_1 p_2 p_3 p_4)^{1/4}$$
 #
-# where $p_n$ is the share of the written n-grams that are in the reference, over the whole test
-# set, and the first factor punishes a text of $h$ words that is shorter than the reference's $r$.
+# where $p_n$ is the share of the written n-grams that are in the reference (each counted at most as
+# often as the reference has it), over the whole test set, and the first factor punishes a text of
+# $h$ words that is shorter than the reference's $r$.
 #
 # **5.3** The clipped precision $p_n$ for one sentence: how many of the hypothesis's n-grams are in
-# the reference, each counted at most as often as the reference has it, divided by their number (0
-# if the hypothesis is too short to have any).
+# the reference, each counted at most as often as the reference has it, divided by the number of
+# n-grams in the hypothesis (0 if it is too short to have any).
 
 
 # %% tags=["nbval-check-output"]
@@ -388,8 +391,9 @@ figures.training_curves([r for r in results.read() if r["run"] in set(runs["run"
 # it is flat because the learning rate goes to zero there. Whether a longer schedule would do
 # better, this picture cannot say. (chrF, in the table, compares runs of letters instead of words.)
 # The interval of a single system is more than a point wide on either side, so two networks that
-# differ by one point need a *paired* test, sentence by sentence, or several seeds. The compressed
-# networks have one seed so far, so notebook 08 uses the paired test.
+# differ by one point need a *paired* test, sentence by sentence, which says what another test set
+# would give, and several seeds, which say what another training would give. Most of the compressed
+# networks have one seed so far, so notebook 08 can offer the first only.
 
 # %%
 means = runs.groupby("preset")["test_bleu"].agg(["mean", "count"])
@@ -401,13 +405,15 @@ for preset, row in means.iterrows():
 # epochs, text only, this test set, lower-cased) are 40.5 to 41.1 BLEU, so `course` is among them
 # and not above. While the recipe was made, we tried, on the validation split alone, dropout of 0.2
 # and 0.3, batches of 1,000 and 2,000 words, beams of 1 to 8, length penalties from 0.6 to 4, and
-# copying, forbidding or keeping unknown words. (Those trials are not among the committed results.)
-# Note how little the size buys: `small` has a third of the weights. Of `course` there is one seed.
+# copying, forbidding or keeping unknown words. (A *length penalty* keeps the beam from preferring
+# short sentences, whose probability is a product of fewer factors. Those trials are not among the
+# committed results.) Note how little the size buys: `small` has a third of the weights. Of `course`
+# there is one seed.
 #
-# How fast is that? The same network was trained for a few batches in three ways on an idle
-# machine: as in the usual tutorial (`nn.Transformer`, fp32, shuffled batches), and by `circtools`
-# in fp32 and in bf16. The limit is what the matrix products alone would take at the rate of a large
-# product.
+# How fast is that? The same network was trained for a few batches in three ways on an idle machine:
+# as in the usual tutorial (`nn.Transformer`, fp32, shuffled batches), and by `circtools` in fp32
+# and in bf16 (numbers of 32 bits, and of 16, which are less exact and faster). The limit is what
+# the matrix products alone would take at the rate of a large product.
 
 # %%
 speed = speed_figures.load("training_speed-course")
