@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from pandas.api.typing import DataFrameGroupBy
@@ -18,6 +19,15 @@ METHODS = {"pruned": "Pruned in rounds", "gradual": "Pruned while it is trained"
 SHOWN: dict[str, tuple[Callable[[float], str], str]] = {
     "test_bleu": ("{:.1f}".format, "BLEU"), "file_bytes": (lambda n: f"{n / 1e6:.1f}", "MB"),
     "epochs": ("{:.0f}".format, "epochs")}
+
+
+class Reach(NamedTuple):
+    """How far a method goes for one BLEU; ``but`` are smaller compressions that cost more."""
+
+    compression: float
+    test_bleu: float
+    file_bytes: float
+    but: list[float]
 
 
 class Size:
@@ -64,28 +74,25 @@ class Size:
         rows = rows[rows.groupby("seed")["level"].transform("nunique") == len(FEW)]
         return _shown(rows.groupby("level"), columns) if len(rows) else ""
 
-    def furthest(self, method: str, by: str = "compression") -> pd.Series | None:
-        """Return compression, BLEU and bytes of a method where it goes furthest for one BLEU.
-
-        ``but`` are the smaller compressions at which it loses more: a curve of single runs is not
-        smooth. None if it loses more everywhere.
-        """
-        mean = self.of(method).groupby(["block_size", "round"])[[by, "test_bleu", "file_bytes"]]
-        levels = mean.mean().sort_values(by)
+    def furthest(self, method: str, by: str = "compression") -> Reach | None:
+        """Return the largest compression of a method within one BLEU of dense, if there is one."""
+        levels = self.of(method).groupby(["block_size", "round"])[[by, "test_bleu", "file_bytes"]]
+        levels = levels.mean().sort_values(by)
         near = levels["test_bleu"] >= self.of("dense")["test_bleu"].mean() - 1
         if not near.any():
             return None
         far = levels[near].iloc[-1]
+        # A curve of single runs is not smooth.
         but = levels.loc[~near & (levels[by] < far[by]), by]
-        return pd.Series({"times": far[by], **far[["test_bleu", "file_bytes"]], "but": list(but)})
+        return Reach(*far, list(but))
 
     def reach(self, method: str, by: str = "compression") -> str:
-        """Return how far a method goes for one BLEU, and where before that it loses more."""
+        """Return in words how far a method goes for one BLEU; empty if it has not been run."""
         far = self.furthest(method, by)
         if far is None:
             return "nowhere" if len(self.of(method)) else ""
-        but = f" (though more is lost at {_joined(map(_times, far['but']))})" if far["but"] else ""
-        return _times(far["times"]) + but
+        but = f" (though more is lost at {_joined(map(_times, far.but))})" if far.but else ""
+        return _times(far.compression) + but
 
 
 def sizes(table: pd.DataFrame, folder: Path = results.FOLDER) -> list[Size]:
@@ -190,14 +197,15 @@ def _method(found: list[Size], method: str, head: str, beside: str | None = None
 
 
 def _output_layer(found: list[Size]) -> str:
-    def text(size: Size) -> str:
-        both = size.furthest("pruned_all", "compression_all")
-        alone = size.reach("pruned", "compression_all")
-        bleu, file = (f"{SHOWN[column][0](both[column])} {SHOWN[column][1]}"
-                      for column in ("test_bleu", "file_bytes"))
-        return f"{_times(both['times'])} instead of {alone} ({bleu}, {file})"
+    reached = {size.preset: (both, size.reach("pruned", "compression_all")) for size in found
+               if (both := size.furthest("pruned_all", "compression_all"))}
 
-    known = [size for size in found if size.furthest("pruned_all", "compression_all") is not None]
+    def text(size: Size) -> str:
+        both, alone = reached[size.preset]
+        return (f"{_times(both.compression)} instead of {alone} ({_bleu([both.test_bleu])} BLEU, "
+                f"{both.file_bytes / 1e6:.1f} MB)")
+
+    known = [size for size in found if size.preset in reached]
     return known and (
         f"Prune the output layer, too: at a loss of at most one BLEU, all matrices but the "
         f"embeddings then shrink {_at_each(known, text)}. (A block-circulant output layer has not "
