@@ -124,7 +124,7 @@ def over_levels(number: str, task: str, preset: str, statement: str, series: str
     better, worse = int((each["decided"] > 0).sum()), int((each["decided"] < 0).sum())
     factors = [f"{factor:.3g}x" for factor in sorted(each["compression"])]
     span = ", ".join(factors) if len(factors) < 6 else f"from {factors[0]} to {factors[-1]}"
-    evidence = (f"{len(each)} levels {span}; {sample}: "
+    evidence = (f"{len(each)} levels ({span}); {sample}: "
                 f"true at {better}, false at {worse}, open at {len(each) - better - worse}")
     return Claim(number, task, preset, statement, series, *mean, unit,
                  verdict_over_levels(each, mean), sample, evidence)

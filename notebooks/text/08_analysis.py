@@ -109,7 +109,7 @@ for preset in ("small", "course"):
     by_bleu = tried[tried[results.FACTORS].apply(tuple, axis=1) == best].assign(series="tuned")
     projected = others.replace({"method": {"projected": "block_circulant"}})
     for change, networks, first in (
-            ("none", run, "pruned"),
+            ("nothing", run, "pruned"),
             ("settings of block-circulant layers chosen by validation BLEU",
              pd.concat([others, by_bleu]), "pruned"),
             ("32 and 44 epochs for both: against projected networks", projected, "pruned"),
