@@ -360,7 +360,7 @@ print(f"LIVE, onnxruntime: largest difference from PyTorch {difference:.0e}; "
 #   index is stored; in files of equal size pruning is not surely ahead any more. (Memory shrinks
 #   too where the weights are most of it, not where the activations are.)
 # - **Speed on wide layers:** block-circulant, in inference from a width of 2,048 on with any number
-#   of tokens, at 1,024 but for one token with b = 2, at 512 from 32 tokens on with b = 4 to 32; or
+#   of tokens, at 1,024 except one token with b = 2, at 512 from 32 tokens on with b = 4 to 32; or
 #   low rank. Both are dense products of smaller matrices.
 # - **Speed of small layers, one token at a time:** a smaller dense network, or another program
 #   (int8 in onnxruntime). A few microseconds leave no room for transforms.
