@@ -14,7 +14,15 @@ import numpy as np
 import pandas as pd
 
 from circtools import results, translation_claims
-from circtools.verdicts import Claim, above_zero, interval, levels, over_levels, with_all_levels
+from circtools.verdicts import (
+    Claim,
+    Interval,
+    above_zero,
+    interval,
+    levels,
+    over_levels,
+    with_all_levels,
+)
 
 PERCENT = 100.0
 
@@ -144,7 +152,7 @@ def markdown(claims: pd.DataFrame) -> str:
 
 def estimate(claim: Any) -> str:
     """Return the estimate of a row of :func:`table_of_claims` with its interval."""
-    return f"{claim.estimate:+.2f} {claim.unit} ({claim.low:+.2f} to {claim.high:+.2f})"
+    return Interval(claim.estimate, claim.low, claim.high).text(claim.unit)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

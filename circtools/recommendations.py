@@ -115,13 +115,13 @@ def _facts(size: Size) -> dict[str, str]:
         "Transformer": f"{p.layers} + {p.layers} layers, width {p.d_model}",
         "Dense": _shown(size.of("dense").groupby("block_size")),
         **{f"{name}, at 4x and 16x": size.at(method) for method, name in METHODS.items()},
-        f"BLEU, pruned minus block-circulant: mean of {_span(each)}": _gap(size.mean),
+        f"BLEU, pruned minus block-circulant: mean of {_span(each)}": size.mean.text(),
         "... levels at which pruning is ahead (decided)": decided[1] or "none",
         "... levels at which block-circulant is ahead (decided)": decided[-1] or "none",
     }
     if size.at_equal_size:
-        facts[f"... in files of nearly equal size: mean of {size.span_of_sizes}"] = _gap(
-            size.at_equal_size)
+        facts[f"... in files of nearly equal size: mean of {size.span_of_sizes}"] = (
+            size.at_equal_size.text())
     return facts | {
         "Largest compression within one BLEU of dense, pruned": size.reach("pruned"),
         "... block-circulant": size.reach("block_circulant"),
@@ -160,7 +160,7 @@ def _overall(found: list[Size]) -> str:
     else:
         head += "neither method is surely ahead at every size of the network"
     numbers = (f"on average from {_span(found[0].each)}, pruning in rounds minus block-circulant "
-               f"layers is {_at_each(found, lambda size: _gap(size.mean, ' BLEU'))}.")
+               f"layers is {_at_each(found, lambda size: size.mean.text('BLEU'))}.")
     epochs = [pd.concat(rows.loc[levels_of(rows).notna(), "epochs"] for rows in
                         (size.of(method) for size in found))
               for method in ("pruned", "block_circulant")]
@@ -179,9 +179,9 @@ def _bytes(found: list[Size]) -> str:
     undecided = all(above_zero(size.at_equal_size) == "undecided" for size in known)
     return (f"A pruned weight stores its place, too: in files of nearly equal size, from "
             f"{known[0].span_of_sizes}, the difference is "
-            f"{_at_each(known, lambda size: _gap(size.at_equal_size, ' BLEU'))}"
+            f"{_at_each(known, lambda size: size.at_equal_size.text('BLEU'))}"
             f"{', not decided' * undecided}; with equally many weights it is, over the same "
-            f"levels, {_at_each(known, lambda size: _gap(size.mean_there, ' BLEU'))}.")
+            f"levels, {_at_each(known, lambda size: size.mean_there.text('BLEU'))}.")
 
 
 def _method(found: list[Size], method: str, head: str, beside: str | None = None) -> str:
@@ -205,11 +205,12 @@ def _output_layer(found: list[Size]) -> str:
         return (f"{_times(both.compression)} instead of {alone} ({_bleu([both.test_bleu])} BLEU, "
                 f"{both.file_bytes / 1e6:.1f} MB)")
 
+    if not reached:
+        return ""
     known = [size for size in found if size.preset in reached]
-    return known and (
-        f"Prune the output layer, too: at a loss of at most one BLEU, all matrices but the "
-        f"embeddings then shrink {_at_each(known, text)}. (A block-circulant output layer has not "
-        f"been run.)")
+    return (f"Prune the output layer, too: at a loss of at most one BLEU, all matrices but the "
+            f"embeddings then shrink {_at_each(known, text)}. (A block-circulant output layer has "
+            f"not been run.)")
 
 
 def _learning_rate(found: list[Size]) -> str:
@@ -237,10 +238,6 @@ def _shown(levels: DataFrameGroupBy, columns: Iterable[str] = SHOWN) -> str:
     means = {column: levels[column].mean() for column in columns}
     return ", ".join(f"{_joined(dict.fromkeys(map(SHOWN[column][0], values)))} {SHOWN[column][1]}"
                      for column, values in means.items() if values.notna().all())
-
-
-def _gap(mean: Interval, unit: str = "") -> str:
-    return f"{mean.mean:+.2f}{unit} ({mean.low:+.2f} to {mean.high:+.2f})"
 
 
 def _times(compression: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from circtools import results, translation
-from circtools.results import ROUNDS_AT
+from circtools.results import FACTORS, FEW, ROUNDS_AT
 from circtools.verdicts import (
     Claim,
     Interval,
@@ -53,8 +53,8 @@ def levels_of(rows: pd.DataFrame) -> pd.Series:
     return rows["block_size"].where(rows["round"] == 0, of_round).astype(float)
 
 
-def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned",
-                               first: str = "pruned") -> pd.DataFrame:
+def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned", first: str = "pruned",
+                               second: str = "block_circulant") -> pd.DataFrame:
     """Return the pruned and the block-circulant network of each level and seed.
 
     What stands against what, :func:`levels_of` says. Pruned networks have no series ``same``,
@@ -64,6 +64,7 @@ def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned",
         table: rows of :func:`circtools.results.load`, of one preset.
         series: of the block-circulant networks.
         first: ``"pruned"``, in rounds, or ``"gradual"``, while it is trained.
+        second: ``"block_circulant"``, or ``"projected"``.
 
     Returns:
         Columns ``block_size``, ``compression`` (of the block-circulant network), ``seed``,
@@ -71,13 +72,33 @@ def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned",
         round of the two).
     """
     pruned = table[(table["method"] == first) & (table["series"] == "tuned")]
-    circulant = table[(table["method"] == "block_circulant") & (table["series"] == series)]
+    circulant = table[(table["method"] == second) & (table["series"] == series)]
     rows = []
     for run in circulant.itertuples():
         matching = pruned[(pruned["seed"] == run.seed) & (levels_of(pruned) == run.block_size)]
         rows += [(run.block_size, run.compression, run.seed, other.test_bleu - run.test_bleu,
                   (other.run, other.round), (run.run, 0)) for other in matching.itertuples()]
     return _pairs(rows)
+
+
+def chosen_by_bleu(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows as if validation BLEU had chosen the block-circulant networks' settings.
+
+    It chooses among the complete trainings at the compressions that were tried, 4 and 16.
+
+    Args:
+        table: rows of :func:`circtools.results.load`, of one preset and seed.
+
+    Returns:
+        The rows of all other methods, and those networks as the series ``tuned``; without them if
+        no setting has been run at both compressions.
+    """
+    circulant = table["method"] == "block_circulant"
+    tried = table[circulant & table["block_size"].isin(FEW)].drop_duplicates("run")
+    bleu = tried.pivot_table(index=FACTORS, columns="block_size", values="val_bleu")
+    best = bleu.reindex(columns=FEW).dropna().mean(axis=1).nlargest(1).index
+    chosen = tried[tried.set_index(FACTORS).index.isin(best)]
+    return pd.concat([table[~circulant], chosen.assign(series="tuned")])
 
 
 def of_compared_seeds(table: pd.DataFrame) -> pd.DataFrame:

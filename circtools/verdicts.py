@@ -32,6 +32,10 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def text(self, unit: str = "") -> str:
+        """Return the mean with its sign and unit, and the bounds in brackets."""
+        return f"{self.mean:+.2f}{' ' * bool(unit)}{unit} ({self.low:+.2f} to {self.high:+.2f})"
+
 
 def interval(values: Sequence[float] | np.ndarray | pd.Series) -> Interval:
     """Return the mean of a sample and its 95 % interval by Student's t."""

@@ -171,6 +171,21 @@ def test_the_advice_is_about_the_seeds_that_were_tested() -> None:
         "At an equal number of weights, prune: ")
 
 
+def test_settings_that_validation_bleu_would_have_chosen() -> None:
+    """The mean over both compressions decides; one run at a single compression is no candidate."""
+    tried = [(1.0, 4, 30.0), (1.0, 16, 28.0), (2.0, 4, 29.0), (2.0, 16, 31.0), (4.0, 4, 40.0)]
+    frame = table([bleu_row("block_circulant", 30.0, 0, b) | {
+        "lr_factor": factor, "dropout_factor": 1.0, "matrix_lr": 1.0, "val_bleu": bleu,
+        "series": "rejected", "run": f"{factor}-{b}"} for factor, b, bleu in tried]
+        + [bleu_row("pruned", 31.0, 0, number=6)])
+    found = translation_claims.chosen_by_bleu(frame)
+    chosen = found[found["method"] == "block_circulant"]
+    assert set(chosen["run"]) == {"2.0-4", "2.0-16"} and set(chosen["series"]) == {"tuned"}
+    assert len(found) == 3
+    alone = translation_claims.chosen_by_bleu(frame[frame["block_size"] != 16])
+    assert set(alone["method"]) == {"pruned"}
+
+
 def test_methods_that_share_no_seed_are_not_compared() -> None:
     frame = table([bleu_row("block_circulant", 30.0, 0, 4), bleu_row("pruned", 31.0, 1, number=6)])
     assert translation_claims.presets_compared(frame) == []

@@ -101,27 +101,19 @@ Markdown(report.advice(table))
 lead = {}
 for preset in ("small", "course"):
     run = figures.select(table, task="multi30k", preset=preset, tied=False, seed=0)
-    others, sharing = (run[(run["method"] == "block_circulant") == wanted]
-                       for wanted in (False, True))
-    tried = sharing[sharing["block_size"].isin([4, 16])].drop_duplicates("run")
-    bleu = tried.pivot_table(index=results.FACTORS, columns="block_size", values="val_bleu")
-    best = bleu.dropna().mean(axis=1).idxmax()
-    by_bleu = tried[tried[results.FACTORS].apply(tuple, axis=1) == best].assign(series="tuned")
-    projected = others.replace({"method": {"projected": "block_circulant"}})
-    for change, networks, first in (
-            ("nothing", run, "pruned"),
-            ("settings of block-circulant layers chosen by validation BLEU",
-             pd.concat([others, by_bleu]), "pruned"),
-            ("32 and 44 epochs for both: against projected networks", projected, "pruned"),
-            ("20 epochs for both: pruned while it is trained", run, "gradual")):
-        pairs = translation_claims.pairs_at_equal_compression(networks, first=first)
+    by_bleu = translation_claims.chosen_by_bleu(run)
+    for change, networks, methods in (
+            ("nothing", run, {}),
+            ("settings of block-circulant layers chosen by validation BLEU", by_bleu, {}),
+            ("32 and 44 epochs for both: against projected networks", run, {"second": "projected"}),
+            ("20 epochs for both: pruned while it is trained", run, {"first": "gradual"})):
+        pairs = translation_claims.pairs_at_equal_compression(networks, **methods)
         pairs = pairs[pairs["block_size"].isin([4, 16])]
         if len(pairs):
             _, mean, _ = translation_claims.compare(pairs)
-            lead[change, preset] = f"{mean.mean:+.2f} ({mean.low:+.2f} to {mean.high:+.2f})"
+            lead[change, preset] = mean.text()
 print("FULL-SCALE: BLEU of pruned minus block-circulant, mean of 4x and 16x, 95 % over sentences")
-lead = pd.Series(lead).unstack(sort=False).fillna("not run")
-lead
+pd.Series(lead).unstack(sort=False).fillna("not run")
 
 # %% [markdown]
 # **What to notice** (one seed each). At `course` neither choice matters: the lead stays what it
