@@ -104,10 +104,7 @@ def load(origin: str = "auto") -> Corpus:
 
 @cache
 def _real() -> Corpus:
-    settings = {"files": [entry["sha256"] for entry in data.manifest("multi30k")],
-                "tokenizer": "spacy.blank, lower case", "min_count": MIN_COUNT, "format": 2}
-    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
-    path = CACHE / f"multi30k-{key}.pt"
+    path = CACHE / f"multi30k-{_corpus_key()}.pt"
     if not path.exists():
         folder = data.locate("multi30k")
         pairs = {split: read_pairs(folder / "multi30k" / f"{name}.de.gz",
@@ -117,6 +114,15 @@ def _real() -> Corpus:
     return _corpus("real", torch.load(path, weights_only=True))
 
 
+def _corpus_key() -> str:
+    return _key({"files": [entry["sha256"] for entry in data.manifest("multi30k")],
+                 "tokenizer": "spacy.blank, lower case", "min_count": MIN_COUNT, "format": 2})
+
+
+def _key(settings: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
+
+
 @cache
 def _sample() -> Corpus:
     pairs = captions.pairs(5_000)
@@ -124,17 +130,31 @@ def _sample() -> Corpus:
                                       "test": pairs[-500:]}))
 
 
-def extra_test_set(name: str, words: Words) -> Split:
-    """Return one of the further test sets :data:`EXTRA`, downloaded on demand."""
-    if name not in EXTRA:
-        raise ValueError(f"name must be one of {', '.join(EXTRA)}, got {name!r}")
-    folder = data.locate("multi30k-extra") / "multi30k"
-    pairs = read_pairs(folder / f"{name}.de.gz", folder / f"{name}.en.gz")
-    german, english = ([tokenise(pair[side], language) for pair in pairs]
-                       for side, language in enumerate(("de", "en")))
-    return Split([g for g, _ in pairs], [e for _, e in pairs],
-                 _indices(german, words.german, start=False),
-                 _indices(english, words.english, start=True), german)
+@cache
+def extra_test_sets() -> dict[str, Split]:
+    """Return the further test sets :data:`EXTRA` by name, indexed with the real vocabularies.
+
+    They serve no choice: each final network translates them once, at its end. They are kept beside
+    the encoded corpus, so that a machine without spaCy can translate them.
+
+    Raises:
+        circtools.data.DataUnavailable: if they are on no disk and cannot be downloaded.
+        circtools.data.CorruptData: if a file is damaged or its lines do not pair up.
+    """
+    corpus = load("real")
+    settings = {"files": [entry["sha256"] for entry in data.manifest("multi30k-extra")],
+                "vocabulary": _corpus_key(), "format": 1}
+    path = CACHE / f"multi30k-extra-{_key(settings)}.pt"
+    if not path.exists():
+        folder = data.locate("multi30k-extra") / "multi30k"
+        sets = {}
+        for name in EXTRA:
+            pairs = read_pairs(folder / f"{name}.de.gz", folder / f"{name}.en.gz")
+            sets[name] = _encode_split(pairs, _tokens(pairs, name), corpus.words.german,
+                                       corpus.words.english)
+        training.save_atomically(sets, path)
+    return {name: _split(stored)
+            for name, stored in torch.load(path, weights_only=True).items()}
 
 
 def read_pairs(german: Path, english: Path) -> list[tuple[str, str]]:
@@ -202,27 +222,38 @@ def _indices(sentences: Sequence[Sequence[str]], words: Sequence[str], start: bo
     return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
 
 
+Tokens = list[list[list[str]]]  # of a split: the German sentences, then the English ones
+
+
+def _tokens(pairs: list[tuple[str, str]], name: str) -> Tokens:
+    return [[tokenise(pair[side], language) for pair in tqdm(
+                 pairs, desc=f"tokenising {name}.{language}", leave=False, mininterval=0.5)]
+            for side, language in enumerate(("de", "en"))]
+
+
 def _encode(splits: dict[str, list[tuple[str, str]]]) -> dict[str, Any]:
     """Tokenise and index everything; the result is what the cache holds."""
-    tokens = {split: [[tokenise(pair[side], language) for pair in tqdm(
-                  pairs, desc=f"tokenising {split}.{language}", leave=False, mininterval=0.5)]
-                      for side, language in enumerate(("de", "en"))]
-              for split, pairs in splits.items()}
-    german_words, english_words = map(vocabulary, tokens["train"])
-    return {
-        "words": {"german": german_words, "english": english_words},
-        "splits": {split: {
-            "german": [german for german, _ in pairs], "english": [english for _, english in pairs],
-            "source": _indices(tokens[split][0], german_words, start=False).short(),
-            "target": _indices(tokens[split][1], english_words, start=True).short(),
-            "words": tokens[split][0] if split != "train" else [],
-        } for split, pairs in splits.items()},
-    }
+    tokens = {split: _tokens(pairs, split) for split, pairs in splits.items()}
+    german, english = map(vocabulary, tokens["train"])
+    encoded = {split: _encode_split(pairs, tokens[split], german, english)
+               for split, pairs in splits.items()}
+    encoded["train"]["words"] = []
+    return {"words": {"german": german, "english": english}, "splits": encoded}
+
+
+def _encode_split(pairs: list[tuple[str, str]], tokens: Tokens, german: list[str],
+                  english: list[str]) -> dict[str, Any]:
+    return {"german": [german for german, _ in pairs], "english": [english for _, english in pairs],
+            "source": _indices(tokens[0], german, start=False).short(),
+            "target": _indices(tokens[1], english, start=True).short(), "words": tokens[0]}
+
+
+def _split(stored: dict[str, Any]) -> Split:
+    return Split(**stored | {side: stored[side].long() for side in ("source", "target")})
 
 
 def _corpus(origin: Literal["real", "sample"], stored: dict[str, Any]) -> Corpus:
-    splits = {name: Split(**s | {side: s[side].long() for side in ("source", "target")})
-              for name, s in stored["splits"].items()}
+    splits = {name: _split(s) for name, s in stored["splits"].items()}
     return Corpus(origin, Words(**stored["words"]), **splits)
 
 

@@ -258,7 +258,9 @@ class Experiment:
                            dropout=run.dropout, tied=run.tied).to(device)
         if run.method == "gradual":
             compression.prune(self.prunable(), amount=0.0)  # masks, so that a state can be loaded
-        self._texts: list[str] = []
+        final = run.stage == "final"
+        self._extra = multi30k.extra_test_sets() if final and source == "real" else {}
+        self._written: dict[str, tuple[list[str], list[str]]] = {}  # by test set: and references
 
     def begin(self) -> dict[str, Any]:
         """Change the trained network that a run starts from; return what is to be recorded."""
@@ -291,21 +293,24 @@ class Experiment:
         words = corpus.words
         metrics: dict[str, Any] = {
             "val_loss": multi30k.validation_loss(self.model, val.to(self.device))}
-        self._texts = []
+        self._written = {}
         if self.run.stage == "final":
             written = translation.translate(self.model, words, val.words)
             metrics["val_bleu"] = translation.score(written, val.english, resamples=0).bleu
-            self._texts = translation.translate(self.model, words, corpus.test.words)
-            scored = translation.score(self._texts, corpus.test.english)
-            metrics |= {f"test_{name}": value for name, value in asdict(scored).items()}
+            for name, split in {"": corpus.test, **self._extra}.items():
+                texts = translation.translate(self.model, words, split.words)
+                self._written[name] = texts, split.english
+            scored = {name: translation.score(*texts) for name, texts in self._written.items()}
+            metrics |= {f"test_{name}": value for name, value in asdict(scored.pop("")).items()}
+            metrics["extra"] = {name: {"bleu": score.bleu, "chrf": score.chrf}
+                                for name, score in scored.items()}
         return metrics
 
     def keep_round(self, path: Path, number: int) -> None:
         """Write beside the result what the last measurement translated."""
-        if self._texts:
-            references = self.corpus.test.english
-            results.write_texts(self._texts, path, number)
-            results.write_counts(translation.sentence_counts(self._texts, references), path, number)
+        for name, (texts, references) in self._written.items():
+            results.write_texts(texts, path, number, name)
+            results.write_counts(translation.sentence_counts(texts, references), path, number, name)
 
     def counts(self) -> dict[str, Any]:
         """Return the compression over the Transformer layers, over all weight matrices but the

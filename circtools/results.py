@@ -52,34 +52,37 @@ def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def write_texts(texts: Sequence[str], path: Path, number: int = 0) -> None:
+def write_texts(texts: Sequence[str], path: Path, number: int = 0, test_set: str = "") -> None:
     """Write what a run translated, a line a sentence, gzipped, beside its result.
 
     Args:
         texts: lines without line breaks.
         path: of the result.
         number: of the round, for a network that is pruned in rounds.
+        test_set: one of ``multi30k.EXTRA``; by default the test set of 2016.
     """
-    with replacing(path.with_name(_round_name(path.stem, number) + ".txt.gz")) as temporary:
+    name = _round_name(path.stem, number, test_set)
+    with replacing(path.with_name(f"{name}.txt.gz")) as temporary:
         temporary.write_bytes(gzip.compress("".join(f"{t}\n" for t in texts).encode(), mtime=0))
 
 
-def texts(run: str, number: int = 0, folder: Path = FOLDER) -> list[str]:
+def texts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") -> list[str]:
     """Return the translations of the test set that a run (a round) left beside its result.
 
     Args:
         run: its name in the column ``run`` of :func:`load`.
         number: of the round.
         folder: where the results are.
+        test_set: one of ``multi30k.EXTRA``; by default the test set of 2016.
 
     Raises:
         FileNotFoundError: if there are none.
     """
-    path = folder / (_round_name(run, number) + ".txt.gz")
+    path = folder / (_round_name(run, number, test_set) + ".txt.gz")
     return gzip.decompress(path.read_bytes()).decode().split("\n")[:-1]
 
 
-def counts(run: str, number: int = 0, folder: Path = FOLDER) -> np.ndarray:
+def counts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") -> np.ndarray:
     """Return what BLEU counted in each test sentence of a run (of a round), (sentences, 10).
 
     See :func:`circtools.translation.sentence_counts`. With them two runs can be compared sentence
@@ -88,17 +91,17 @@ def counts(run: str, number: int = 0, folder: Path = FOLDER) -> np.ndarray:
     Raises:
         FileNotFoundError: if there are none.
     """
-    return arrays(_round_name(run, number) + ".counts", folder)["counts"].astype(int)
+    return arrays(_round_name(run, number, test_set) + ".counts", folder)["counts"].astype(int)
 
 
-def write_counts(counts: np.ndarray, path: Path, number: int = 0) -> None:
+def write_counts(counts: np.ndarray, path: Path, number: int = 0, test_set: str = "") -> None:
     """Write what :func:`counts` reads, beside the translations of a run (of a round)."""
-    target = path.with_name(_round_name(path.stem, number) + ".counts.npz")
-    write_arrays({"counts": counts.astype(np.uint8)}, target)
+    target = path.with_name(_round_name(path.stem, number, test_set) + ".counts.npz")
+    write_arrays({"counts": counts.astype(np.uint16)}, target)
 
 
-def _round_name(run: str, number: int) -> str:
-    return f"{run}.round{number}" if number else run
+def _round_name(run: str, number: int, test_set: str = "") -> str:
+    return ".".join([run, *([f"round{number}"] if number else []), *([test_set] if test_set else [])])
 
 
 @cache

@@ -136,12 +136,31 @@ def test_a_model_in_half_precision_translates(corpus: multi30k.Corpus) -> None:
     assert len(translation.translate(model, corpus.words, corpus.test.german[:3])) == 3
 
 
-@pytest.mark.parametrize("name", multi30k.EXTRA)
-def test_the_manifest_names_the_further_test_sets(name: str, corpus: multi30k.Corpus) -> None:
+def test_the_further_test_sets_are_indexed_like_the_corpus(
+        corpus: multi30k.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = {entry["path"] for entry in data.manifest("multi30k-extra")}
-    assert {f"multi30k/{name}.de.gz", f"multi30k/{name}.en.gz"} <= paths
-    with pytest.raises(ValueError, match="'test_2030'"):
-        multi30k.extra_test_set("test_2030", corpus.words)
+    (tmp_path / "multi30k").mkdir()
+    for name in multi30k.EXTRA:
+        for side, language in enumerate(("de", "en")):
+            path = f"multi30k/{name}.{language}.gz"
+            assert path in paths
+            texts = [pair[side] for pair in zip(corpus.test.german, corpus.test.english,
+                                                strict=True)][:5]
+            (tmp_path / path).write_bytes(gzip.compress("\n".join(texts).encode()))
+    monkeypatch.setattr(multi30k, "load", lambda origin: corpus)
+    monkeypatch.setattr(data, "locate", lambda task: tmp_path)
+    monkeypatch.setattr(multi30k, "CACHE", tmp_path / "cache")
+    expected = corpus.test.first(5)
+    for _ in "encoded", "from the cache":
+        multi30k.extra_test_sets.cache_clear()
+        sets = multi30k.extra_test_sets()
+        assert list(sets) == list(multi30k.EXTRA)
+        for split in sets.values():
+            assert split.english == expected.english and split.words == expected.words
+            longest = split.source.shape[1]
+            assert (split.source == expected.source[:, :longest]).all()
+        monkeypatch.setattr(data, "locate", None)
+    multi30k.extra_test_sets.cache_clear()
 
 
 # --- Words and indices ---------------------------------------------------------------------------

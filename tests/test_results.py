@@ -112,10 +112,10 @@ def test_what_a_run_leaves_is_found_by_its_name(tmp_path: Path) -> None:
         results.write(result("dense", data=data), path)
         results.write_arrays({"rows": np.full(2, number)}, path.with_suffix(".npz"))
         results.write_texts([f"{data} text", "its\u2028second line", ""], path, number=3)
-        results.write_counts(np.full((3, 10), number), path, number=3)
+        results.write_counts(np.full((3, 10), 300 + number), path, number=3)
     for number, run in enumerate(results.load(tmp_path, data=None)["run"]):
         assert results.arrays(run, tmp_path)["rows"].tolist() == [number, number]
-        assert (results.counts(run, 3, tmp_path) == number).all()
+        assert (results.counts(run, 3, tmp_path) == 300 + number).all()
         assert results.texts(run, 3, tmp_path)[1:] == ["its\u2028second line", ""]
     with pytest.raises(FileNotFoundError, match=r"other\.npz"):
         results.arrays("other", tmp_path)
