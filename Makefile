@@ -43,9 +43,9 @@ poster: $(READY) ## make figures/poster.pdf; needs the results of compressed Tra
 
 experiments: $(READY) ## run every experiment that has no result yet, or resume it
 	$(BIN)/circtools data mnist multi30k
-	$(BIN)/circtools run mnist --preset course
+	$(BIN)/circtools run mnist --preset base
 	$(BIN)/circtools run multi30k --preset small --seeds 3 --methods all
-	$(BIN)/circtools run multi30k --preset course --seeds 3 --methods all
+	$(BIN)/circtools run multi30k --preset base --seeds 3 --methods all
 
 benchmarks: $(READY) ## time the layer and the Transformers; 15 minutes on an idle machine
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps peft==0.21.2

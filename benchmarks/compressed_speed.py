@@ -1,6 +1,6 @@
 """Speed of the compressed Transformers, in training and in translation, as ratios to the dense one.
 
-    python benchmarks/compressed_speed.py --preset course
+    python benchmarks/compressed_speed.py --preset base
 
 Each network trains a few batches and translates some sentences, in turn with the dense one; the
 ratios are medians. The networks are untrained, and kept from ending a sentence, so that all write
@@ -80,7 +80,7 @@ def ratio(dense: Callable[[], None], other: Callable[[], None], rounds: int) -> 
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", default="course", choices=list(multi30k_runs.PRESETS))
+    parser.add_argument("--preset", default="base", choices=list(multi30k_runs.PRESETS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=results.FOLDER / "benchmarks")
     options = parser.parse_args()

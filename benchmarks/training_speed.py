@@ -1,6 +1,6 @@
 """Speed of training and translation, beside the plain way and beside what the machine allows.
 
-    python benchmarks/training_speed.py --preset course
+    python benchmarks/training_speed.py --preset base
 
 Trains the same Transformer for a few batches in three ways, in turn, and prints target words a
 second (padding not counted), as ratios to the first:
@@ -143,7 +143,7 @@ def operations_per_word(corpus: multi30k.Corpus, preset: multi30k_runs.Preset) -
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", default="course", choices=list(multi30k_runs.PRESETS))
+    parser.add_argument("--preset", default="base", choices=list(multi30k_runs.PRESETS))
     parser.add_argument("--rounds", type=int, default=8, help="of 8 batches for each way")
     parser.add_argument("--output", type=Path, default=results.FOLDER / "benchmarks")
     options = parser.parse_args()

@@ -162,4 +162,4 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def of_mnist(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the full-scale MNIST results."""
-    return table[(table["task"] == "mnist") & (table["preset"] == "course")]
+    return table[(table["task"] == "mnist") & (table["preset"] == "base")]

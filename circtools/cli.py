@@ -50,9 +50,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Run every experiment that has no result yet, several at a time. A run that "
                     "was killed resumes; a finished one is never repeated.")
     run.add_argument("task", choices=list(experiments.TASKS))
-    run.add_argument("--preset", default="course", metavar="PRESET",
-                     help="mnist: quick (a minute) or course (the committed results, 1.5 hours on "
-                          "2 cores); multi30k: quick, small, course, poster (for a GPU)")
+    run.add_argument("--preset", default="base", metavar="PRESET",
+                     help="mnist: tiny (a minute) or base (the committed results, 1.5 hours on "
+                          "2 cores); multi30k: tiny, small, base, large (for a GPU)")
     run.add_argument("--seeds", type=int, default=5, help="seeds of the final runs (default 5)")
     run.add_argument("--methods", nargs="+", default=(), metavar="METHOD",
                      help="multi30k: all, or some of " + ", ".join(multi30k_runs.METHODS)
@@ -148,7 +148,7 @@ def _run(options: argparse.Namespace) -> None:
 def _translate(options: argparse.Namespace) -> None:
     if not options.model.exists():
         raise FileNotFoundError(f"there is no model {options.model}; 'circtools run multi30k "
-                                "--preset quick --seeds 1' trains one and leaves it as a .pt file "
+                                "--preset tiny --seeds 1' trains one and leaves it as a .pt file "
                                 "beside its result: name that file with --model")
     model, words = multi30k.load_model(options.model)
     for text in translation.translate(model, words, options.sentences, beam=options.beam,

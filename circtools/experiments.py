@@ -57,7 +57,7 @@ def plan_table(runs: Sequence[Run], folder: Path, source: str, device: str = "cp
                         index=pd.Index([run.name for run in runs], name="run"))
 
 
-def run_all(task: str, preset: str = "course", seeds: int = 5, workers: int = 2,
+def run_all(task: str, preset: str = "base", seeds: int = 5, workers: int = 2,
             folder: Path = results.FOLDER, source: str = "auto", device: str = "cpu",
             methods: Sequence[str] = (), scheduler: str | None = None,
             only: str | None = None) -> None:

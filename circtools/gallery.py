@@ -58,14 +58,14 @@ def make_all(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
         folder: where to.
 
     Raises:
-        ValueError: if the table has no MNIST results of the preset ``course``.
+        ValueError: if the table has no MNIST results of the preset ``base``.
         FileNotFoundError: if the layer's benchmark has left no timings.
     """
-    course = claims.of_mnist(table)
-    if course.empty:
-        raise ValueError("there are no results of the preset 'course' to draw; run "
+    mnist = claims.of_mnist(table)
+    if mnist.empty:
+        raise ValueError("there are no results of the preset 'base' to draw; run "
                          "'circtools run mnist' first, or get data/results from the repository")
-    drawings = {name: draw(course) for name, draw in MNIST.items()}
+    drawings = {name: draw(mnist) for name, draw in MNIST.items()}
     drawings |= {name: draw() for name, draw in DIAGRAMS.items()}
     if translation_claims.main_preset(table) is not None:
         rows = translation_figures.of_multi30k(table)

@@ -29,11 +29,11 @@ class Preset:
 
 
 PRESETS = {
-    "quick": Preset(
+    "tiny": Preset(
         train_images=10_000, epochs=2, block_sizes=(4, 28, 784), fewer_block_sizes=(28,),
         rounds=6, finetune_epochs=1, lrs=(1e-3, 4e-3), finetune_lrs=(5e-4, 1e-3),
     ),
-    "course": Preset(
+    "base": Preset(
         train_images=55_000, epochs=10,
         block_sizes=(2, 4, 7, 8, 14, 16, 28, 49, 98, 196, 392, 784),
         fewer_block_sizes=(2, 4, 8, 16, 49, 196, 784),

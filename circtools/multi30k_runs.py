@@ -56,10 +56,10 @@ class Preset:
 
 
 PRESETS = {
-    "quick": Preset(1, 64, 4, 256, dropout=0.1, recipe=Recipe(epochs=8, lr=4e-3, average=1)),
+    "tiny": Preset(1, 64, 4, 256, dropout=0.1, recipe=Recipe(epochs=8, lr=4e-3, average=1)),
     "small": Preset(2, 128, 4, 512, dropout=0.2, recipe=Recipe(lr=2e-3)),
-    "course": Preset(3, 256, 8, 1024, dropout=0.3),
-    "poster": Preset(6, 512, 8, 2048, dropout=0.4, recipe=Recipe(lr=5e-4)),
+    "base": Preset(3, 256, 8, 1024, dropout=0.3),
+    "large": Preset(6, 512, 8, 2048, dropout=0.4, recipe=Recipe(lr=5e-4)),
 }
 
 
@@ -330,7 +330,7 @@ class Experiment:
     def keep(self, path: Path) -> None:
         """Write beside the result of seed 0 what the notebooks and ``translate`` need."""
         run, arrays = self.run, {}
-        if run.preset in ("quick", "small") and run.method == "dense" and run.tied:
+        if run.preset in ("tiny", "small") and run.method == "dense" and run.tied:
             multi30k.save_model(self.model, self.corpus.words, path.with_suffix(".pt"))
         layers = compression.weight_layers(self.model)
         if run.method == "block_circulant":

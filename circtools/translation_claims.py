@@ -24,7 +24,7 @@ from circtools.verdicts import (
 POSTERS_GAP = 8.0  # BLEU by which pruning is said to win, on average
 CLOSE = 2.0  # how near a gap must be to it, with its whole interval, to confirm that number
 RESAMPLES = 2000
-SIZES = ("poster", "course", "small")  # presets, the largest first
+SIZES = ("large", "base", "small")  # presets, the largest first
 
 
 def presets_compared(table: pd.DataFrame) -> list[str]:

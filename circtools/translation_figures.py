@@ -371,7 +371,7 @@ def slightly_pruned(table: pd.DataFrame) -> Figure:
     with style.context():
         figure, axes = plt.subplots(figsize=(10, 4.5))
         ticks = []
-        for preset in ("small", "course", "poster"):
+        for preset in ("small", "base", "large"):
             for against, label in (("dense", "dense network"),
                                    ("unpruned", "same rounds, nothing pruned")):
                 pairs = translation_claims.slightly_pruned_pairs(

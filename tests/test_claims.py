@@ -23,7 +23,7 @@ from circtools.results import ROUNDS_AT
 def rows(method: str, errors: dict[tuple[float, int], float], series: str = "tuned",
          pixels: str = "natural") -> list[dict[str, object]]:
     """Rows of results from test errors by (compression, seed)."""
-    return [{"task": "mnist", "preset": "course", "series": series, "layers": "first",
+    return [{"task": "mnist", "preset": "base", "series": series, "layers": "first",
              "method": method, "pixels": pixels, "block_size": round(compression),
              "compression": compression, "seed": seed, "test_error": error}
             for (compression, seed), error in errors.items()]
@@ -205,16 +205,16 @@ def test_in_files_of_equal_size_pruning_has_fewer_weights() -> None:
 
 
 def test_claims_in_brief_have_a_row_for_all_sizes() -> None:
-    frame = pd.concat([sweep(1.0, 3), sweep(-1.0, 3).assign(preset="course")])
+    frame = pd.concat([sweep(1.0, 3), sweep(-1.0, 3).assign(preset="base")])
     wins, size = report.in_brief(claims.table_of_claims(frame))
     assert wins[0].startswith("2. Multi30k: at equal compression")
-    assert "BLEU (" in wins[1] and wins[1].index("at `small`") < wins[1].index("at `course`")
-    assert wins[2] == "confirmed (3 seeds) at `small`, refuted (3 seeds) at `course`"
+    assert "BLEU (" in wins[1] and wins[1].index("at `small`") < wins[1].index("at `base`")
+    assert wins[2] == "confirmed (3 seeds) at `small`, refuted (3 seeds) at `base`"
     assert size[2] == "refuted (3 seeds)", "said once"
-    more = pd.concat([frame, sweep(1.0, 3).assign(preset="poster")])
+    more = pd.concat([frame, sweep(1.0, 3).assign(preset="large")])
     wins, _ = report.in_brief(claims.table_of_claims(more))
-    assert wins[2] == ("confirmed (3 seeds) at `small` and at `poster`, "
-                       "refuted (3 seeds) at `course`")
+    assert wins[2] == ("confirmed (3 seeds) at `small` and at `large`, "
+                       "refuted (3 seeds) at `base`")
 
 
 def test_claim_2_over_sentences_for_a_single_seed(tmp_path: Path) -> None:
@@ -257,10 +257,10 @@ def test_baselines_give_the_interval_of_what_there_is() -> None:
     rows = [bleu_row("dense", 40.0 + seed, seed) | {"preset": preset, "tied": tied,
             "series": "same", "test_bleu_low": 38.5, "test_bleu_high": 41.5, "test_chrf": 60.0,
             "file_bytes": 4e6} for preset, tied, seeds in (("small", True, 3), ("small", False, 1),
-                                                           ("course", True, 1))
+                                                           ("base", True, 1))
             for seed in range(seeds)]
     lines = report.baselines(table(rows)).splitlines()
     assert lines[2:] == [
         "| `small` | tied | 1.0 | 3 | 41.00 | 38.52 to 43.48, over 3 seeds | 60.0 |",
         "| `small` | its own | 1.0 | 1 | 40.00 | 38.50 to 41.50, over test sentences | 60.0 |",
-        "| `course` | tied | 1.0 | 1 | 40.00 | 38.50 to 41.50, over test sentences | 60.0 |"]
+        "| `base` | tied | 1.0 | 1 | 40.00 | 38.50 to 41.50, over test sentences | 60.0 |"]

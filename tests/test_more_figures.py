@@ -77,7 +77,7 @@ def test_the_learning_rates_that_were_tried() -> None:
              "matrix_lr": 1.0, "val_loss": 2 / factor}
             for method, b, n in (("dense", 1, 0), ("block_circulant", 4, 0),
                                  ("block_circulant", 16, 0), ("pruned", 1, 6), ("pruned", 1, 12))
-            for preset in ("small", "course") for factor in (1.0, 2.0)]
+            for preset in ("small", "base") for factor in (1.0, 2.0)]
     table = pd.DataFrame(rows)
     figure = translation_figures.learning_rates(table, "block_circulant")
     assert labels(figure) == {"dense", "b = 4", "b = 16"}
@@ -90,7 +90,7 @@ def test_complete_trainings_at_several_rates(tmp_path: Path) -> None:
     """One curve a complete run, told apart by its rates; trials and other sizes are left out."""
     recipe = {"dropout": 0.2, "base_dropout": 0.2, "start_lr": None}
     runs = [multi30k_runs.dense("small", 0)]
-    runs.append(multi30k_runs.dense("course", 0))
+    runs.append(multi30k_runs.dense("base", 0))
     runs += [replace(runs[0], method="block_circulant", block_size=b, lr=lr, matrix_lr=of_matrices,
                      stage=stage)
              for b, lr, of_matrices, stage in ((4, 2e-3, 1.0, "final"), (4, 8e-3, 1.0, "final"),
@@ -109,7 +109,7 @@ def test_complete_trainings_at_several_rates(tmp_path: Path) -> None:
                               "b = 4, base rate, 4 times it for the matrices"}
     assert sorted(line.get_ydata()[1] for line in figure.axes[0].lines) == [2, 2, 2, 8]
     figure = translation_figures.learning_curves(results.load(tmp_path), 4, tmp_path,
-                                                 preset="course")
+                                                 preset="base")
     assert [line.get_ydata()[1] for line in figure.axes[0].lines] == [1]
 
 
@@ -158,8 +158,8 @@ def test_recommendations_quote_the_results(table: pd.DataFrame) -> None:
     table.loc[table["method"] == "dense", "test_bleu"] = 38.4
     table.loc[table["method"] == "gradual", "test_bleu"] = 36.0
     lent = table[(table["method"] == "block_circulant") & (table["series"] == "tuned")]
-    larger = table.assign(preset="course")
-    wasted = lent[lent["block_size"] == 4].assign(preset="course", series="rejected", test_bleu=9.0)
+    larger = table.assign(preset="base")
+    wasted = lent[lent["block_size"] == 4].assign(preset="base", series="rejected", test_bleu=9.0)
     both = pd.concat([table, larger, wasted], ignore_index=True)
     both[results.FACTORS] = 1.0
     sizes = recommendations.sizes(both)
@@ -175,7 +175,7 @@ def test_recommendations_quote_the_results(table: pd.DataFrame) -> None:
                  "needs no rounds", "36.0 BLEU, 20 epochs (pruned in rounds: ", "44 epochs)",
                  "trained for 26 to 50 epochs, the block-circulant ones for 20", "24 and 36 epochs",
                  "with equally many weights", "Prune the output layer, too", "12x instead of",
-                 "have at `course` 9.0 BLEU at 4x; with", "itself, 37.5."):
+                 "have at `base` 9.0 BLEU at 4x; with", "itself, 37.5."):
         assert any(text in line for line in advice), text
     assert all(": " in line for line in advice), "what to do, and its numbers"
 
@@ -196,7 +196,7 @@ def test_the_advice_does_without_what_has_not_been_run(
 
 
 def test_sizes_that_disagree_are_said_to(table: pd.DataFrame) -> None:
-    worse = table.assign(preset="course")
+    worse = table.assign(preset="base")
     worse.loc[worse["method"] == "block_circulant", "test_bleu"] += 9
     table.loc[table["method"] == "pruned", "test_bleu"] += 9
     sizes = recommendations.sizes(pd.concat([table, worse], ignore_index=True))
@@ -215,18 +215,18 @@ def test_the_benchmark_draws_every_method(table: pd.DataFrame) -> None:
 
 
 def test_a_larger_size_stands_beside_until_most_methods_have_been_run(table: pd.DataFrame) -> None:
-    larger = table.assign(preset="course", test_bleu=table["test_bleu"] + 1)
+    larger = table.assign(preset="base", test_bleu=table["test_bleu"] + 1)
     part = larger[larger["method"].isin(["dense", "pruned", "block_circulant"])]
     both = pd.concat([table, part], ignore_index=True)
-    assert translation_claims.main_preset(part) == "course"
+    assert translation_claims.main_preset(part) == "base"
     assert translation_claims.main_preset(both) == "small"
-    assert translation_claims.main_preset(pd.concat([table, larger])) == "course"
+    assert translation_claims.main_preset(pd.concat([table, larger])) == "base"
     assert labels(translation_figures.translation_gap(both)) >= {
-        "preset small, tuned, 2 seeds", "preset course, tuned, 2 seeds"}
+        "preset small, tuned, 2 seeds", "preset base, tuned, 2 seeds"}
     assert len(translation_figures.translation_benchmark(both).axes) == 2
     found = translation_claims.claims(both)
     assert [claim.preset for claim in found if claim.series == "tuned"] == [
-        *["course"] * 2, *["small"] * 2, "course", *["small"] * 2], "no control, no row"
+        *["base"] * 2, *["small"] * 2, "base", *["small"] * 2], "no control, no row"
 
 
 def test_a_method_that_is_not_tuned_is_drawn_as_such(table: pd.DataFrame) -> None:

@@ -334,9 +334,9 @@ def test_model_is_saved_and_loaded(corpus: multi30k.Corpus, tmp_path: Path) -> N
 def test_a_run_leaves_its_result_and_its_translations(
     corpus: multi30k.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    preset = replace(multi30k_runs.PRESETS["quick"], recipe=multi30k.Recipe(epochs=1, average=1))
-    monkeypatch.setitem(multi30k_runs.PRESETS, "quick", preset)
-    [[run]] = multi30k_runs.plan("quick", 1, tmp_path)
+    preset = replace(multi30k_runs.PRESETS["tiny"], recipe=multi30k.Recipe(epochs=1, average=1))
+    monkeypatch.setitem(multi30k_runs.PRESETS, "tiny", preset)
+    [[run]] = multi30k_runs.plan("tiny", 1, tmp_path)
     path = experiments.execute(run, tmp_path, "sample")
     table = results.load(tmp_path, data="sample")
     row = table.iloc[0]
@@ -353,13 +353,13 @@ def test_a_run_leaves_its_result_and_its_translations(
     result = results.read(tmp_path)[0]
     assert result["final"][0]["test_signature"] == again.signature
     assert result["config"]["precision"] in ("bfloat16", "float32")
-    assert experiments.pending("multi30k", "quick", 1, tmp_path, "sample") == []
+    assert experiments.pending("multi30k", "tiny", 1, tmp_path, "sample") == []
     model, words = multi30k.load_model(path.with_suffix(".pt"))
     assert len(translation.translate(model, words, ["Ein Hund läuft."])) == 1
 
 
 def test_a_trial_never_reads_the_test_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run("multi30k", "quick", "dense", 1e-3, 1000, stage="search", tied=True, dropout=0.0)
+    run = Run("multi30k", "tiny", "dense", 1e-3, 1000, stage="search", tied=True, dropout=0.0)
     work = multi30k_runs.Experiment(run, "sample")
     monkeypatch.setattr(translation, "translate", None)
     assert set(work.measure()) == {"val_loss"}

@@ -157,19 +157,19 @@ def test_another_size_tries_what_was_chosen_beside_the_base_values(tmp_path: Pat
 
     methods = ("block_circulant", "pruned")
     stages = []
-    while runs := experiments.pending("multi30k", "course", 1, tmp_path, "real", methods):
+    while runs := experiments.pending("multi30k", "base", 1, tmp_path, "real", methods):
         stages.append(runs)
         for run in runs:
             pretend(run)
     tried = [[(run.method, run.block_size, run.matrix_lr) for run in stage if not run.tied]
-             for stage in stages if {run.preset for run in stage} == {"course"}]
+             for stage in stages if {run.preset for run in stage} == {"base"}]
     scratch, fine_tuned, final = tried[-3:]
     assert scratch == [("dense", 1, 1.0), ("dense", 1, 4.0),
                        *(("block_circulant", b, rate) for rate in (1.0, 4.0) for b in (4, 16))]
     assert fine_tuned == [("pruned", 1, 1.0), ("pruned", 1, 4.0)]
     assert {rate for _, _, rate in final} == {1.0}
     assert {run.start.matrix_lr for run in stages[-1] if run.start} == {1.0}
-    chosen = [multi30k_runs.choices(preset, tmp_path, "real") for preset in ("small", "course")]
+    chosen = [multi30k_runs.choices(preset, tmp_path, "real") for preset in ("small", "base")]
     assert [c["block_circulant"].matrix_lr for c in chosen] == [4.0, 1.0]
 
 
@@ -206,13 +206,13 @@ def test_a_bad_plan_is_refused_and_a_finished_one_says_so(
     tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan_of = ["--plan", "--source", "sample", "--results", str(tiny)]
-    for words, problem in ((["mnist", "--preset", "nope"], "quick, course, got 'nope'"),
+    for words, problem in ((["mnist", "--preset", "nope"], "tiny, base, got 'nope'"),
                            (["mnist", "--seeds", "0"], "1 or more, got 0"),
                            (["mnist", "--methods", "pruned"], "multi30k only, got pruned")):
         assert cli.main(["run", *words, *plan_of]) == 1
         assert problem in capsys.readouterr().err
     monkeypatch.setattr(experiments, "missing", lambda *_: [])
-    assert cli.main(["run", "multi30k", "--preset", "quick", *plan_of]) == 0
+    assert cli.main(["run", "multi30k", "--preset", "tiny", *plan_of]) == 0
     assert capsys.readouterr().out == "every run has its result\n"
 
 
@@ -221,14 +221,14 @@ def test_workers_that_write_elsewhere_are_noticed(
 ) -> None:
     monkeypatch.setattr(experiments, "_work", lambda *_: None)
     with pytest.raises(OSError, match="1 runs were done and left no result"):
-        experiments.run_all("multi30k", "quick", 1, 1, tiny, "sample")
+        experiments.run_all("multi30k", "tiny", 1, 1, tiny, "sample")
 
 
 def test_unknown_methods_are_named(tiny: Path) -> None:
     with pytest.raises(ValueError, match="'magic'"):
         plan("small", 1, tiny, methods=["magic"])
     with pytest.raises(ValueError, match="multi30k only, got pruned"):
-        experiments.run_all("mnist", "quick", methods=["pruned"], source="sample")
+        experiments.run_all("mnist", "tiny", methods=["pruned"], source="sample")
 
 
 def test_a_chain_that_stopped_resumes_after_its_last_round(
@@ -336,7 +336,7 @@ def test_a_cluster_loses_nothing_when_a_worker_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distributed = pytest.importorskip("distributed")
-    runs = [Run("mnist", "quick", "dense", lr, seed, stage="search")
+    runs = [Run("mnist", "tiny", "dense", lr, seed, stage="search")
             for seed in range(4) for lr in (1e-3, 4e-3)]
     folder = tmp_path / "results"
     with distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None,

@@ -48,7 +48,7 @@ def test_what_circtools_needs_is_among_the_pins() -> None:
 
 
 def test_the_committed_results_are_complete() -> None:
-    assert experiments.pending("mnist", "course", 5, results.FOLDER, "real") == []
+    assert experiments.pending("mnist", "base", 5, results.FOLDER, "real") == []
 
 
 def test_committed_results_are_of_the_real_data_and_unchanged_code() -> None:
@@ -64,7 +64,7 @@ def test_committed_results_are_of_the_real_data_and_unchanged_code() -> None:
 
 
 def test_a_chain_starts_from_the_dense_network_that_it_is_compared_with() -> None:
-    """At ``small`` from that very one; at ``course`` it was trained again (data/README.md)."""
+    """At ``small`` from that very one; at ``base`` it was trained again (data/README.md)."""
     everything = {result["run"]: result for result in results.read()}
     chains = [result for result in everything.values() if result["config"]["task"] == "multi30k"
               and result["config"]["start"] and result["config"]["rounds"]
@@ -75,7 +75,7 @@ def test_a_chain_starts_from_the_dense_network_that_it_is_compared_with() -> Non
         [dense] = everything[start.as_posix()]["final"]
         assert chain["final"][0]["val_loss"] == pytest.approx(
             dense["val_loss"], rel=0,
-            abs={"course": 2e-3}.get(chain["config"]["preset"], 1e-6))
+            abs={"base": 2e-3}.get(chain["config"]["preset"], 1e-6))
 
 
 def test_the_notebooks_name_the_size_that_their_figures_show() -> None:

@@ -25,7 +25,7 @@ def result(method: str, lr: float = BASE, seed: int = 0, val: float = 0.02, *,
                       "compression_model": compression, **metrics, "epochs": 10 + 2 * number,
                       "seconds": 1.0 + number, "empty_layers": []})
     return {
-        "config": {"task": "mnist", "preset": "course", "method": method, "lr": lr, "seed": seed,
+        "config": {"task": "mnist", "preset": "base", "method": method, "lr": lr, "seed": seed,
                    "stage": stage, "layers": "first", "pixels": "natural", "rounds": rounds,
                    "block_size": block_size, "start_lr": BASE if rounds else None,
                    "base_lr": BASE} | config,
@@ -254,7 +254,7 @@ def test_late_rounds_have_a_choice_of_their_own(tmp_path: Path) -> None:
 
 def test_description_says_where_the_results_come_from(tmp_path: Path) -> None:
     text = results.describe(load(tmp_path, result("dense"), result("dense", seed=1)))
-    for words in ("2 runs", "real data", "preset course", "2 seeds", "a processor", "abcdef1"):
+    for words in ("2 runs", "real data", "preset base", "2 seeds", "a processor", "abcdef1"):
         assert words in text
 
 
@@ -287,14 +287,14 @@ def test_another_size_takes_the_choice_unless_the_base_is_better_there(tmp_path:
     at_home = [transformer("small", BASE, 1.7, b, "search") for b in (4, 16)]
     for b in (4, 16):
         at_home += [transformer("small", BASE, 1.7, b), transformer("small", 4 * BASE, 1.6, b)]
-    there = [transformer("course", 4 * BASE, 1.8), transformer("course", BASE, 1.5, 16),
-             transformer("course", BASE, 1.6), transformer("course", 4 * BASE, 1.2, 16)]
+    there = [transformer("base", 4 * BASE, 1.8), transformer("base", BASE, 1.5, 16),
+             transformer("base", BASE, 1.6), transformer("base", 4 * BASE, 1.2, 16)]
     lent, base, at_both = 4.0, 1.0, 4.0
     # After each run that is added: alone; at another compression; at the same one; at both.
     for number, expected in enumerate([lent, lent, base, at_both], start=1):
         table = load(tmp_path / str(number), *at_home, *there[:number])
-        assert results.chosen_factors(table, "course")["block_circulant"].lr == expected
+        assert results.chosen_factors(table, "base")["block_circulant"].lr == expected
         assert results.chosen_factors(table)["block_circulant"].lr == 4.0
-        for preset, factor in (("course", expected), ("small", 4.0)):
+        for preset, factor in (("base", expected), ("small", 4.0)):
             tuned = table[(table["preset"] == preset) & (table["series"] == "tuned")]
             assert set(tuned["lr_factor"]) == {factor}

@@ -153,7 +153,7 @@ def course_copy(folder: Path) -> Path:
 
 def start(course: Path) -> subprocess.Popen[bytes]:
     """Start all the runs in a process group of their own."""
-    command = [sys.executable, "-m", "circtools", "run", "mnist", "--preset", "quick", "--source",
+    command = [sys.executable, "-m", "circtools", "run", "mnist", "--preset", "tiny", "--source",
                "sample", "--seeds", "1", "--workers", "2", "--results", str(course / "results")]
     environment = os.environ | {"PYTHONPATH": str(course), "JOBLIB_TEMP_FOLDER": str(course)}
     with (course / "log").open("ab") as log:
@@ -202,7 +202,7 @@ def test_kill_9_repeats_no_finished_run_and_changes_no_result(tmp_path: Path) ->
     finish(course)
     for path, (changed, content) in before.items():
         assert (path.stat().st_mtime_ns, path.read_bytes()) == (changed, content), path.name
-    assert experiments.pending("mnist", "quick", 1, course / "results", "sample") == []
+    assert experiments.pending("mnist", "tiny", 1, course / "results", "sample") == []
     assert not list((course / "results" / "checkpoints").rglob("*.ckpt")), "used and removed"
 
     undisturbed = course_copy(tmp_path / "undisturbed")
@@ -212,14 +212,14 @@ def test_kill_9_repeats_no_finished_run_and_changes_no_result(tmp_path: Path) ->
 
 def test_two_chains_never_have_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the base rate is the chosen one, the longer chain serves both series."""
-    preset = mnist_runs.PRESETS["course"]
+    preset = mnist_runs.PRESETS["base"]
     lrs = {("dense", "natural", 1, 0): 1e-3}
     lrs |= {("block_circulant", pixels, b, 0): 1e-3 for pixels in ("natural", "permuted")
             for b in preset.block_sizes}
     lrs |= {("pruned", "natural", 1, n): 1e-3 if n <= 15 else 2e-3 for n in range(1, 30)}
     monkeypatch.setattr(mnist_runs, "_chosen_lrs", lambda *_: lrs)
     monkeypatch.setattr(mnist_runs, "missing", lambda *_: [])
-    for stage in mnist_runs.plan("course", 2, tmp_path):
+    for stage in mnist_runs.plan("base", 2, tmp_path):
         assert len({run.name for run in stage}) == len(stage)
     chains = [run for run in stage if run.method == "pruned" and run.layers == "first"]
     assert {(run.lr, run.rounds) for run in chains} == {(1e-3, 29), (2e-3, 29)}

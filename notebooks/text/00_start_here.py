@@ -149,7 +149,7 @@ runs = table.groupby(["task", "preset", "method", "series"])["run"].nunique()
 runs.unstack(fill_value=0)
 
 # %% [markdown]
-# (A *preset* is a size: in translation `small`, or `course`, twice as wide and three layers deep
+# (A *preset* is a size: in translation `small`, or `base`, twice as wide and three layers deep
 # instead of two. *search*: trials of a setting, which never read the test data and are not counted
 # in the line above; on MNIST they are as long as the final runs, with two seeds of their own, in
 # translation they are short. *rejected*: complete trials of a setting that was not chosen. A run
@@ -160,7 +160,7 @@ runs.unstack(fill_value=0)
 #
 # `make figures` draws every figure of our own poster from this table, and
 # `make experiments` runs whatever result is missing. On two CPU cores all of MNIST takes about an
-# hour and a half, one Transformer 20 minutes (`small`) to an hour (`course`); a run that was
+# hour and a half, one Transformer 20 minutes (`small`) to an hour (`base`); a run that was
 # stopped resumes.
 
 # %% [markdown]

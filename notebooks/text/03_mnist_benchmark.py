@@ -147,7 +147,7 @@ pd.DataFrame(rows).pivot(index="block size", columns="learning rate", values="va
 
 # %%
 table = results.load()
-course = figures.select(table, task="mnist", preset="course")
+course = figures.select(table, task="mnist", preset="base")
 print("FULL-SCALE RESULTS:", results.describe(course))
 chosen = figures.select(results.choices(course), method="block_circulant")
 chosen["lr"] = chosen["lr"].map("{:g}".format)

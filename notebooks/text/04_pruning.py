@@ -143,7 +143,7 @@ figures.images([share / share.max() for share in kept],
 
 # %%
 table = results.load()
-course = figures.select(table, task="mnist", preset="course")
+course = figures.select(table, task="mnist", preset="base")
 print("FULL-SCALE RESULTS:", results.describe(course))
 figure, axes = plt.subplots(figsize=(10, 5.5))
 for method in ("pruned", "unpruned"):

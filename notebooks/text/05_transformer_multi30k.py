@@ -140,7 +140,7 @@ check("5.1", attend)
 # of its own, sines and cosines of many wavelengths, which is added to the word's embedding:
 
 # %%
-model = multi30k.transformer(corpus.words, **PRESETS["course"].sizes)
+model = multi30k.transformer(corpus.words, **PRESETS["base"].sizes)
 positions = model._positions(0, 40, torch.device("cpu"))
 figure, axes = plt.subplots(figsize=(10, 3.2))
 axes.imshow(positions[:, :96], cmap=style.DIVERGING, aspect="auto", vmin=-1.2, vmax=1.2)
@@ -164,7 +164,7 @@ def kind(name):
 matrices = [(kind(n), p.numel()) for n, p in model.named_parameters() if p.dim() == 2]
 held = pd.DataFrame(matrices, columns=["part", "weights"]).groupby("part")["weights"].sum()
 total = sum(p.numel() for p in model.parameters())
-print(f"preset 'course': {total / 1e6:.1f} million weights")
+print(f"preset 'base': {total / 1e6:.1f} million weights")
 (held / total).map("{:.0%}".format).to_frame("share of the weights")
 
 # %% [markdown]
@@ -191,7 +191,7 @@ print(f"preset 'course': {total / 1e6:.1f} million weights")
 
 # %%
 torch.manual_seed(0)
-batches = multi30k.batches(corpus.train, PRESETS["course"].recipe.batch_tokens)
+batches = multi30k.batches(corpus.train, PRESETS["base"].recipe.batch_tokens)
 shuffled = torch.randperm(len(corpus.train)).split(128)
 
 
@@ -238,14 +238,14 @@ axes.set(xlabel="epoch", ylabel="share of the peak", title="the learning rate ov
 # %% [markdown]
 # ## Live: a small one, here and now
 #
-# The preset `quick` has one layer on each side and 64 features. **Predict:** what will it have
+# The preset `tiny` has one layer on each side and 64 features. **Predict:** what will it have
 # learned after three epochs, a few seconds each: words, grammar, both?
 
 # %%
-quick = PRESETS["quick"]
-short = replace(quick.recipe, epochs=3)
+preset = PRESETS["tiny"]
+short = replace(preset.recipe, epochs=3)
 torch.manual_seed(0)
-tiny = multi30k.transformer(corpus.words, dropout=quick.dropout, **quick.sizes)
+tiny = multi30k.transformer(corpus.words, dropout=preset.dropout, **preset.sizes)
 curve = multi30k.train(tiny, corpus, short, seed=0)
 sample = corpus.test.german[:3]
 print(f"LIVE, {corpus.origin} data: {sum(p.numel() for p in tiny.parameters()) / 1e6:.1f} million "
@@ -374,7 +374,7 @@ print("sacreBLEU's signature, which says how it was computed:", signature)
 # ## Full scale
 #
 # **Predict:** three times as many weights and twice as many features: how many BLEU points better
-# than `small` will `course` be?
+# than `small` will `base` be?
 
 # %%
 columns = {"preset": "preset", "seed": "seed", "test_bleu": "BLEU", "test_bleu_low": "from",
@@ -402,12 +402,12 @@ for preset, row in means.iterrows():
 
 # %% [markdown]
 # The best public figures that we know for networks of about this size (9 million weights, 20
-# epochs, text only, this test set, lower-cased) are 40.5 to 41.1 BLEU, so `course` is among them
+# epochs, text only, this test set, lower-cased) are 40.5 to 41.1 BLEU, so `base` is among them
 # and not above. While the recipe was made, we tried, on the validation split alone, dropout of 0.2
 # and 0.3, batches of 1,000 and 2,000 words, beams of 1 to 8, length penalties from 0.6 to 4, and
 # copying, forbidding or keeping unknown words. (A *length penalty* keeps the beam from preferring
 # short sentences, whose probability is a product of fewer factors. Those trials are not among the
-# committed results.) Note how little the size buys: `small` has a third of the weights. Of `course`
+# committed results.) Note how little the size buys: `small` has a third of the weights. Of `base`
 # there is one seed.
 #
 # How fast is that? The same network was trained for a few batches in three ways on an idle machine:
@@ -416,7 +416,7 @@ for preset, row in means.iterrows():
 # the matrix products alone would take at the rate of a large product.
 
 # %%
-speed = speed_figures.load("training_speed-course")
+speed = speed_figures.load("training_speed-base")
 rates = pd.Series(speed["target_words_per_second"])
 print(f"FULL-SCALE TIMINGS: {speed['provenance']['device']}, {speed['threads']} threads; "
       f"1,000 sentences with a beam of 4: {speed['translation_seconds']['beam 4']} s")

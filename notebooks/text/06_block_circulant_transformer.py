@@ -57,7 +57,7 @@ architecture.transformer(("attention", "feed_forward"), layers=preset.layers);
 # but the embeddings" is then a set of its own.)
 #
 # A *preset* is a size with its base settings. `small` has two layers on each side, 128 features and
-# 4 heads; `course`, of which there is more below, has three, 256 and 8.
+# 4 heads; `base`, of which there is more below, has three, 256 and 8.
 #
 # ## How much smaller is it?
 #
@@ -101,13 +101,13 @@ check("6.1", model_compression)
 # dense network's learning rate, which is ahead? And does it help to multiply the rate by four?
 
 # %%
-quick = PRESETS["quick"]
+tiny = PRESETS["tiny"]
 few = replace(corpus, train=corpus.train.first(10_000))
 for b, factor in ((1, 1.0), (8, 1.0), (8, 4.0)):
     torch.manual_seed(0)
     linear = nn.Linear if b == 1 else partial(BlockCirculantLinear, block_size=b)
-    model = multi30k.transformer(corpus.words, linear, dropout=0.0, **quick.sizes)
-    recipe = multi30k.Recipe(epochs=2, lr=factor * quick.recipe.lr, average=1)
+    model = multi30k.transformer(corpus.words, linear, dropout=0.0, **tiny.sizes)
+    recipe = multi30k.Recipe(epochs=2, lr=factor * tiny.recipe.lr, average=1)
     curve = multi30k.train(model, few, recipe, seed=0)
     print(f"LIVE, {corpus.origin} data: b = {b}, {factor:g} times the base rate: "
           f"validation loss {curve[-1]['val_loss']:.2f} nats a word")
@@ -171,19 +171,19 @@ pd.concat({"loss": losses, "BLEU": bleu}, axis=1).replace("nan", "").fillna("")
 # ## Does the choice hold for a larger network?
 #
 # Trials are cheap on a small network, and it is tempting to take what they choose to a large one.
-# The preset `course` is twice as wide as `small`, with three layers on each side instead of two,
+# The preset `base` is twice as wide as `small`, with three layers on each side instead of two,
 # and has half the base rate. **Predict:** four times that rate for the matrices was best at the
 # small size. And here?
 
 # %%
-translation_figures.learning_curves(table, block_size=4, preset="course");
+translation_figures.learning_curves(table, block_size=4, preset="base");
 
 # %%
-large = figures.select(table, task="multi30k", preset="course", tied=False, seed=0, lr_factor=1.0,
+large = figures.select(table, task="multi30k", preset="base", tied=False, seed=0, lr_factor=1.0,
                        dropout_factor=1.0)
 large = large[large["method"].isin(["dense", "block_circulant"])
               & large["block_size"].isin([1, 4, 16])]
-print("FULL-SCALE, preset course")
+print("FULL-SCALE, preset base")
 large = large.rename(columns={"matrix_lr": "matrices / rest", "block_size": "b",
                               "val_loss": "validation loss", "test_bleu": "test BLEU"})
 large.pivot_table(index=["b", "matrices / rest"], values=["validation loss", "test BLEU"]).round(2)
@@ -236,7 +236,7 @@ shown.map("{:.1f}".format).replace("nan", "")
 #
 # Two other ways to store as few weights have been tuned in the same way. A dense network that is
 # smaller in every dimension is level with block-circulant layers at 4x, and almost four BLEU behind
-# at 16x. Matrices of low rank are two BLEU behind at 4x, and ten at 16x. (At the size `course`, in
+# at 16x. Matrices of low rank are two BLEU behind at 4x, and ten at 16x. (At the size `base`, in
 # the recommendations of notebook 08, the gaps are smaller, in the same order: a smaller network is
 # nearly level and two BLEU behind, low rank is one and more than three behind.) What these two give
 # up, the width or the rank, a block-circulant matrix keeps. But a smaller network has smaller
@@ -293,7 +293,7 @@ else:
 # **What to notice** (in the preset `small`). No cliff, but a steeper slope: from b = 4 to b = 32 a
 # doubling costs 0.8 BLEU on average, from there to the single circulant 1.4. Is it the heads, or
 # only that so few numbers are left? This curve cannot tell: both change together. (At the size
-# `course` the single circulant, 256x, loses less than here, at twice the compression: notebook 08.)
+# `base` the single circulant, 256x, loses less than here, at twice the compression: notebook 08.)
 #
 # ## What did the blocks learn?
 #

@@ -238,7 +238,7 @@ slight.set_axis(["seeds", "mean", "standard deviation"], axis=1).round(2)
 # pruning? The control says that it is not: it has lost as much. What costs is the round itself, two
 # more epochs at a rate that rises again. (Why, is not shown here. The rate is twice that of the
 # training, and only two epochs of weights are averaged in a round, not five.) Beside the control,
-# taking 21 % of the weights away does neither good nor harm. At `course` one seed decides nothing;
+# taking 21 % of the weights away does neither good nor harm. At `base` one seed decides nothing;
 # its interval says what another test set could give, and nothing of other seeds.
 #
 # The table also shows what chance does. Trained again from another seed, the same network's BLEU

@@ -56,7 +56,7 @@ translation_figures.translation_benchmark(table);
 # %% [markdown]
 # **What to notice** (one seed each). In the preset `small` pruning is within half a BLEU of the
 # dense network up to 8x. Block-circulant layers are 0.6 to 1.6 below it there, but fall more slowly
-# afterwards, and at 32x the two are level. At `course`, twice as wide and half as deep again,
+# afterwards, and at 32x the two are level. At `base`, twice as wide and half as deep again,
 # neither loses anything to speak of up to 4x, and pruned sixteenfold the network is still within a
 # BLEU of where it began. The larger network bears compression better. Which weights are cut
 # matters: picked at random, they leave less than sharing does from 4x on, at both sizes. And so
@@ -99,7 +99,7 @@ Markdown(report.advice(table))
 
 # %%
 lead = {}
-for preset in ("small", "course"):
+for preset in ("small", "base"):
     run = figures.select(table, task="multi30k", preset=preset, tied=False, seed=0)
     by_bleu = translation_claims.chosen_by_bleu(run)
     for change, networks, methods in (
@@ -116,7 +116,7 @@ print("FULL-SCALE: BLEU of pruned minus block-circulant, mean of 4x and 16x, 95 
 pd.Series(lead).unstack(sort=False).fillna("not run")
 
 # %% [markdown]
-# **What to notice** (one seed each). At `course` neither choice matters: the lead stays what it
+# **What to notice** (one seed each). At `base` neither choice matters: the lead stays what it
 # was. At `small` it is not decided over these two levels alone, and it hangs on both choices.
 # Against the settings that BLEU would have chosen it is gone; against projected networks, with as
 # many epochs, less is left. (Their settings come from short trials alone.) With 20 epochs for both,
@@ -151,7 +151,7 @@ sizes = sizes.assign(level=translation_claims.levels_of(sizes)).dropna(subset="l
 methods = ["dense", "pruned", "random_pruned", "block_circulant"]
 shown = sizes[sizes["method"].isin(methods)].pivot(
     index="level", columns=["preset", "method"], values="test_bleu")
-shown = shown.reindex(columns=pd.MultiIndex.from_product([["small", "course"], methods]))
+shown = shown.reindex(columns=pd.MultiIndex.from_product([["small", "base"], methods]))
 print("FULL-SCALE: test BLEU by compression of the Transformer's layers")
 shown.rename("{:.0f}x".format).map("{:.1f}".format).replace("nan", "")
 
@@ -160,7 +160,7 @@ whole = figures.select(sizes, method="pruned_all")
 whole = whole.pivot(index="level", columns="preset", values="test_bleu")
 print("FULL-SCALE: test BLEU, pruned with the output layer, by compression of all matrices but the "
       "embeddings")
-whole[["small", "course"]].rename("{:.0f}x".format).round(1)
+whole[["small", "base"]].rename("{:.0f}x".format).round(1)
 
 # %%
 loops = figures.select(table, task="multi30k", series="tuned", method="unpruned", seed=0)
@@ -170,7 +170,7 @@ for preset, row in loops.iterrows():
           f"on average, with a standard deviation of {row['std']:.2f} from round to round")
 
 # %% [markdown]
-# **What to notice** (one seed each). No: at `course` there is no gap at 2x, and the largest is at
+# **What to notice** (one seed each). No: at `base` there is no gap at 2x, and the largest is at
 # 16x; at `small` the largest is at 2x. One seed cannot say which of these ups and downs would come
 # again. None of them is near 8. Fully circulant (b = 256), the larger network has 4.4 BLEU less
 # than the dense one. The rounds alone bring nothing at either size.
@@ -180,7 +180,7 @@ for preset, row in loops.iterrows():
 # dotted line of the gap).
 #
 # How can a gap grow to 8? Notebook 06 shows one way: at the rate that was best for the small
-# network, a block-circulant one of the size `course` loses almost five BLEU at 4x that it need not
+# network, a block-circulant one of the size `base` loses almost five BLEU at 4x that it need not
 # lose. (At 16x it loses none.)
 #
 # ## The verdicts
@@ -198,7 +198,7 @@ Markdown(report.brief(found))
 
 # %% [markdown]
 # And the evidence. *True at*, *false at*, *open at* count the decided levels. *tuned* and *same*:
-# with settings chosen for the method, or with the dense network's; at the size `course` the trials
+# with settings chosen for the method, or with the dense network's; at the size `base` the trials
 # chose the latter, so its rows agree.
 
 # %%
@@ -236,7 +236,7 @@ translation_figures.translation_sets(table);
 # stays above a half. (Block-circulant output layers have not been run.) The smaller dense network
 # shrinks its embeddings too: with half the width it has less than half the file, at half a BLEU.
 # For a small file, try that first. It stops paying soon: with a quarter of the width six BLEU are
-# gone. (At `course`, by the numbers among the recommendations, half the width costs a quarter of a
+# gone. (At `base`, by the numbers among the recommendations, half the width costs a quarter of a
 # BLEU, a quarter of the width three and a half.) The two can be combined, which has not been tried
 # here.
 #
@@ -283,14 +283,14 @@ translation_figures.bleu_by_length(table);
 #
 # ## What has not been run
 #
-# Every run is one command away: `circtools run multi30k --methods all --preset course --seeds 3`
+# Every run is one command away: `circtools run multi30k --methods all --preset base --seeds 3`
 # does what is missing, and nothing twice.
 
 # %%
 present = table[(table["task"] == "multi30k") & ~table["tied"].astype(bool)]
 counted = present[present["series"].isin(["same", "tuned"])].groupby(["preset", "method"])["seed"]
 seeds = counted.nunique().unstack().reindex(columns=multi30k_runs.METHODS,
-                                            index=["small", "course", "poster"])
+                                            index=["small", "base", "large"])
 print("FULL-SCALE: seeds for which there are results of networks with untied output weights")
 seeds.fillna(0).astype(int).T
 

@@ -308,7 +308,7 @@ kept.round(1).reset_index(drop=True)
 # faster):
 
 # %%
-whole = speed_figures.load("compressed_speed-course")
+whole = speed_figures.load("compressed_speed-base")
 frame = pd.DataFrame(whole["ratios"]).round(2)
 print(f"FULL-SCALE TIMINGS: {whole['provenance']['device']}, preset {whole['preset']}")
 frame
