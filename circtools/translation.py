@@ -248,3 +248,16 @@ def bleu_of_counts(counts: np.ndarray) -> np.ndarray:
     brevity = np.minimum(0.0, 1 - counts[..., 9] / counts[..., 8])
     with np.errstate(divide="ignore"):  # no match at all gives 0
         return 100 * np.exp(brevity + np.log(precisions).mean(-1))
+
+
+def sentence_effects(counts: np.ndarray) -> np.ndarray:
+    """Return what each test sentence adds to a network's BLEU, (sentences, 10) to (sentences,).
+
+    They are the jackknife's: BLEU with all sentences minus BLEU without this one, times the number
+    of sentences less one. Their variance over the number of sentences is BLEU's over test sets;
+    unlike a bootstrap it hangs on no random numbers.
+
+    Source: B. Efron, C. Stein, "The Jackknife Estimate of Variance", Ann. Statist. 9 (1981).
+    """
+    total = counts.sum(0)
+    return (len(counts) - 1) * (bleu_of_counts(total) - bleu_of_counts(total - counts))

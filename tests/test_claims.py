@@ -7,16 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from circtools import (
-    captions,
-    claims,
-    recommendations,
-    report,
-    results,
-    translation,
-    translation_claims,
-    verdicts,
-)
+from circtools import captions, claims, results, translation, translation_claims, verdicts
 from circtools.results import ROUNDS_AT
 
 
@@ -54,6 +45,51 @@ def test_holm_against_a_worked_example() -> None:
     # Sorted 0.01, 0.02, 0.03, 0.04: times 4, 3, 2, 1, never falling.
     assert verdicts.holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert verdicts.holm([0.9, 0.8]).max() == 1.0
+
+
+def test_two_samples_are_compared_as_welch_does() -> None:
+    first, second = [3.0, 4.0, 6.0], [1.0, 1.5, 0.0, 2.0]
+    mean, p = verdicts.difference(first, second)
+    expected = stats.ttest_ind(first, second, equal_var=False)
+    assert p == pytest.approx(expected.pvalue)
+    assert tuple(mean)[1:] == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    mean, p = verdicts.difference(first, second[:3], paired=True)
+    assert p == pytest.approx(stats.ttest_rel(first, second[:3]).pvalue)
+    assert np.isnan(verdicts.difference([1.0], [2.0])[0].low)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("spread", [(0.4, 0.2), (0.1, 1.0), (0.0, 2.0)], ids=str)
+def test_the_interval_covers_trainings_and_sentences(paired: bool, spread: tuple[float, float]
+                                                     ) -> None:
+    """95 % of the intervals hold the truth, whichever of the two the scores vary more with."""
+    of_training, of_sentence = spread
+    rng = np.random.default_rng(0)
+    seeds, sentences, draws, hits = 3, 50, 2000, 0
+    for _ in range(draws):
+        both = rng.normal(0, 3, sentences)  # a hard sentence is hard for both methods
+        start = rng.normal(0, 1, (seeds, 1))  # that two networks share, if they share one
+        sides = []
+        for truth in (1.0, 0.0):
+            own = truth + both + of_sentence * rng.normal(0, 3, sentences)
+            training = of_training * rng.normal(size=(seeds, 1)) + paired * start
+            effects = own + training + rng.normal(0, 1, (seeds, sentences))
+            sides.append((effects.mean(1), effects))
+        (a, of_a), (b, of_b) = sides
+        mean, _ = verdicts.difference(a, b, of_a.mean(0) - of_b.mean(0), paired=paired)
+        hits += mean.low <= 1.0 <= mean.high
+    assert 0.93 <= hits / draws <= 0.97
+
+
+def test_sentence_effects_give_the_spread_that_a_bootstrap_gives() -> None:
+    rng = np.random.default_rng(0)
+    references = [english for _, english in captions.pairs(400, seed=3)]
+    texts = [text if rng.random() < 0.7 else text.split(" ", 1)[1] for text in references]
+    counts = translation.sentence_counts(texts, references)
+    drawn = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), 4000)
+    bootstrap = translation.bleu_of_counts(drawn @ counts).std()
+    effects = translation.sentence_effects(counts)
+    assert effects.std(ddof=1) / len(counts) ** 0.5 == pytest.approx(bootstrap, rel=0.05)
 
 
 def test_difference_is_interpolated_in_the_logarithm_for_each_seed() -> None:
