@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from circtools import results, translation_claims, verdicts
-from circtools.verdicts import Claim, Interval
+from circtools.verdicts import Claim
 
 PERCENT = 100.0
 
@@ -104,10 +104,10 @@ def _growth(pairs: pd.DataFrame, series: str) -> list[Claim]:
         return []
     slopes = [[np.polyfit(np.log2(rows["compression"]), rows[side], 1)[0]
                for _, rows in pairs.groupby("seed")] for side in ("first", "second")]
-    slope: Interval = verdicts.difference(*slopes)[0]
-    return [Claim("claim1_growth", "mnist", "base", series, slope,
-                  verdicts.sign_verdict(slope, claimed=-1), pairs["seed"].nunique(),
-                  sorted(pairs["compression"].unique()), 0, 0)]
+    slope, _ = verdicts.difference(*slopes)
+    each = pd.DataFrame({"compression": sorted(pairs["compression"].unique()), "decided": 0})
+    return [verdicts.over_levels("claim1_growth", each, slope, pairs["seed"].nunique(), claimed=-1,
+                                 task="mnist", preset="base", series=series)]
 
 
 def of_mnist(table: pd.DataFrame) -> pd.DataFrame:
