@@ -34,13 +34,14 @@ class Quality:
 def facts(table: pd.DataFrame, folder: Path = results.FOLDER) -> dict[str, Any]:
     """Return every fact by its name; what has not been run has none.
 
-    The names: ``claim1_first`` to ``claim4_permuted`` with the preset's after those on translation
-    and ``_same`` after those of the untuned series, each a :class:`circtools.verdicts.Claim`; for a
-    preset ``P``, ``dense_P``, ``METHOD_4x_P`` and ``METHOD_16x_P``, ``lent_4x_P`` (with the
-    learning rate chosen at another size) and ``reach_METHOD_P``, each a :class:`Quality`;
-    ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, of claim 2; ``speed_N_T_B``, how many times as
-    fast as a dense layer a block-circulant one is at N features, T tokens and block size B; the
-    lists ``claims``, ``baselines`` and ``sizes``, for tables.
+    The names: ``claim1_first`` to ``claim4_permuted``, each a :class:`circtools.verdicts.Claim`;
+    after those on translation stands the preset, and after those of the untuned series ``_same``.
+    For a preset ``P``: ``dense_P``, ``METHOD_4x_P``, ``METHOD_16x_P``, ``lent_4x_P`` (with the
+    learning rate that was chosen at another size) and ``reach_METHOD_P``, each a :class:`Quality`;
+    ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, those of claim 2.
+    ``speed_N_T_B``: how many times as fast as a dense layer a block-circulant one is in inference,
+    at N features, T tokens and block size B. ``claims``, ``baselines`` and ``sizes`` are lists, for
+    tables.
 
     Args:
         table: rows of :func:`circtools.results.load`.

@@ -1,8 +1,8 @@
 """README.md and RESULTS.md: sentences written by hand in ``templates/``, numbers from the results.
 
-A template names facts of :mod:`circtools.facts`; one that is not there is an error. Where a sentence
-would become false if a number changed, the template says so with ``expect``, and then that is an
-error, too, until somebody has rewritten the sentence.
+A template names facts of :mod:`circtools.facts`; one that is not there is an error. Where a
+sentence would become false if a number changed, the template says so with ``expect``, and then that
+is an error, too, until somebody has rewritten the sentence.
 """
 
 from collections.abc import Iterable

@@ -101,7 +101,8 @@ def write_counts(counts: np.ndarray, path: Path, number: int = 0, test_set: str 
 
 
 def _round_name(run: str, number: int, test_set: str = "") -> str:
-    return ".".join([run, *([f"round{number}"] if number else []), *([test_set] if test_set else [])])
+    parts = [run, f"round{number}" if number else "", test_set]
+    return ".".join(filter(None, parts))
 
 
 @cache

@@ -1,7 +1,7 @@
 """The statistics of a comparison, and the rules by which a claim gets its verdict.
 
-Every difference is a quality: that of pruned networks minus that of block-circulant ones, say. Above
-zero the first is better.
+Every difference is a quality minus another: that of pruned networks minus that of block-circulant
+ones, say. Above zero the first is better.
 
 Networks that were trained apart are two independent samples, however their seeds are numbered.
 Networks that share their start (a pruned chain and its control) are compared seed by seed. In
