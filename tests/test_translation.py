@@ -195,7 +195,8 @@ def test_scores_of_next_to_nothing() -> None:
 
 @pytest.mark.parametrize("written", [
     "Ein Ma\u0308dchen la\u0308uft u\u0308ber die Straße.",
-    "\ufeffEin Mädchen läuft über die Straße.", "Ein Mäd\u00adchen läuft\u200b über die Straße."], ids=["decomposed", "marked", "hyphenated"])
+    "\ufeffEin Mädchen läuft über die Straße.",
+    "Ein Mäd\u00adchen läuft\u200b über die Straße."], ids=["decomposed", "marked", "hyphenated"])
 def test_words_do_not_depend_on_how_a_letter_is_encoded(written: str) -> None:
     expected = ["ein", "mädchen", "läuft", "über", "die", "straße", "."]
     assert multi30k.tokenise(written, "de") == expected
