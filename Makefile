@@ -45,7 +45,7 @@ report: $(READY) ## write README.md and RESULTS.md from data/results
 	$(BIN)/circtools report
 
 experiments: $(READY) ## run every experiment that has no result yet, or resume it
-	$(BIN)/circtools data mnist multi30k
+	$(BIN)/circtools data mnist multi30k multi30k-extra
 	$(BIN)/circtools run mnist --preset base
 	$(BIN)/circtools run multi30k --preset small --seeds 3 --methods all
 	$(BIN)/circtools run multi30k --preset base --seeds 3 --methods all

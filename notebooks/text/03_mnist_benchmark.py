@@ -352,9 +352,9 @@ Markdown(pages.claims_table(claim for claim in found if claim.key == "claim4_ord
 # sharing works on MNIST: small blocks do as well without it, and even the fully circulant layer on
 # shuffled pixels, 784 numbers that have no symmetry to use, makes only 3.4 % errors.
 #
-# The rule for a verdict, in all notebooks: *confirmed*, if the interval of the average over the
-# levels lies above zero and no level is decided against the claim; *refuted*, if it lies below
-# zero, or if a single level is decided against; else *undecided*. One thing about this claim was
+# The rule for a verdict, in all notebooks: *confirmed*, if the average over the levels has the claimed
+# sign with its whole interval, and no level is decided against the claim; *refuted*, if it has the
+# other sign, or if a single level is decided against; else *undecided*. One thing about this claim was
 # changed after its results were seen: its wording, from "needs the order" to "profits from the
 # order". What is confirmed is the weaker statement. That the symmetry is *why* sharing works, which
 # is what the poster says, is not.
