@@ -62,7 +62,7 @@
 # network it says so, and a built-in sample of printed digits takes the place of MNIST, so that a
 # workshop goes on. (The full-scale results below are always those of the real data.)
 
-# %%
+# %% tags=["hide-input"]
 import platform
 
 import torch
@@ -82,7 +82,7 @@ print(f"data: {digits.origin}; {len(digits.train_x)} training, {len(digits.val_x
 # into: start it with `make lab`. If a data file is reported as truncated or corrupted, delete the
 # file that the message names and run the cell again.
 
-# %%
+# %% alt="Sixteen handwritten digits of MNIST, each with its label"
 figures.images(digits.train_x[:16], [f"label {y}" for y in digits.train_y[:16].tolist()]);
 
 # %% [markdown]
@@ -94,7 +94,7 @@ figures.images(digits.train_x[:16], [f"label {y}" for y in digits.train_y[:16].t
 # **Pruning** trains a network, zeroes the weights of smallest magnitude, trains what is left, and
 # repeats. Our rounds take 21 % of the *remaining* weights, as the poster did.
 
-# %%
+# %% alt="Pruning: each round zeroes the smallest weights and trains what is left"
 diagrams.pruning_technique();
 
 # %% [markdown]
@@ -103,7 +103,7 @@ diagrams.pruning_technique();
 # block instead of b², so the block size b *is* the compression factor. (Here a colour says only
 # which numbers are the same, and only within a block; it does not say how large they are.)
 
-# %%
+# %% alt="A circulant matrix repeats its first row, rotated; a block-circulant one has such blocks"
 diagrams.circulant_technique();
 
 # %% [markdown]
