@@ -37,7 +37,7 @@ def finish(app: Sphinx, doctree: nodes.document) -> None:
             image["alt"] = cell["cell_metadata"].get("alt", "")
         for name in re.findall(r'^check\("([\d.]+)"', cell.astext(), re.MULTILINE):
             place = cell.parent.index(cell) + 1
-            cell.parent[place:place] = help_with(name)
+            cell.parent[place:place] = list(help_with(name))
 
 
 def is_cell(node: nodes.Node) -> bool:
@@ -113,5 +113,5 @@ def link_to_files(app: Sphinx, doctree: nodes.document) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx calls this."""
-    app.connect("doctree-read", finish)
+    app.connect("doctree-read", finish, priority=400)  # before Sphinx collects what to copy
     return {"parallel_read_safe": True}

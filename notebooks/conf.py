@@ -1,12 +1,12 @@
 """The course site: Sphinx reads this file (``make site``)."""
 
-import shutil
 import sys
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
 FOLDER = Path(__file__).resolve().parent
+MATHJAX = tuple(f"mathjax/{part}" for part in ("tex-chtml.js", "output/chtml/", "input/tex/"))
 sys.path[:0] = [str(FOLDER), str(FOLDER.parent)]  # exercises and boxes; circtools
 
 project = "Compressing neural networks"
@@ -20,8 +20,8 @@ source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 
 nb_execution_mode = "off"  # the notebooks come executed
 nb_number_source_lines = False
-nb_code_prompt_show = "Show the {type}"
-nb_code_prompt_hide = "Hide the {type}"
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
 myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_inline"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
@@ -50,16 +50,17 @@ def read_executed(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = executed.read_text(encoding="utf-8")
 
 
-def drop_unused_mathjax(app: Sphinx, error: Exception | None) -> None:
-    """Of MathJax's 24 MB keep what the pages load."""
-    mathjax = Path(app.outdir, "_static", "mathjax")
-    for path in mathjax.glob("*"):
-        if path.name not in ("tex-chtml.js", "output", "input"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+def drop_unused(app: Sphinx, error: Exception | None) -> None:
+    """Drop what no page loads: of MathJax most of its 24 MB, and the maps for debuggers."""
+    static = Path(app.outdir, "_static")
+    for path in [path for path in static.rglob("*") if path.is_file()]:
+        name = path.relative_to(static).as_posix()
+        if path.suffix == ".map" or name.startswith("mathjax/") and not name.startswith(MATHJAX):
+            path.unlink()
 
 
 def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
     app.add_config_value("executed", "", "env", str)
     app.connect("source-read", read_executed)
-    app.connect("build-finished", drop_unused_mathjax, priority=900)  # once they are copied
+    app.connect("build-finished", drop_unused, priority=900)  # once they are copied

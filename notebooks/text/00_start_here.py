@@ -41,7 +41,8 @@
 # Each notebook stands alone. If you have five minutes, read the first two pictures and the
 # recommendations of 08, which come next; if you have one hour, 02 and 04.
 # Most notebooks have a small experiment that runs live on your machine; from 03 on the full-scale
-# results are shown too, loaded from `data/results` and labelled as such.
+# results are shown too, loaded from `data/results` and labelled as such. New words are explained
+# in the [glossary](glossary.md).
 #
 # **The poster's claims**, to which the notebooks come back:
 #
@@ -195,6 +196,8 @@ check("0.2", overall_compression)
 
 # %% [markdown]
 # ## For teachers
+#
+# The [page for teachers](teaching.md) has these plans as tables.
 #
 # * **Half a day:** 00 together (15 min), 01 up to the eigenvalues (45 min), 02 (60 min), break,
 #   03 (45 min), 04 (45 min). Stop at each *Predict* cell and collect a show of hands before anyone
