@@ -39,7 +39,7 @@ def page(browser: "sync_api.Browser") -> Iterator["sync_api.Page"]:
 
     context.route("**/*", answer)
     page.on("console", lambda message: message.type == "error" and page.problems.append(
-        f"console: {message.text}"))
+        f"console: {message.text} {message.location['url']}"))
     page.on("pageerror", lambda error: page.problems.append(f"error: {error}"))
     yield page
     context.close()

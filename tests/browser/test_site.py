@@ -44,14 +44,15 @@ def test_page(page, address: str, name: str) -> None:
     assert not page.locator("mjx-merror").count(), "a formula has an error"
     for alt in page.locator(".bd-article img").evaluate_all("all => all.map(i => i.alt)"):
         assert len(alt.split()) >= 3, f"an alternative text says nothing: {alt!r}"
+    assert page.problems == []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(400)  # colours fade
         found = axe.run(page).response["violations"]
         assert not [(rule["id"], [node["target"] for node in rule["nodes"]]) for rule in found
                     if rule["impact"] in ("serious", "critical")], scheme
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.problems == []
 
 
 def test_links_lead_somewhere(page, address: str) -> None:
