@@ -55,7 +55,7 @@ def drop_unused(app: Sphinx, error: Exception | None) -> None:
     static = Path(app.outdir, "_static")
     for path in [path for path in static.rglob("*") if path.is_file()]:
         name = path.relative_to(static).as_posix()
-        if path.suffix == ".map" or name.startswith("mathjax/") and not name.startswith(MATHJAX):
+        if path.suffix == ".map" or (name.startswith("mathjax/") and not name.startswith(MATHJAX)):
             path.unlink()
 
 
