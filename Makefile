@@ -52,8 +52,11 @@ figures: $(READY) ## draw figures/ from data/results
 poster: $(READY) ## make figures/poster.pdf; needs the results of compressed Transformers
 	$(BIN)/circtools poster
 
+report: $(READY) ## write README.md and RESULTS.md from data/results
+	$(BIN)/circtools report
+
 experiments: $(READY) ## run every experiment that has no result yet, or resume it
-	$(BIN)/circtools data mnist multi30k
+	$(BIN)/circtools data mnist multi30k multi30k-extra
 	$(BIN)/circtools run mnist --preset base
 	$(BIN)/circtools run multi30k --preset small --seeds 3 --methods all
 	$(BIN)/circtools run multi30k --preset base --seeds 3 --methods all
@@ -70,4 +73,5 @@ notebooks: $(READY) ## make the notebooks afresh from their texts, execute and s
 clean: ## remove what make course built (not .venv, not the data)
 	rm -rf build
 
-.PHONY: help venv course site test browser lab blank figures poster experiments benchmarks notebooks clean
+.PHONY: help venv course site test browser lab blank figures poster report experiments benchmarks \
+	notebooks clean

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from circtools import (
+    claims,
     data,
     experiments,
     gallery,
     multi30k,
     multi30k_runs,
+    pages,
     poster,
-    report,
     results,
     translation,
 )
@@ -105,11 +106,11 @@ def _parser() -> argparse.ArgumentParser:
     sheet.set_defaults(command=_poster)
 
     verdicts = commands.add_parser(
-        "report", help="print the claims table and write it into the README",
-        description="Test the poster's claims on the results; write verdicts, advice and baselines "
-                    "into README.md.")
+        "report", help="test the poster's claims; write README.md and RESULTS.md",
+        description="Test the poster's claims on the results, print the verdicts, and write "
+                    "README.md and RESULTS.md from their templates.")
     verdicts.add_argument("--check", action="store_true",
-                        help="change nothing; fail if the README is stale")
+                        help="change nothing; fail if a page is stale")
     verdicts.set_defaults(command=_report)
     return parser
 
@@ -167,8 +168,8 @@ def _poster(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    blocks = report.blocks(results.load())
-    print(blocks[report.CLAIMS])
-    fresh = report.write(blocks, check=options.check)
-    if options.check and not fresh:
-        raise ValueError("README.md is stale: run 'circtools report' and commit it")
+    table = results.load()
+    print(pages.claims_table(claims.all_claims(table)))
+    stale = pages.write(table, check=options.check)
+    if options.check and stale:
+        raise ValueError(f"{' and '.join(stale)} is stale: run 'make report' and commit it")

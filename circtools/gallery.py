@@ -12,6 +12,7 @@ from circtools import (
     claims,
     diagrams,
     figures,
+    headlines,
     speed_figures,
     style,
     translation_claims,
@@ -26,6 +27,8 @@ MNIST: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "mnist_permuted": figures.mnist_permuted,
 }
 TRANSLATION: dict[str, Callable[[pd.DataFrame], Figure]] = {
+    "headline": lambda table: headlines.headline(
+        table, title="Choose the weights or share them? On average less than one BLEU apart"),
     "translation_benchmark": translation_figures.translation_benchmark,
     "translation_sets": translation_figures.translation_sets,
     "translation_gap": translation_figures.translation_gap,

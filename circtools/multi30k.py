@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import pickle
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -25,6 +26,7 @@ UNKNOWN, START, END = 1, 2, 3  # PAD is 0
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
 MIN_COUNT = 2  # a word seen less often in the training split is unknown
 SPLITS = {"train": "train", "val": "val", "test": "test_2016_flickr"}
+INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\u00ad"))
 EXTRA = ("test_2017_flickr", "test_2017_mscoco", "test_2018_flickr")
 CACHE = ROOT / "data" / "cache"
 
@@ -197,9 +199,13 @@ def _tokenizer(language: str) -> Callable[[str], Iterable[Any]]:
 
 
 def tokenise(sentence: str, language: Literal["de", "en"]) -> list[str]:
-    """Return the lower-cased words and punctuation marks of a sentence, by spaCy's rules."""
-    return [token.text.lower() for token in _tokenizer(language)(sentence)
-            if not token.is_space]
+    """Return the lower-cased words and punctuation marks of a sentence, by spaCy's rules.
+
+    Letters that are written as a letter and an accent are composed first, and characters that
+    nobody sees are dropped: a byte order mark, zero-width spaces and joiners, soft hyphens.
+    """
+    text = unicodedata.normalize("NFC", sentence).translate(INVISIBLE)
+    return [token.text.lower() for token in _tokenizer(language)(text) if not token.is_space]
 
 
 def german_words(sentence: str | Sequence[str]) -> Sequence[str]:

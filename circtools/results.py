@@ -60,7 +60,13 @@ def write_texts(texts: Sequence[str], path: Path, number: int = 0, test_set: str
         path: of the result.
         number: of the round, for a network that is pruned in rounds.
         test_set: one of ``multi30k.EXTRA``; by default the test set of 2016.
+
+    Raises:
+        ValueError: if a text has a line break, and would come back as two.
     """
+    for i, text in enumerate(texts):
+        if "\n" in text:
+            raise ValueError(f"translation {i} has a line break: {text!r}")
     name = _round_name(path.stem, number, test_set)
     with replacing(path.with_name(f"{name}.txt.gz")) as temporary:
         temporary.write_bytes(gzip.compress("".join(f"{t}\n" for t in texts).encode(), mtime=0))
@@ -101,7 +107,8 @@ def write_counts(counts: np.ndarray, path: Path, number: int = 0, test_set: str 
 
 
 def _round_name(run: str, number: int, test_set: str = "") -> str:
-    return ".".join([run, *([f"round{number}"] if number else []), *([test_set] if test_set else [])])
+    parts = [run, f"round{number}" if number else "", test_set]
+    return ".".join(filter(None, parts))
 
 
 @cache

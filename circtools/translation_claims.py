@@ -1,10 +1,7 @@
 """The poster's claims about translation, from the results of Multi30k."""
 
-from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from circtools import results, translation
@@ -12,21 +9,14 @@ from circtools.results import FACTORS, FEW, ROUNDS_AT
 from circtools.verdicts import (
     Claim,
     Interval,
-    above_zero,
-    holm,
-    interval,
     levels,
     over_levels,
-    seeds_to_decide,
     with_all_levels,
 )
 
 POSTERS_GAP = 8.0  # BLEU by which pruning is said to win, on average
 CLOSE = 2.0  # how near a gap must be to it, with its whole interval, to confirm that number
-RESAMPLES = 2000
 SIZES = ("large", "base", "small")  # presets, the largest first
-
-
 def presets_compared(table: pd.DataFrame) -> list[str]:
     """Return the presets of Multi30k that have pairs of both methods, the largest first."""
     rows = table[table["task"] == "multi30k"]
@@ -58,7 +48,7 @@ def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned", first
     """Return the pruned and the block-circulant network of each level and seed.
 
     What stands against what, :func:`levels_of` says. Pruned networks have no series ``same``,
-    because the dense hyper-parameters are none of fine-tuning.
+    because the dense network's hyper-parameters are for training from scratch.
 
     Args:
         table: rows of :func:`circtools.results.load`, of one preset.
@@ -68,17 +58,14 @@ def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned", first
 
     Returns:
         Columns ``block_size``, ``compression`` (of the block-circulant network), ``seed``,
-        ``difference`` (BLEU of pruned minus block-circulant), ``first`` and ``second`` (run and
-        round of the two).
+        ``first`` and ``second`` (test BLEU), ``first_run`` and ``second_run`` (run and round).
     """
     pruned = table[(table["method"] == first) & (table["series"] == "tuned")]
     circulant = table[(table["method"] == second) & (table["series"] == series)]
-    rows = []
-    for run in circulant.itertuples():
-        matching = pruned[(pruned["seed"] == run.seed) & (levels_of(pruned) == run.block_size)]
-        rows += [(run.block_size, run.compression, run.seed, other.test_bleu - run.test_bleu,
-                  (other.run, other.round), (run.run, 0)) for other in matching.itertuples()]
-    return _pairs(rows)
+    merged = pruned.assign(level=levels_of).merge(
+        circulant, left_on=["seed", "level"], right_on=["seed", "block_size"],
+        suffixes=("_first", "_second"))
+    return _pairs([(row.level, row.compression_second, row) for row in merged.itertuples()])
 
 
 def chosen_by_bleu(table: pd.DataFrame) -> pd.DataFrame:
@@ -126,16 +113,17 @@ def pairs_at_equal_size(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         As :func:`pairs_at_equal_compression`.
     """
-    tuned = table[(table["series"] == "tuned")]
-    rows = []
-    for run in tuned[tuned["method"] == "block_circulant"].itertuples():
-        chain = tuned[(tuned["method"] == "pruned") & (tuned["seed"] == run.seed)]
-        if len(chain) and chain["file_bytes"].min() <= run.file_bytes:
-            other = chain.loc[(chain["file_bytes"] - run.file_bytes).abs().idxmin()]
-            rows.append((run.block_size, run.compression, run.seed,
-                         other["test_bleu"] - run.test_bleu,
-                         (other["run"], other["round"]), (run.run, 0)))
-    return _pairs(rows)
+    tuned = table[table["series"] == "tuned"]
+    methods = {name: tuned[tuned["method"] == name] for name in ("pruned", "block_circulant")}
+    merged = methods["pruned"].merge(methods["block_circulant"], on="seed",
+                                     suffixes=("_first", "_second"))
+    away = (merged["file_bytes_first"] - merged["file_bytes_second"]).abs()
+    network = [merged["seed"], merged["block_size_second"]]
+    nearest = merged.loc[away.groupby(network).idxmin()]
+    smallest = merged["file_bytes_first"].groupby(merged["seed"]).min()
+    reached = nearest["seed"].map(smallest) <= nearest["file_bytes_second"]
+    return _pairs([(row.block_size_second, row.compression_second, row)
+                   for row in nearest[reached].itertuples()])
 
 
 def slightly_pruned_pairs(table: pd.DataFrame, against: str) -> pd.DataFrame:
@@ -148,64 +136,40 @@ def slightly_pruned_pairs(table: pd.DataFrame, against: str) -> pd.DataFrame:
     Returns:
         As :func:`pairs_at_equal_compression`.
     """
-    tuned = table[(table["series"] == "tuned")]
+    tuned = table[table["series"] == "tuned"]
     pruned = tuned[(tuned["method"] == "pruned") & (tuned["round"] == 1)]
     other = tuned[(tuned["method"] == against) & (tuned["round"] == (against == "unpruned"))]
-    merged = pruned.merge(other, on="seed", suffixes=("", "_other"))
-    return _pairs([(1, row.compression, row.seed, row.test_bleu - row.test_bleu_other,
-                    (row.run, 1), (row.run_other, row.round_other))
-                   for row in merged.itertuples()])
+    merged = pruned.merge(other, on="seed", suffixes=("_first", "_second"))
+    return _pairs([(1, row.compression_first, row) for row in merged.itertuples()])
 
 
-def _pairs(rows: list[tuple[object, ...]]) -> pd.DataFrame:
-    columns = ["block_size", "compression", "seed", "difference", "first", "second"]
-    return pd.DataFrame(rows, columns=columns).sort_values(["block_size", "seed"])
+def _pairs(rows: list[tuple[object, object, object]]) -> pd.DataFrame:
+    columns = ["block_size", "compression", "seed", "first", "second", "first_run", "second_run"]
+    return pd.DataFrame(
+        [(level, compression, row.seed, row.test_bleu_first, row.test_bleu_second,
+          (row.run_first, row.round_first), (row.run_second, row.round_second))
+         for level, compression, row in rows], columns=columns
+    ).astype({"block_size": int}).sort_values(["block_size", "seed"])
 
 
-def compare(pairs: pd.DataFrame, folder: Path = results.FOLDER
+def compare(pairs: pd.DataFrame, folder: Path = results.FOLDER, paired: bool = False
             ) -> tuple[pd.DataFrame, Interval, str]:
     """Return the difference at each level, the mean over the levels, and what was sampled.
 
-    Over seeds where there are several, else over test sentences (the paired bootstrap). Seeds that
-    lack a level are left out.
+    Intervals hold both trainings and test sentences, as :mod:`circtools.verdicts` says; with one
+    seed sentences alone. Seeds that lack a level are left out.
 
     Args:
-        pairs: of :func:`pairs_at_equal_compression` or :func:`slightly_pruned_pairs`.
+        pairs: of one of the functions above.
         folder: where the results are.
+        paired: whether the networks of a pair share their start.
     """
     pairs = with_all_levels(pairs)
+    runs = pd.concat([pairs["first_run"], pairs["second_run"]]).unique()
+    effects = {run: translation.sentence_effects(results.counts(*run, folder)) for run in runs}
+    each, mean = levels(pairs, effects, paired)
     seeds = pairs["seed"].nunique()
-    if seeds > 1:
-        by_seed = pairs.groupby("seed")["difference"].mean()
-        return levels(pairs), interval(by_seed), f"{seeds} seeds"
-    drawn = np.stack([_resampled(*first, folder) - _resampled(*second, folder)
-                      for first, second in zip(pairs["first"], pairs["second"], strict=True)])
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
-    each = pairs[["block_size", "compression"]].assign(
-        mean=pairs["difference"], low=low, high=high,
-        p=holm([_p_value(draws) for draws in drawn]))
-    each["decided"] = np.where(each["p"] < 0.05, np.sign(each["mean"]), 0).astype(int)
-    low, high = np.quantile(drawn.mean(0), [0.025, 0.975])
-    mean = Interval(float(pairs["difference"].mean()), float(low), float(high))
-    return each.reset_index(drop=True), mean, "1 seed, bootstrap over test sentences"
-
-
-def _resampled(run: str, number: int, folder: Path) -> np.ndarray:
-    """Return the BLEU of a run on resamples of the test sentences, the same for every run."""
-    counts = results.counts(run, number, folder)  # (sentences, 10)
-    return translation.bleu_of_counts(_times_drawn(len(counts)) @ counts)  # (resamples,)
-
-
-@lru_cache(maxsize=4)
-def _times_drawn(n: int) -> np.ndarray:
-    """Return how often each of n sentences is in each resample, (resamples, n)."""
-    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
-
-
-def _p_value(draws: np.ndarray) -> float:
-    """Return the two-sided p-value of no difference, never zero."""
-    smaller = min((draws <= 0).sum(), (draws >= 0).sum())
-    return min(1.0, 2 * float(smaller + 1) / (len(draws) + 1))
+    return each, mean, "1 seed, test sentences alone" if seeds == 1 else f"{seeds} seeds"
 
 
 def claims(table: pd.DataFrame, folder: Path = results.FOLDER) -> list[Claim]:
@@ -216,48 +180,30 @@ def claims(table: pd.DataFrame, folder: Path = results.FOLDER) -> list[Claim]:
         folder: where the results are.
     """
     multi30k = table[table["task"] == "multi30k"]
-    sizes = {name: multi30k[multi30k["preset"] == name] for name in SIZES}
+    sizes = {name: multi30k[multi30k["preset"] == name] for name in reversed(SIZES)}
     found: list[Claim] = []
-    for preset in presets_compared(table):
+    for preset in reversed(presets_compared(table)):
         for series in ("tuned", "same"):
             pairs = pairs_at_equal_compression(sizes[preset], series)
-            found += _claim_2(pairs, series, preset, folder)
+            if len(pairs):
+                each, mean, _ = compare(pairs, folder)
+                of = {"task": "multi30k", "preset": preset, "series": series}
+                seeds = with_all_levels(pairs)["seed"].nunique()
+                found += [over_levels("claim2_ahead", each, mean, seeds, **of),
+                          over_levels("claim2_by_eight", each, mean, seeds, by_eight(mean), **of)]
     for preset, rows in sizes.items():
-        for against in ("dense", "unpruned"):
-            found += _claim_3(slightly_pruned_pairs(rows, against), against, preset, folder)
+        for against, key in (("dense", "claim3_dense"), ("unpruned", "claim3_control")):
+            pairs = slightly_pruned_pairs(rows, against)
+            if len(pairs):
+                each, mean, _ = compare(pairs, folder, paired=True)
+                found.append(over_levels(key, each, mean, len(pairs), task="multi30k",
+                                         preset=preset, series="tuned"))
     return found
 
 
-def _claim_2(pairs: pd.DataFrame, series: str, preset: str, folder: Path) -> Sequence[Claim]:
-    if pairs.empty:
-        return []
-    each, mean, sample = compare(pairs, folder)
-    wins = over_levels("2", "Multi30k", preset, "at equal compression of the Transformer's layers, "
-                       "pruning has a higher BLEU than block-circulant", series, each, mean, "BLEU",
-                       sample)
-    verdict = "undecided"
+def by_eight(mean: Interval) -> str:
+    """Return the verdict on the claim that a gap is the original poster's 8 BLEU."""
     if not mean.low <= POSTERS_GAP <= mean.high:
-        verdict = "refuted"
-    elif max(POSTERS_GAP - mean.low, mean.high - POSTERS_GAP) <= CLOSE:
-        verdict = "confirmed"
-    size = Claim("2", "Multi30k", preset, f"pruning is ahead by {POSTERS_GAP:g} BLEU on average",
-                 series, *mean, "BLEU", verdict, sample,
-                 f"the mean of {len(each)} levels, {sample}")
-    return [wins, size]
-
-
-def _claim_3(pairs: pd.DataFrame, against: str, preset: str, folder: Path) -> Sequence[Claim]:
-    if pairs.empty:
-        return []
-    each, mean, sample = compare(pairs, folder)
-    verdict = above_zero(mean)
-    evidence = f"{each['compression'].mean():.3g}x, {sample}"
-    if verdict == "undecided":
-        needed = seeds_to_decide(pairs["difference"])
-        evidence += (f"; a difference of this size would take about {needed} seeds" if needed
-                     else "; a difference of this size would take more than 1,000 seeds"
-                     if len(pairs) > 1 else "; from one seed, how many would decide cannot be said")
-    other = {"dense": "the uncompressed one",
-             "unpruned": "one that went through the same loop with nothing pruned"}[against]
-    return [Claim("3", "Multi30k", preset, "the slightly pruned Transformer has a higher BLEU than "
-                  + other, "tuned", *mean, "BLEU", verdict, sample, evidence)]
+        return "refuted"
+    far = max(POSTERS_GAP - mean.low, mean.high - POSTERS_GAP)
+    return "confirmed" if far <= CLOSE else "undecided"

@@ -96,6 +96,8 @@ def link_to_files(app: Sphinx, doctree: nodes.document) -> None:
     for link in list(doctree.findall(lambda node: isinstance(
             node, addnodes.pending_xref | addnodes.download_reference))):
         target = link.get("reftarget", "").split("#")[0]
+        if link.get("refdomain") == "doc":  # then the parser has dropped the suffix
+            target += ".md"
         path = next((path for base in (FOLDER, FOLDER.parent)
                      if (path := (base / target).resolve()).is_file()), None)
         if not target or path is None or FOLDER in path.parents:

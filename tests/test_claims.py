@@ -7,16 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from circtools import (
-    captions,
-    claims,
-    recommendations,
-    report,
-    results,
-    translation,
-    translation_claims,
-    verdicts,
-)
+from circtools import captions, claims, results, translation, translation_claims, verdicts
 from circtools.results import ROUNDS_AT
 
 
@@ -56,20 +47,65 @@ def test_holm_against_a_worked_example() -> None:
     assert verdicts.holm([0.9, 0.8]).max() == 1.0
 
 
+def test_two_samples_are_compared_as_welch_does() -> None:
+    first, second = [3.0, 4.0, 6.0], [1.0, 1.5, 0.0, 2.0]
+    mean, p = verdicts.difference(first, second)
+    expected = stats.ttest_ind(first, second, equal_var=False)
+    assert p == pytest.approx(expected.pvalue)
+    assert tuple(mean)[1:] == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    mean, p = verdicts.difference(first, second[:3], paired=True)
+    assert p == pytest.approx(stats.ttest_rel(first, second[:3]).pvalue)
+    assert np.isnan(verdicts.difference([1.0], [2.0])[0].low)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("spread", [(0.4, 0.2), (0.1, 1.0), (0.0, 2.0)], ids=str)
+def test_the_interval_covers_trainings_and_sentences(paired: bool, spread: tuple[float, float]
+                                                     ) -> None:
+    """95 % of the intervals hold the truth, whichever of the two the scores vary more with."""
+    of_training, of_sentence = spread
+    rng = np.random.default_rng(0)
+    seeds, sentences, draws, hits = 3, 50, 2000, 0
+    for _ in range(draws):
+        both = rng.normal(0, 3, sentences)  # a hard sentence is hard for both methods
+        start = rng.normal(0, 1, (seeds, 1))  # that two networks share, if they share one
+        sides = []
+        for truth in (1.0, 0.0):
+            own = truth + both + of_sentence * rng.normal(0, 3, sentences)
+            training = of_training * rng.normal(size=(seeds, 1)) + paired * start
+            effects = own + training + rng.normal(0, 1, (seeds, sentences))
+            sides.append((effects.mean(1), effects))
+        (a, of_a), (b, of_b) = sides
+        mean, _ = verdicts.difference(a, b, of_a.mean(0) - of_b.mean(0), paired=paired)
+        hits += mean.low <= 1.0 <= mean.high
+    assert 0.93 <= hits / draws <= 0.97
+
+
+def test_sentence_effects_give_the_spread_that_a_bootstrap_gives() -> None:
+    rng = np.random.default_rng(0)
+    references = [english for _, english in captions.pairs(400, seed=3)]
+    texts = [text if rng.random() < 0.7 else text.split(" ", 1)[1] for text in references]
+    counts = translation.sentence_counts(texts, references)
+    drawn = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), 4000)
+    bootstrap = translation.bleu_of_counts(drawn @ counts).std()
+    effects = translation.sentence_effects(counts)
+    assert effects.std(ddof=1) / len(counts) ** 0.5 == pytest.approx(bootstrap, rel=0.05)
+
+
 def test_difference_is_interpolated_in_the_logarithm_for_each_seed() -> None:
     frame = table(
         rows("block_circulant", {(4.0, 0): 0.020, (4.0, 1): 0.025})
         + rows("pruned", {(2.0, 0): 0.02, (8.0, 0): 0.04, (2.0, 1): 0.03, (8.0, 1): 0.03}))
-    difference = claims.pruned_minus_circulant(frame, "tuned").set_index("seed")["difference"]
-    assert difference[0] == pytest.approx(1.0)  # halfway between 2x and 8x is 3 %
-    assert difference[1] == pytest.approx(0.5)
+    gap = claims.gap(frame, "tuned").set_index("seed")
+    assert gap["first"].tolist() == pytest.approx([-3.0, -3.0])  # halfway between 2x and 8x
+    assert gap["second"].tolist() == pytest.approx([-2.0, -2.5])
 
 
 def test_levels_out_of_reach_of_the_pruned_network_are_left_out() -> None:
     frame = table(
         rows("block_circulant", {(4.0, 0): 0.02, (99.0, 0): 0.02})
         + rows("pruned", {(2.0, 0): 0.02, (8.0, 0): 0.04}))
-    assert claims.pruned_minus_circulant(frame, "tuned")["block_size"].tolist() == [4]
+    assert claims.gap(frame, "tuned")["block_size"].tolist() == [4]
 
 
 @pytest.mark.parametrize(("gap", "verdict", "growth"), [
@@ -78,45 +114,30 @@ def test_levels_out_of_reach_of_the_pruned_network_are_left_out() -> None:
     ({2.0: -0.5, 8.0: 1.0, 32.0: 2.0}, "refuted", "confirmed"),  # one level is surely against
 ])
 def test_verdicts(gap: dict[float, float], verdict: str, growth: str) -> None:
-    found = claims.table_of_claims(benchmark(gap)).set_index("statement")["verdict"]
-    assert found.filter(like="lower test error than pruning").iloc[0] == verdict
-    assert found.filter(like="gap grows").iloc[0] == growth
+    found = {claim.key: claim for claim in claims.all_claims(benchmark(gap))}
+    assert found["claim1_first"].verdict == verdict
+    assert found["claim1_growth"].verdict == growth
+    assert found["claim1_first"].difference.mean == pytest.approx(-np.mean([*gap.values()]))
 
 
 def test_a_gap_within_the_noise_is_undecided() -> None:
-    found = claims.table_of_claims(benchmark({2.0: 0.05, 8.0: 0.05, 32.0: 0.05}, noise=5e-3))
-    assert set(found["verdict"]) == {"undecided"}
+    found = claims.all_claims(benchmark({2.0: 0.05, 8.0: 0.05, 32.0: 0.05}, noise=5e-3))
+    assert {claim.verdict for claim in found} == {"undecided"}
 
 
-def test_permutation_is_paired_by_seed() -> None:
+def test_two_trainings_give_no_verdict() -> None:
+    frame = benchmark({2.0: 0.5, 8.0: 1.0, 32.0: 1.5})
+    found = claims.all_claims(frame[frame["seed"] < 2])
+    assert {claim.verdict for claim in found} == {"no verdict"}
+
+
+def test_the_order_of_the_pixels() -> None:
     frame = table(
         rows("block_circulant", {(8.0, 0): 0.02, (8.0, 1): 0.03})
         + rows("block_circulant", {(8.0, 0): 0.021, (8.0, 1): 0.031}, pixels="permuted"))
-    difference = claims.permuted_minus_natural(frame, "tuned")["difference"]
-    assert difference.tolist() == pytest.approx([0.1, 0.1])
-
-
-def test_report_replaces_only_what_is_between_the_marks(tmp_path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report.CLAIMS}\nold\n{report.END}\nbetween\n"
-                      f"{report.BRIEF}\n{report.END}\n"
-                      f"{report.RECOMMENDATIONS}\n{report.END}\n"
-                      f"{report.BASELINES}\n{report.END}\nafter\n", encoding="utf-8")
-    frame = benchmark({2.0: 0.5, 8.0: 1.0})
-    assert not report.write(report.blocks(frame), readme, check=True)
-    assert "old" in readme.read_text(encoding="utf-8")
-    report.write(report.blocks(frame), readme)
-    text = readme.read_text(encoding="utf-8")
-    assert text.startswith("before\n") and text.endswith("after\n")
-    assert "confirmed" in text and "old" not in text and "between" in text
-    assert report.write(report.blocks(frame), readme, check=True)
-
-
-def test_report_names_missing_marks(tmp_path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("nothing here\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="lacks the marks"):
-        report.write(report.blocks(benchmark({2.0: 0.5, 8.0: 1.0})), readme)
+    gap = claims.order_gap(frame, "tuned")
+    assert (gap["first"] - gap["second"]).tolist() == pytest.approx([0.1, 0.1])
+    assert claims.order_gap(frame[:2], "tuned").empty
 
 
 # --- Translation ---------------------------------------------------------------------------------
@@ -138,37 +159,33 @@ def sweep(gap: float, seeds: int, spread: float = 0.2) -> pd.DataFrame:
                                               number=number))])
 
 
+@pytest.fixture
+def no_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Test sentences that are all alike, so that only trainings are sampled."""
+    monkeypatch.setattr(results, "counts", lambda *run: np.ones((50, 10), dtype=int))
+
+
+@pytest.mark.usefixtures("no_sentences")
 @pytest.mark.parametrize(("gap", "wins", "by_eight"), [
     (8.0, "confirmed", "confirmed"), (1.0, "confirmed", "refuted"), (-1.0, "refuted", "refuted"),
     (0.0, "undecided", "refuted")])
 def test_claim_2_over_seeds(gap: float, wins: str, by_eight: str) -> None:
-    found = claims.table_of_claims(sweep(gap, seeds=4))
-    assert found["verdict"].tolist() == [wins, by_eight]
-    assert found["estimate"].to_numpy() == pytest.approx(gap, abs=0.2)
-    assert "4 seeds" in found["evidence"].iloc[0]
+    found = claims.all_claims(sweep(gap, seeds=4))
+    assert [claim.verdict for claim in found] == [wins, by_eight]
+    assert [claim.difference.mean for claim in found] == pytest.approx([gap, gap], abs=0.2)
+    assert found[0].seeds == 4 and len(found[0].levels) == len(ROUNDS_AT)
 
 
+@pytest.mark.usefixtures("no_sentences")
 def test_a_seed_that_lacks_levels_does_not_count() -> None:
     frame = sweep(1.0, seeds=3)
     begun = table([bleu_row("block_circulant", 30.0, 3, 32),
                    bleu_row("pruned", 20.0, 3, number=15)])
-    whole, more = (claims.table_of_claims(f) for f in (frame, pd.concat([frame, begun])))
-    pd.testing.assert_frame_equal(whole, more)
+    assert claims.all_claims(frame) == claims.all_claims(pd.concat([frame, begun]))
     uneven = frame[~((frame["seed"] == 0) & (frame["block_size"] == 32)
                      | (frame["seed"] == 1) & (frame["block_size"] == 2))]
     kept = verdicts.with_all_levels(translation_claims.pairs_at_equal_compression(uneven))
     assert set(kept["seed"]) == {2}, "the others lack a level each, and not the same"
-
-
-def test_the_advice_is_about_the_seeds_that_were_tested() -> None:
-    more = [bleu_row("pruned", 10.0, seed, number=3) for seed in (3, 4)]
-    more += [bleu_row("dense", value, seed) for seed, value in enumerate([31.0] * 3 + [90.0] * 2)]
-    [size] = recommendations.sizes(pd.concat([sweep(1.0, seeds=3), table(more)]))
-    numbers = recommendations.summary([size])["`small`"]
-    assert numbers["Dense"] == "31.0 BLEU"
-    assert numbers["Intervals, 95 %"] == "3 seeds"
-    assert recommendations.advice([size])[0].startswith(
-        "At an equal number of weights, prune: ")
 
 
 def test_settings_that_validation_bleu_would_have_chosen() -> None:
@@ -189,7 +206,6 @@ def test_settings_that_validation_bleu_would_have_chosen() -> None:
 def test_methods_that_share_no_seed_are_not_compared() -> None:
     frame = table([bleu_row("block_circulant", 30.0, 0, 4), bleu_row("pruned", 31.0, 1, number=6)])
     assert translation_claims.presets_compared(frame) == []
-    assert report.advice(frame) == "There are no results of compressed Transformers yet."
 
 
 def test_in_files_of_equal_size_pruning_has_fewer_weights() -> None:
@@ -200,21 +216,8 @@ def test_in_files_of_equal_size_pruning_has_fewer_weights() -> None:
     pairs = translation_claims.pairs_at_equal_size(table(rows))
     # 500 and 250 bytes; 125 are beyond round 8.
     assert pairs["block_size"].tolist() == [2, 4]
-    assert [number for _, number in pairs["first"]] == [4, 8]
-    assert pairs["difference"].tolist() == [-4, -8]
-
-
-def test_claims_in_brief_have_a_row_for_all_sizes() -> None:
-    frame = pd.concat([sweep(1.0, 3), sweep(-1.0, 3).assign(preset="base")])
-    wins, size = report.in_brief(claims.table_of_claims(frame))
-    assert wins[0].startswith("2. Multi30k: at equal compression")
-    assert "BLEU (" in wins[1] and wins[1].index("at `small`") < wins[1].index("at `base`")
-    assert wins[2] == "confirmed (3 seeds) at `small`, refuted (3 seeds) at `base`"
-    assert size[2] == "refuted (3 seeds)", "said once"
-    more = pd.concat([frame, sweep(1.0, 3).assign(preset="large")])
-    wins, _ = report.in_brief(claims.table_of_claims(more))
-    assert wins[2] == ("confirmed (3 seeds) at `small` and at `large`, "
-                       "refuted (3 seeds) at `base`")
+    assert [number for _, number in pairs["first_run"]] == [4, 8]
+    assert (pairs["first"] - pairs["second"]).tolist() == [-4, -8]
 
 
 def test_claim_2_over_sentences_for_a_single_seed(tmp_path: Path) -> None:
@@ -225,42 +228,25 @@ def test_claim_2_over_sentences_for_a_single_seed(tmp_path: Path) -> None:
         texts = references if row.method == "pruned" else half
         results.write_counts(translation.sentence_counts(texts, references),
                              tmp_path / f"{row.run}.json", row.round)
-    wins, size = claims.table_of_claims(frame, tmp_path).itertuples()
-    assert wins.verdict == "confirmed" and "test sentences" in wins.evidence
-    assert wins.low > 20, "half of the sentences are missing"
-    assert size.verdict == "refuted"
+    wins, by_eight = claims.all_claims(frame, tmp_path)
+    assert wins.verdict == by_eight.verdict == "no verdict", "it is a single training"
+    assert wins.difference.mean == pytest.approx(1.0, abs=0.3)
+    assert 5 < wins.difference.high - wins.difference.mean < 10, "half of the sentences are missing"
     pairs = translation_claims.pairs_at_equal_compression(frame)
-    same = pairs.assign(second=pairs["first"])
-    each, mean, _ = translation_claims.compare(same.assign(difference=0.0), tmp_path)
+    same = pairs.assign(second=pairs["first"], second_run=pairs["first_run"])
+    each, mean, _ = translation_claims.compare(same, tmp_path)
     assert (each["decided"] == 0).all() and tuple(mean) == (0, 0, 0)
 
 
-def test_claim_3_against_the_dense_network_and_against_the_control() -> None:
-    noise = [0.0, 0.3, -0.3, 0.1]
+@pytest.mark.usefixtures("no_sentences")
+def test_claim_3_is_paired_with_the_network_that_it_started_from() -> None:
+    noise = [0.0, 3.0, -3.0, 1.0]  # of the start, which all three share
     frame = table(
-        [bleu_row("dense", 35.0, seed) for seed in range(4)]
-        + [bleu_row("pruned", 36.0 + noise[seed], seed, number=1) for seed in range(4)]
-        + [bleu_row("unpruned", 35.9 - noise[seed], seed, number=1) for seed in range(4)])
-    dense, control = claims.table_of_claims(frame).itertuples()
-    assert dense.verdict == "confirmed" and dense.estimate == pytest.approx(1.025)
-    assert control.verdict == "undecided" and "seeds" in control.evidence
-
-
-def test_how_many_seeds_would_decide() -> None:
-    assert verdicts.seeds_to_decide([1.0]) is None
-    assert verdicts.seeds_to_decide([1.0, 1.1, 0.9]) == 2
-    few = verdicts.seeds_to_decide([0.5, -0.4, 0.3])
-    assert few is not None and 20 < few < 60
-
-
-def test_baselines_give_the_interval_of_what_there_is() -> None:
-    rows = [bleu_row("dense", 40.0 + seed, seed) | {"preset": preset, "tied": tied,
-            "series": "same", "test_bleu_low": 38.5, "test_bleu_high": 41.5, "test_chrf": 60.0,
-            "file_bytes": 4e6} for preset, tied, seeds in (("small", True, 3), ("small", False, 1),
-                                                           ("base", True, 1))
-            for seed in range(seeds)]
-    lines = report.baselines(table(rows)).splitlines()
-    assert lines[2:] == [
-        "| `small` | tied | 1.0 | 3 | 41.00 | 38.52 to 43.48, over 3 seeds | 60.0 |",
-        "| `small` | its own | 1.0 | 1 | 40.00 | 38.50 to 41.50, over test sentences | 60.0 |",
-        "| `base` | tied | 1.0 | 1 | 40.00 | 38.50 to 41.50, over test sentences | 60.0 |"]
+        [bleu_row("dense", 35.0 + noise[seed], seed) for seed in range(4)]
+        + [bleu_row("pruned", 36.0 + noise[seed] + 0.1 * seed, seed, number=1)
+           for seed in range(4)]
+        + [bleu_row("unpruned", 36.15 + noise[seed] + 0.1 * (seed - 1)**2, seed, number=1)
+           for seed in range(4)])
+    dense, control = claims.all_claims(frame)
+    assert dense.verdict == "confirmed" and dense.difference.mean == pytest.approx(1.15)
+    assert control.verdict == "undecided"

@@ -15,7 +15,6 @@ from circtools import (
     gallery,
     multi30k,
     poster,
-    report,
     results,
     runs,
     translation,
@@ -94,10 +93,6 @@ def test_every_translation_scores_what_its_result_says() -> None:
         texts = results.texts(row.run, row.round)
         scored = translation.score(texts, corpus.test.english, resamples=0)
         assert scored.bleu == pytest.approx(row.test_bleu, abs=1e-9), row.run
-
-
-def test_the_claims_in_the_readme_are_those_of_the_results() -> None:
-    assert report.write(report.blocks(results.load()), check=True), "run 'circtools report'"
 
 
 def test_figures_are_the_committed_ones_to_the_byte(tmp_path) -> None:

@@ -117,6 +117,8 @@ def test_what_a_run_leaves_is_found_by_its_name(tmp_path: Path) -> None:
         assert results.arrays(run, tmp_path)["rows"].tolist() == [number, number]
         assert (results.counts(run, 3, tmp_path) == 300 + number).all()
         assert results.texts(run, 3, tmp_path)[1:] == ["its\u2028second line", ""]
+    with pytest.raises(ValueError, match="translation 1 has a line break"):
+        results.write_texts(["fine", "two\nlines"], tmp_path / "run.json")
     with pytest.raises(FileNotFoundError, match=r"other\.npz"):
         results.arrays("other", tmp_path)
 

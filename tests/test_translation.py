@@ -182,3 +182,21 @@ def test_counts_of_any_sentences_give_their_bleu() -> None:
     assert translation.bleu_of_counts(none.sum(0) + np.array([0] * 4 + [1] * 6)) == 0
     with pytest.raises(ValueError, match="1 hypotheses and 2 references"):
         translation.sentence_counts(["a"], ["a", "b"])
+
+
+def test_scores_of_next_to_nothing() -> None:
+    for empty in translation.score, translation.sentence_counts:
+        with pytest.raises(ValueError, match="0 hypotheses and 0 references"):
+            empty([], [])
+    nothing = translation.sentence_counts(["", ""], ["a dog runs .", "a cat sits ."])
+    assert translation.bleu_of_counts(nothing.sum(0)) == 0
+    assert translation.score(["", ""], ["a dog runs .", "a cat sits ."]).bleu == 0
+
+
+@pytest.mark.parametrize("written", [
+    "Ein Ma\u0308dchen la\u0308uft u\u0308ber die Straße.",
+    "\ufeffEin Mädchen läuft über die Straße.",
+    "Ein Mäd\u00adchen läuft\u200b über die Straße."], ids=["decomposed", "marked", "hyphenated"])
+def test_words_do_not_depend_on_how_a_letter_is_encoded(written: str) -> None:
+    expected = ["ein", "mädchen", "läuft", "über", "die", "straße", "."]
+    assert multi30k.tokenise(written, "de") == expected

@@ -205,7 +205,7 @@ large.pivot_table(index=["b", "matrices / rest"], values=["validation loss", "te
 # ## Full scale
 #
 # Twenty epochs from scratch for each block size, with what the trials chose. (The grey band is the
-# dense network's 95 % interval. With one seed it is the bootstrap over the test sentences: what
+# dense network's 95 % interval. With one seed it is that over the test sentences: what
 # another test set could give, not another seed. Two curves are compared by a paired test, in
 # notebook 08, and not by this band.) **Predict:** how many BLEU do 4x, 32x and a fully circulant
 # Transformer cost?

@@ -27,6 +27,7 @@ from circtools import (
     compression,
     figures,
     multi30k,
+    pages,
     prune,
     results,
     style,
@@ -222,8 +223,7 @@ check("7.1", density_by_head)
 translation_figures.slightly_pruned(table);
 
 # %%
-verdicts = claims.table_of_claims(table)
-Markdown(claims.markdown(verdicts[verdicts["number"] == "3"]))
+Markdown(pages.claims_table(c for c in claims.all_claims(table) if c.key.startswith("claim3")))
 
 # %%
 slight = figures.select(table, task="multi30k", preset="small", series="tuned", tied=False)
@@ -239,7 +239,7 @@ slight.set_axis(["seeds", "mean", "standard deviation"], axis=1).round(2)
 # more epochs at a rate that rises again. (Why, is not shown here. The rate is twice that of the
 # training, and only two epochs of weights are averaged in a round, not five.) Beside the control,
 # taking 21 % of the weights away does neither good nor harm. At `base` one seed decides nothing;
-# its interval says what another test set could give, and nothing of other seeds.
+# its interval says what another test set could give, and nothing of other trainings.
 #
 # The table also shows what chance does. Trained again from another seed, the same network's BLEU
 # differs with a standard deviation of 0.2 to 0.4, and so the difference of two single trainings

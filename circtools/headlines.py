@@ -1,0 +1,189 @@
+"""Five pictures of one finding each, for the README and the poster, drawn at the size of print.
+
+Curves carry their names; there are no legends. Every function takes its size in inches and its
+letters in points, so that a picture for a page and one for a wall are the same picture.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from circtools import style, translation_claims
+from circtools.results import FACTORS, ROUNDS_AT, select
+from circtools.translation_claims import POSTERS_GAP, SIZES, levels_of
+
+Size = tuple[float, float]
+COLORS = {"dense": style.BLACK, "pruned": style.VERMILION, "block_circulant": style.BLUE}
+MARKS = {"pruned": "s", "block_circulant": "o"}
+NAMES = {"dense": "dense", "pruned": "pruned", "block_circulant": "block-circulant"}
+
+
+def headline(table: pd.DataFrame, size: Size = (11, 6.2), font: float = 15, title: str = ""
+             ) -> Figure:
+    """Test BLEU against compression: dense, pruned, block-circulant."""
+    rows = _compared(table)
+    dense = select(rows, method="dense")["test_bleu"].mean()
+    with _picture(size, font) as (figure, axes):
+        axes.axhline(dense, color=style.BLACK, linestyle="--")
+        curves = {}
+        for method in MARKS:
+            curve = select(rows, method=method).groupby("level")["test_bleu"].mean()
+            curves[method] = curve[list(ROUNDS_AT)]
+            _curve(axes, method, curves[method])
+        # The names stand where the curves are apart, at the last but one level.
+        place = list(ROUNDS_AT)[-2]
+        above, below = sorted(curves, key=lambda method: -curves[method][place])
+        _name(axes, NAMES[above], COLORS[above], 1.05 * place, curves[above][place] + 0.15,
+              ha="left", va="bottom")
+        _name(axes, NAMES[below], COLORS[below], place / 1.05, curves[below][place] - 0.25,
+              ha="right", va="top")
+        _name(axes, f"dense: {dense:.1f}", style.BLACK, place, dense + 0.12, va="bottom", ha="left")
+        _compression(axes, ROUNDS_AT)
+        lowest = min(curve.min() for curve in curves.values())
+        axes.set(ylabel="test BLEU", ylim=(lowest - 1, dense + 1))
+        axes.set_title(title, loc="left", fontsize=1.15 * font)
+    return figure
+
+
+def headline_gap(table: pd.DataFrame, size: Size = (8, 6.2), font: float = 15) -> Figure:
+    """BLEU of pruned minus block-circulant, level by level, and the original poster's eight."""
+    with _picture(size, font) as (figure, axes):
+        _halves(axes, "BLEU, pruned minus block-circulant")
+        axes.axhline(POSTERS_GAP, color=style.BLACK, linestyle="--")
+        _name(axes, f"the original poster: {POSTERS_GAP:g} BLEU", style.BLACK, 2, POSTERS_GAP - 0.2,
+              va="top", ha="left")
+        looks = {"small": (style.BLACK, "o", -1), "base": ("0.4", "D", 1)}
+        for preset, (color, mark, side) in looks.items():
+            if preset not in translation_claims.presets_compared(table):
+                continue
+            rows = select(table, task="multi30k", tied=False, preset=preset)
+            each, _, _ = translation_claims.compare(
+                translation_claims.pairs_at_equal_compression(rows))
+            x = each["block_size"] * 1.05**side
+            axes.errorbar(x, each["mean"], yerr=each["high"] - each["mean"], color=color,
+                          marker=mark, linestyle="", capsize=0.3 * font, elinewidth=0.15 * font)
+            end = 0 if side < 0 else -1
+            _name(axes, preset, color, x.iloc[end] * 1.07**side, each["mean"].iloc[end],
+                  ha="right" if side < 0 else "left", va="center")
+        _compression(axes, ROUNDS_AT)
+        axes.set(xlim=(1.3, 52), ylim=(-2.6, POSTERS_GAP + 0.8))
+    return figure
+
+
+def mnist_card(table: pd.DataFrame, size: Size = (8, 5), font: float = 15) -> Figure:
+    """MNIST test error against compression of the first layer."""
+    rows = select(table, task="mnist", series="tuned", layers="first", pixels="natural")
+    with _picture(size, font) as (figure, axes):
+        dense = 100 * select(rows, method="dense")["test_error"].mean()
+        axes.axhline(dense, color=style.BLACK, linestyle="--")
+        circulant = 100 * select(rows, method="block_circulant").groupby("block_size")[
+            "test_error"].mean()
+        chain = select(rows, method="pruned")
+        pruned = 100 * chain.groupby("round")["test_error"].mean()
+        pruned.index = chain.groupby("round")["compression"].mean()
+        for method, curve in (("pruned", pruned), ("block_circulant", circulant)):
+            _curve(axes, method, curve)
+        _name(axes, NAMES["pruned"], COLORS["pruned"], 260, 1.78, ha="left")
+        _name(axes, NAMES["block_circulant"], COLORS["block_circulant"], 60, 2.3, ha="right")
+        _name(axes, "dense", style.BLACK, 260, dense - 0.03, va="top", ha="left")
+        _compression(axes, (2, 8, 32, 128, 512), "compression of the first layer")
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(FixedLocator([1, 1.5, 2, 3]))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+        axes.set(ylabel="test error", ylim=(1.2, 4))
+    return figure
+
+
+def learning_rate_card(table: pd.DataFrame, size: Size = (8, 5), font: float = 15) -> Figure:
+    """BLEU of one block-circulant network with its own learning rate and with a lent one."""
+    rows = select(table, task="multi30k", preset="base", tied=False)
+    own = select(rows, series="tuned")
+    lender = select(table, task="multi30k", preset=SIZES[-1], tied=False, series="tuned",
+                    method="block_circulant")[["method", *FACTORS]].drop_duplicates()
+    lent = select(rows, series="rejected").merge(lender)
+    bars = {"dense": (select(own, method="dense"), "0.45"),
+            "block-circulant 4x,\nits own rate": (
+                select(own, method="block_circulant", block_size=4), style.BLUE),
+            "block-circulant 4x,\nthe small\nnetwork's rate": (
+                select(lent, block_size=4), style.SKY)}
+    with _picture(size, font) as (figure, axes):
+        values = [rows["test_bleu"].mean() for rows, _ in bars.values()]
+        drawn = axes.bar([*bars], values, color=[color for _, color in bars.values()], width=0.62)
+        axes.bar_label(drawn, [f"{value:.1f}" for value in values], fontweight="bold", padding=3)
+        axes.grid(visible=False, axis="x")
+        axes.set(ylabel="test BLEU", ylim=(0, 48))
+    return figure
+
+
+def file_size_card(table: pd.DataFrame, size: Size = (8, 5), font: float = 15) -> Figure:
+    """BLEU against megabytes: narrower dense networks, and the two methods."""
+    tuned = translation_claims.of_compared_seeds(
+        select(table, task="multi30k", preset="base", tied=False))
+    tuned = select(tuned, series="tuned").assign(level=levels_of)
+    with _picture(size, font) as (figure, axes):
+        for method in MARKS:
+            curve = select(tuned, method=method).dropna(subset="level").groupby("level")[
+                ["file_bytes", "test_bleu"]].mean()
+            _curve(axes, method, curve.set_index(curve["file_bytes"] / 1e6)["test_bleu"])
+        narrow = tuned[tuned["method"].isin(["dense", "small_dense"])].groupby("level")[
+            ["file_bytes", "test_bleu"]].mean()
+        x = narrow["file_bytes"] / 1e6
+        axes.plot(x, narrow["test_bleu"], color=style.BLACK, marker="D", linestyle="--")
+        for level, text, side in ((1, "dense", "right"), (4, "half as wide", "right"),
+                                  (16, "a quarter as wide", "left")):
+            if level in narrow.index:
+                _name(axes, text, style.BLACK, x[level] + (-5 if side == "left" else -0.6),
+                      narrow.loc[level, "test_bleu"] + (-0.35 if side == "left" else 0.3),
+                      va="top" if side == "left" else "bottom", ha=side)
+        _name(axes, NAMES["pruned"], COLORS["pruned"], 27.2, 41.0, va="bottom", ha="left")
+        _name(axes, NAMES["block_circulant"], COLORS["block_circulant"], 22.5, 37.6, ha="left")
+        axes.set(xlabel="file (MB)", ylabel="test BLEU", xlim=(0, 45), ylim=(35, 42.3))
+    return figure
+
+
+@contextmanager
+def _picture(size: Size, font: float) -> Iterator[tuple[Figure, Axes]]:
+    scale = font / 15
+    with style.context(), plt.rc_context({
+            "font.size": font, "axes.labelsize": font, "xtick.labelsize": font,
+            "ytick.labelsize": font, "lines.linewidth": 2.6 * scale, "axes.linewidth": scale,
+            "lines.markersize": 8 * scale, "xtick.major.size": 4 * scale,
+            "ytick.major.size": 4 * scale, "grid.linewidth": 0.8 * scale}):
+        yield plt.subplots(figsize=size)
+
+
+def _compared(table: pd.DataFrame) -> pd.DataFrame:
+    rows = select(table, task="multi30k", tied=False,
+                  preset=translation_claims.main_preset(table))
+    rows = select(translation_claims.of_compared_seeds(rows), series="tuned")
+    return rows.assign(level=levels_of(rows)).dropna(subset="level")
+
+
+def _curve(axes: Axes, method: str, values: pd.Series) -> None:
+    axes.plot(values.index, values, color=COLORS[method], marker=MARKS[method])
+
+
+def _name(axes: Axes, text: str, color: str, x: float, y: float, **more: str) -> None:
+    axes.text(x, y, text, color=color, fontweight="bold", **{"ha": "center", **more})
+
+
+def _compression(axes: Axes, ticks: object, label: str = "compression of the Transformer's layers"
+                 ) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(ticks), [f"{tick:.0f}x" for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(label)
+
+
+def _halves(axes: Axes, label: str) -> None:
+    """Draw the line of no difference, and name its two sides."""
+    axes.axhline(0, color=style.BLACK)
+    _name(axes, "pruning better \N{UPWARDS ARROW}", style.VERMILION, 8, 4.2)
+    _name(axes, "block-circulant better \N{DOWNWARDS ARROW}", style.BLUE, 8, -2.3)
+    axes.set_ylabel(label)

@@ -1,0 +1,106 @@
+"""The facts, and the pages that quote them."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import pytest
+
+from circtools import facts, pages, results
+from circtools.verdicts import Claim, Interval
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return results.load()
+
+
+@pytest.fixture(scope="module")
+def values(table: pd.DataFrame) -> dict[str, Any]:
+    return facts.facts(table)
+
+
+@pytest.mark.parametrize("name", pages.PAGES)
+def test_the_committed_pages_say_what_the_results_say(name: str, values: dict[str, Any]) -> None:
+    fresh = pages.render(name, values)
+    assert (pages.ROOT / name).read_text(encoding="utf-8") == fresh, "run 'make report'"
+    assert not re.search(r"\bnan\b|\binf\b|\{\{|None", fresh)
+
+
+def test_the_readme_is_one_page() -> None:
+    text = (pages.ROOT / "README.md").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    links = re.compile(r"\]\([^)]*\)")  # an address is no word to read
+    read = links.sub("]", text)
+    assert len(lines) <= 130
+    assert len(re.findall(r"[A-Za-z][A-Za-z'-]*", read)) <= 900
+    assert len(re.findall(r"\d[\d.,]*", read)) <= 60
+    assert next(i for i, line in enumerate(lines) if line.startswith("make ")) < 40
+
+
+@pytest.mark.parametrize("page", ["README.md", "RESULTS.md", "CONTRIBUTING.md", "data/README.md"])
+def test_every_link_of_a_page_leads_to_a_file(page: str) -> None:
+    path = pages.ROOT / page
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
+        assert ":" in target or (path.parent / target).exists(), target
+
+
+def test_a_fact_that_does_not_exist_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_template(text: str) -> jinja2.Environment:
+        made = environment()
+        made.loader = jinja2.DictLoader({"page.j2": text})
+        return made
+
+    environment = pages._environment
+    for text, error in (("{{ no_such_fact }}", jinja2.UndefinedError),
+                        ("{{ values['no_such_fact'] }}", jinja2.UndefinedError),
+                        ("{% do expect(1 > 2, 'one is more than two') %}", pages.Stale)):
+        monkeypatch.setattr(pages, "_environment", lambda text=text: with_template(text))
+        with pytest.raises(error, match=r"no_such_fact|one is more than two"):
+            pages.render("page", {})
+
+
+def test_write_says_what_was_stale(table: pd.DataFrame, tmp_path: Path,
+                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    assert pages.write(table, check=True) == ["README.md", "RESULTS.md"]
+    assert not list(tmp_path.iterdir())
+    assert pages.write(table) == ["README.md", "RESULTS.md"]
+    assert pages.write(table, check=True) == []
+    (tmp_path / "README.md").write_text("old", encoding="utf-8")
+    assert pages.write(table) == ["README.md"]
+
+
+def claim(key: str, *difference: float) -> Claim:
+    return Claim(key, "mnist", "base", "tuned", Interval(*difference), "refuted", seeds=5,
+                 levels=[2.0, 4.0], above=1, below=0)
+
+
+@pytest.mark.parametrize(("difference", "words"), [
+    ((0.14, 0.08, 0.2), "0.14 points more errors (0.08 to 0.20)"),
+    ((-0.14, -0.2, -0.08), "0.14 points fewer errors (0.08 to 0.20)"),
+    ((0.14, -0.08, 0.36),
+     "0.14 points more errors (from 0.08 points fewer errors to 0.36 points more errors)")])
+def test_a_difference_says_its_direction(difference: tuple[float, ...], words: str) -> None:
+    assert f"| {words} |" in pages.claims_table([claim("claim1_first", *difference)])
+
+
+def test_every_claim_has_its_words(values: dict[str, Any]) -> None:
+    keys = {claim.key for claim in values["claims"]}
+    assert len(keys) == 9
+    with pytest.raises(pages.Stale, match="claim5"):
+        pages.claims_table([dataclasses.replace(claim("x", 1, 1, 1), key="claim5")])
+
+
+def test_a_level_is_chosen_on_validation() -> None:
+    """The first failure ends the search, whatever the test set says."""
+    dense = pd.DataFrame({"val_bleu": [40.0]})
+    rows = pd.DataFrame({"level": [2.0, 4.0, 8.0, 16.0], "val_bleu": [39.5, 39.1, 38.0, 39.9],
+                         "test_bleu": [10.0, 20.0, 40.0, 50.0], "file_bytes": 1e6, "epochs": 20.0,
+                         "compression": [2.0, 4.0, 8.0, 16.0], "compression_all": 2.0, "seed": 0})
+    reach = facts._reach(rows, dense)
+    assert reach is not None and reach.compression == 4 and reach.bleu == 20
+    assert facts._reach(rows[2:], dense) is None
