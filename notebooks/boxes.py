@@ -25,7 +25,7 @@ TERMS = re.findall(r"^## (.+)$", (FOLDER / "glossary.md").read_text("utf-8"), re
 
 
 def finish(app: Sphinx, doctree: nodes.document) -> None:
-    """Change a page that has just been read."""
+    """Make a page that has just been read what the site shows."""
     link_to_files(app, doctree)
     if not re.match(r"\d\d_", app.env.docname):
         return
@@ -52,14 +52,14 @@ def put_into_a_box(strong: nodes.strong) -> None:
     if not kinds or not isinstance(paragraph, nodes.paragraph):
         return
     start = paragraph.index(strong)
-    content: list[nodes.Node] = [nodes.paragraph("", "", *paragraph[start:])]
+    before, boxed = (nodes.paragraph("", "", *part)
+                     for part in (paragraph[:start], paragraph[start:]))
     parent, place = paragraph.parent, paragraph.parent.index(paragraph)
-    after = parent[place + 1:place + 2]
-    if len(content[0]) == 1 and after and isinstance(after[0], nodes.bullet_list):
-        content += after  # what is noticed is a list
-    before = [nodes.paragraph("", "", *paragraph[:start])] if start else []
-    box = nodes.container("", *content, classes=["box", *kinds])
-    parent[place:place + len(content)] = [*before, box]
+    following = parent[place + 1:place + 2]
+    if boxed.astext() != strong.astext() or not isinstance(following[0], nodes.bullet_list):
+        following = []  # else what is noticed is a list
+    box = nodes.container("", boxed, *following, classes=["box", *kinds])
+    parent[place:place + 1 + len(following)] = [before, box] if before.astext() else [box]
 
 
 def help_with(name: str) -> Iterator[nodes.Node]:

@@ -90,6 +90,7 @@ def test_boxes_hints_and_folded_imports(page, address: str) -> None:
     open_page(page, f"{address}/01_circulant_matrices.html")
     for kind in ("predict", "notice", "exercise"):
         assert page.locator(f".box.{kind}").count() >= 3
+    assert page.locator(".box.notice li").count() >= 3  # a list that is noticed
     solution = page.locator("details.help", has_text="Solution for exercise 1.2")
     code = solution.locator("pre")
     assert not code.is_visible()
