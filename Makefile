@@ -49,7 +49,7 @@ blank: $(READY) ## copy the notebooks without their outputs into build/blank, fo
 figures: $(READY) ## draw figures/ from data/results
 	$(BIN)/circtools figures
 
-poster: $(READY) ## make figures/poster.pdf; needs the results of compressed Transformers
+poster: $(READY) ## typeset figures/poster.pdf and figures/poster.png from data/results
 	$(BIN)/circtools poster
 
 report: $(READY) ## write README.md and RESULTS.md from data/results

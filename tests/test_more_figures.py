@@ -8,11 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from pypdf import PdfReader
 
 from circtools import (
     multi30k_runs,
-    poster,
     recommendations,
     report,
     results,
@@ -246,28 +244,6 @@ def test_each_poster_panel_is_drawn(draw, table: pd.DataFrame) -> None:
     figure = draw(table)
     figure.canvas.draw()
     assert sum(len(axes.lines) for axes in figure.axes) >= 2
-
-
-def test_the_poster_is_a0_and_says_what_the_results_say(
-    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(results, "texts", lambda run, number=0: [f"text of {run}, {number}"] * 5)
-    mnist = results.load()
-    both = pd.concat([mnist[mnist["task"] == "mnist"], table], ignore_index=True)
-    pdf, png = poster.make(both, tmp_path)
-    page = PdfReader(pdf).pages[0]
-    assert (page.mediabox.width, page.mediabox.height) == pytest.approx((2384, 3370), abs=1)
-    text = " ".join(page.extract_text().split())
-    assert "pruned, 32x: text of pruned-0, 15" in text
-    assert "At an equal number of weights, " in text and "complete trainings" in text
-    assert png.stat().st_size < 1_000_000
-    assert not list(tmp_path.glob(".*"))
-    some = both[(both["method"] != "pruned_all") & (both["block_size"] != 128)]
-    pdf, _ = poster.make(some, tmp_path)
-    text = " ".join(PdfReader(pdf).pages[0].extract_text().split())
-    assert text.count("not been run yet") == 2 and "pruned, 32x: text of" in text
-    with pytest.raises(ValueError, match="circtools run multi30k"):
-        poster.make(mnist[mnist["task"] == "mnist"], tmp_path)
 
 
 def test_what_pruning_empties() -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pypdf import PdfReader
 
 from circtools import (
     cli,
@@ -14,7 +13,6 @@ from circtools import (
     figures,
     gallery,
     multi30k,
-    poster,
     results,
     runs,
     translation,
@@ -101,14 +99,6 @@ def test_figures_are_the_committed_ones_to_the_byte(tmp_path) -> None:
     for path in paths:
         committed = ROOT / "figures" / path.name
         assert committed.read_bytes() == path.read_bytes(), f"{path.name}: run 'make figures'"
-
-
-def test_the_committed_poster_says_what_the_results_say(tmp_path) -> None:
-    made, _ = poster.make(results.load(), tmp_path)
-    texts = [PdfReader(path).pages[0].extract_text()
-             for path in (made, ROOT / "figures" / "poster.pdf")]
-    assert texts[0] == texts[1], "run 'make poster'"
-    assert (ROOT / "figures/poster.png").stat().st_size < 1_000_000
 
 
 def test_figures_refuse_an_empty_table() -> None:

@@ -1,0 +1,84 @@
+"""The poster: large letters, few words, true sentences, and the same bytes every time."""
+
+import io
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from pypdf import PageObject, PdfReader
+
+from circtools import poster, results
+from circtools.gallery import FOLDER
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return results.load()
+
+
+@pytest.fixture(scope="module")
+def named(table: pd.DataFrame) -> dict[str, Any]:
+    return poster.numbers(table)
+
+
+@pytest.fixture(scope="module")
+def drawn(table: pd.DataFrame) -> dict[str, Figure]:
+    yield poster.panels(table)
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def pages(named: dict[str, Any], drawn: dict[str, Figure]) -> list[PageObject]:
+    return PdfReader(io.BytesIO(poster.typeset(named, drawn, format="pdf"))).pages
+
+
+def test_two_pages_of_a0_with_few_large_words(pages: list[PageObject]) -> None:
+    assert [page.mediabox[2:] for page in pages] == [pytest.approx((2384, 3370), abs=1)] * 2
+    sizes: list[float] = []
+    text = pages[0].extract_text(
+        visitor_text=lambda text, _, __, ___, size: sizes.append(size) if text.strip() else None)
+    assert 150 < len(text.split()) <= 350
+    assert min(sizes) >= 32 and max(sizes) >= 100
+
+
+def test_letters_in_the_figures_of_page_1_are_large_as_printed(drawn: dict[str, Figure]) -> None:
+    for name in ("ladder", "headline", "headline_gap", "mnist_card", "learning_rate_card",
+                 "file_size_card"):
+        drawn[name].canvas.draw()
+        written = [text for text in drawn[name].findobj(Text)
+                   if text.get_visible() and text.get_text().strip()]
+        assert min(text.get_fontsize() for text in written) >= 26, name
+
+
+def test_page_2_keeps_the_sections_of_the_original_poster(pages: list[PageObject]) -> None:
+    text = pages[1].extract_text()
+    for section in ("Abstract", "MNIST benchmark", "Multi30k experiment", "Pruning",
+                    "Circulant matrices", "Block-circulant matrices", "Pruned Transformer",
+                    "Pruned entire network", "Block-circulant Transformer",
+                    "Circulant Transformer", "Compressed Transformer",
+                    "Analysis and conclusions", "Recommendations"):
+        assert f"{section}\n" in text, section
+
+
+def test_a_name_that_is_missing_and_a_sentence_that_is_false_stop_it(
+    named: dict[str, Any], drawn: dict[str, Figure]
+) -> None:
+    with pytest.raises(ValueError, match="lent_4x_base"):
+        poster.typeset({k: v for k, v in named.items() if k != "lent_4x_base"}, drawn)
+    with pytest.raises(ValueError, match="one learning rate cost five BLEU"):
+        poster.typeset(named | {"lent_4x_base": named["block_circulant_4x_base"]}, drawn)
+
+
+def test_the_committed_poster_is_the_made_one_to_the_byte(table: pd.DataFrame, tmp_path) -> None:
+    for path in poster.make(table, tmp_path):
+        assert path.read_bytes() == (FOLDER / path.name).read_bytes(), "run 'make poster'"
+    assert (FOLDER / "poster.png").stat().st_size < 1_000_000
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_without_results_of_translation_there_is_none(table: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="circtools run multi30k"):
+        poster.make(table[table["task"] == "mnist"])
