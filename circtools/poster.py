@@ -116,7 +116,7 @@ def typeset(named: dict[str, Any], drawn: dict[str, Figure], **output: Any) -> A
         ValueError: if the layout names what is not there, or says what is not true any more.
     """
     qr = io.BytesIO()
-    segno.make(named["citation"]["repository-code"]).save(qr, kind="svg", border=0)
+    segno.make(named["citation"]["repository-code"]).save(qr, kind="svg")
     files = {"main.typ": LAYOUT.read_bytes(), "qr.svg": qr.getvalue(),
              "facts.json": json.dumps(named, default=_plain).encode(),
              **{f"{name}.svg": _svg(figure) for name, figure in drawn.items()}}
