@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -11,6 +12,7 @@ from circtools import (
     architecture,
     claims,
     diagrams,
+    facts,
     figures,
     headlines,
     speed_figures,
@@ -19,6 +21,7 @@ from circtools import (
     translation_figures,
 )
 from circtools.files import ROOT
+from circtools.multi30k_runs import PRESETS
 
 FOLDER = ROOT / "figures"
 MNIST: dict[str, Callable[[pd.DataFrame], Figure]] = {
@@ -47,7 +50,45 @@ DIAGRAMS: dict[str, Callable[[], Figure]] = {
     "block_circulant_ladder": diagrams.block_circulant_ladder,
     "technique_pruning": diagrams.pruning_technique,
     "technique_circulant": diagrams.circulant_technique,
-    "compressed_transformer": lambda: architecture.transformer(("attention", "feed_forward")),
+    "compressed_transformer": lambda: architecture.transformer(
+        ("attention", "feed_forward"), PRESETS["small"].layers),
+}
+
+
+# What a figure shows, and by which facts that is so; the figures in the notebooks have none of it,
+# because there the reader looks first.
+TITLES: dict[str, tuple[str, Callable[[dict[str, Any]], bool]]] = {
+    "mnist_benchmark": ("MNIST: the two are close up to 28x, then pruning is ahead",
+                        lambda f: f["claim1_first"].above == 3 and f["claim1_first"].below == 0),
+    "mnist_gap": ("MNIST: pruning is ahead from 49x to 196x, and nowhere else is it decided",
+                  lambda f: f["claim1_first"].above == 3 and f["claim1_first"].below == 0),
+    "mnist_permuted": ("MNIST: large blocks use the order of the pixels, small ones do not",
+                       lambda f: f["claim4_order"].above == 3 and f["claim4_order"].below == 0),
+    "translation_benchmark": (
+        "The larger Transformer bears compression better",
+        lambda f: (f["pruned_16x_base"].bleu - f["dense_base"].bleu
+                   > f["pruned_16x_small"].bleu - f["dense_small"].bleu)),
+    "translation_gap": ("At no level is either method two BLEU ahead",
+                        lambda f: all(abs(level.mean) < 2 for preset in f["sizes"]
+                                      for level in f[f"levels_{preset}"])),
+    "translation_sets": (
+        "Counted in bytes, a narrower dense network is the rival",
+        lambda f: (f["small_dense_4x_small"].megabytes < f["pruned_16x_small"].megabytes
+                   and f["small_dense_4x_small"].bleu > f["pruned_16x_small"].bleu)),
+    "pruned_transformer": (
+        "Pruning costs less than half a BLEU up to 8x",
+        lambda f: f["reach_pruned_small"].compression > 4
+        and f["pruned_4x_small"].bleu > f["dense_small"].bleu - 0.5),
+    "pruned_entire_network": (
+        "The output layer can be pruned, too: 4x for less than half a BLEU",
+        lambda f: (f["reach_pruned_all_small"].compression_all > 4
+                   and f["reach_pruned_all_small"].bleu > f["dense_small"].bleu - 0.5)),
+    "block_circulant_transformer": (
+        "Sharing costs about half a BLEU at 4x, and two at 16x",
+        lambda f: (0.2 < f["dense_small"].bleu - f["block_circulant_4x_small"].bleu < 0.9
+                   and 1.5 < f["dense_small"].bleu - f["block_circulant_16x_small"].bleu < 2.5)),
+    "slightly_pruned": ("One round of pruning does not beat the dense network",
+                        lambda f: f["claim3_dense_small"].verdict == "refuted"),
 }
 
 
@@ -76,6 +117,14 @@ def make_all(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
                    "circulant_transformer": not translation_figures.has_circulant(rows)}
         drawings |= {name: draw(table) for name, draw in TRANSLATION.items()
                      if not missing.get(name)}
+        values = facts.facts(table)
+        for name, (title, holds) in TITLES.items():
+            if name in drawings:
+                if not holds(values):
+                    raise ValueError(f"the results do not say any more: {title!r}; give the figure "
+                                     f"{name} another title in circtools/gallery.py")
+                drawings[name].suptitle("\n".join(filter(None, [
+                    title, drawings[name].get_suptitle()])), fontsize=15, fontweight="bold")
     cells = pd.DataFrame(speed_figures.load()["cells"])
     drawings |= {name: draw(cells) for name, draw in SPEED.items()}
     paths: list[Path] = []

@@ -53,14 +53,15 @@ def headline(table: pd.DataFrame, size: Size = (11, 6.2), font: float = 15, titl
 def headline_gap(table: pd.DataFrame, size: Size = (8, 6.2), font: float = 15) -> Figure:
     """BLEU of pruned minus block-circulant, level by level, and the original poster's eight."""
     with _picture(size, font) as (figure, axes):
-        _halves(axes, "BLEU, pruned minus block-circulant")
+        style.halves(axes, top=0.62)
+        axes.set_ylabel("BLEU, pruned minus block-circulant")
         axes.axhline(POSTERS_GAP, color=style.BLACK, linestyle="--")
         _name(axes, f"the original poster: {POSTERS_GAP:g} BLEU", style.BLACK, 2, POSTERS_GAP - 0.2,
               va="top", ha="left")
-        looks = {"small": (style.BLACK, "o", -1), "base": ("0.4", "D", 1)}
-        for preset, (color, mark, side) in looks.items():
+        for preset, side in (("small", -1), ("base", 1)):
             if preset not in translation_claims.presets_compared(table):
                 continue
+            color, mark = style.SIZES[preset]["color"], style.SIZES[preset]["marker"]
             rows = select(table, task="multi30k", tied=False, preset=preset)
             each, _, _ = translation_claims.compare(
                 translation_claims.pairs_at_equal_compression(rows))
@@ -179,11 +180,3 @@ def _compression(axes: Axes, ticks: object, label: str = "compression of the Tra
     axes.set_xticks(list(ticks), [f"{tick:.0f}x" for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(label)
-
-
-def _halves(axes: Axes, label: str) -> None:
-    """Draw the line of no difference, and name its two sides."""
-    axes.axhline(0, color=style.BLACK)
-    _name(axes, "pruning better \N{UPWARDS ARROW}", style.VERMILION, 8, 4.2)
-    _name(axes, "block-circulant better \N{DOWNWARDS ARROW}", style.BLUE, 8, -2.3)
-    axes.set_ylabel(label)

@@ -52,7 +52,7 @@ def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048
             column = rows["block_size"].astype(str).where(rows["block_size"] < rows["n"], "n")
             wide = rows.assign(b=column).pivot(index="n", columns="b", values="ratio")
             wide = wide[list(dict.fromkeys(column))]
-            picture = axes.imshow(np.log2(wide), cmap=style.DIVERGING, vmin=-3.5, vmax=3.5,
+            picture = axes.imshow(np.log2(wide), cmap=style.SPEED, vmin=-3.5, vmax=3.5,
                                   aspect="auto", origin="lower")
             for (i, j), value in np.ndenumerate(wide.to_numpy()):
                 axes.text(j, i, f"{value:.2g}" if value < 10 else f"{value:.0f}", ha="center",
@@ -66,7 +66,8 @@ def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048
         bar = figure.colorbar(picture, ax=panels, shrink=0.8)
         bar.set_ticks([-3, -2, -1, 0, 1, 2, 3], labels=["1/8", "1/4", "1/2", "1", "2", "4", "8"])
         bar.set_label("speed / that of nn.Linear")
-        figure.suptitle(f"block-circulant, {mode}: above 1 (red) it is faster", fontsize=15)
+        figure.suptitle(f"Block-circulant, {mode}: blue is faster than dense, orange slower",
+                        fontsize=15)
     return figure
 
 
@@ -102,7 +103,7 @@ def roofline(cells: pd.DataFrame, machine: dict[str, float], n: int = 2048) -> F
         machine: its ``flops`` and ``bandwidth``.
         n: the width of the layers.
     """
-    looks = {1: ("o", style.BLUE), 32: ("s", style.VERMILION), 256: ("^", style.GREEN)}
+    looks = {1: ("o", "0.6"), 32: ("s", "0.3"), 256: ("^", style.BLACK)}
     with style.context():
         figure, axes = plt.subplots(figsize=(9.5, 6))
         intensity = np.geomspace(0.3, 300, 100)
@@ -118,12 +119,14 @@ def roofline(cells: pd.DataFrame, machine: dict[str, float], n: int = 2048) -> F
                 x.append((done.products + done.transforms) / moved)
                 y.append((done.products + done.transforms) / row.seconds / 1e9)
             axes.plot(x, y, color=color, marker=marker, linestyle="",
-                      label=f"{tokens} token{'s' * (tokens > 1)}, b = "
-                            f"{rows['block_size'].min()} to {rows['block_size'].max()}")
+                      label=f"{tokens} token{'s' * (tokens > 1)}")
+            for place, b in zip(zip(x, y, strict=True), rows["block_size"], strict=True):
+                axes.annotate(f"b={b}", place, xytext=(5, -11), textcoords="offset points",
+                              color=color, fontsize=9)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set(xlabel="operations for each byte that must be moved",
-                 ylabel="billion operations a second",
+                 ylabel="billion operations per second",
                  title=f"Block-circulant layers under the roofline (n = {n})")
         axes.legend(loc="lower right")
     return figure

@@ -5,16 +5,28 @@ from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from circtools.files import replacing
 
-# The colours of Okabe and Ito, "Color Universal Design" (2008); every method has a marker and a
-# line of its own too, so that a copy in black and white still tells them apart.
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+# The colours of Okabe and Ito, "Color Universal Design" (2008), the three palest darkened until a
+# thin line has a contrast of 3:1 with the page. Every method has a marker and a line of its own, so
+# that a copy in black and white still tells them apart.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#B37B00", "#2C8FCB", "#009E73"
+YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#B85C93"
 BROWN = "#6B3F00"  # one more, darker than all of these
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
+# Orange is slower, blue is faster; red and green would be one colour to many.
+SPEED = LinearSegmentedColormap.from_list("speed", ["#A85400", "#F3A24A", "#FFFFFF", "#5FA8D8",
+                                                    "#00558A"])
+# Sizes of a network, which are no methods: marks and greys of their own.
+SIZES: dict[str, dict[str, str]] = {
+    "tiny": {"color": "0.6", "marker": "^", "linestyle": ":"},
+    "small": {"color": "0.0", "marker": "o", "linestyle": "-"},
+    "base": {"color": "0.42", "marker": "D", "linestyle": "--"},
+    "large": {"color": "0.25", "marker": "v", "linestyle": "-."}}
 
 RC = {
     "axes.grid": True, "axes.spines.right": False, "axes.spines.top": False,
@@ -37,6 +49,16 @@ def use() -> None:
 def context() -> AbstractContextManager[None]:
     """Use the course's style inside a ``with`` block."""
     return matplotlib.rc_context(RC)
+
+
+def halves(axes: Axes, top: float = 0.97, bottom: float = 0.03) -> None:
+    """Draw the line of no difference, and say in either half which method is better there."""
+    axes.axhline(0, color=BLACK, linewidth=1)
+    for y, name, color, place in (
+            (top, "pruning better \N{UPWARDS ARROW}", VERMILION, "top"),
+            (bottom, "block-circulant better \N{DOWNWARDS ARROW}", BLUE, "bottom")):
+        axes.text(0.5, y, name, color=color, fontweight="bold", ha="center", va=place,
+                  transform=axes.transAxes)
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:

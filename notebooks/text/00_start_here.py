@@ -125,10 +125,10 @@ diagrams.circulant_technique();
 #    compressions. (Pruning while the network is trained keeps the dense network's setting.)
 #    Verdicts come from *tuned*.
 # 3. **Show the spread.** On MNIST a number is a mean over five seeds, with a 95 % interval by
-#    Student's t. In translation the interval also says what another set of test sentences could give.
-#    With fewer than three seeds there is no verdict. No choice uses the test data. (Short trials never
-#    read them. Complete trials of a Transformer are measured on them as each ends; those that were not
-#    chosen are kept, as *rejected*.)
+#    Student's t. In translation the interval also says what another set of test sentences could
+#    give. With fewer than three seeds there is no verdict. No choice uses the test data. (Short
+#    trials never read them. Complete trials of a Transformer are measured on them as each ends;
+#    those that were not chosen are kept, as *rejected*.)
 
 # %% tags=["nbval-check-output"]
 model = mnist.classifier()

@@ -24,8 +24,8 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from circtools import (claims, compress, compression_ratio, figures, mnist, nearest_circulant, pages,
-                       results, style, verdicts)
+from circtools import (claims, compress, compression_ratio, figures, mnist, nearest_circulant,
+                       pages, results, style, verdicts)
 from exercises import check, hint, solution
 
 style.use()
@@ -186,11 +186,11 @@ figures.mnist_benchmark(sharing);
 
 # %% [markdown]
 # Which of these differences can five seeds tell from chance? The two kinds of networks were trained
-# apart, so they are two independent samples (Welch's t-test). `low` and `high` are the 95 % interval
-# of the mean difference. `p` is the chance of a difference at least this large if there were none. It
-# is corrected for looking at several levels (Holm), and the intervals are not: an interval may leave
-# zero out and its level still be open. `decided` is 1 where the test says at 5 % that the error is
-# higher, -1 where that it is lower, 0 where five seeds cannot tell.
+# apart, so they are two independent samples (Welch's t-test). `low` and `high` are the 95 %
+# interval of the mean difference. `p` is the chance of a difference at least this large if there
+# were none. It is corrected for looking at several levels (Holm), and the intervals are not: an
+# interval may leave zero out and its level still be open. `decided` is 1 where the test says at 5 %
+# that the error is higher, -1 where that it is lower, 0 where five seeds cannot tell.
 
 # %%
 tuned = figures.select(natural, series="tuned")
@@ -352,12 +352,12 @@ Markdown(pages.claims_table(claim for claim in found if claim.key == "claim4_ord
 # sharing works on MNIST: small blocks do as well without it, and even the fully circulant layer on
 # shuffled pixels, 784 numbers that have no symmetry to use, makes only 3.4 % errors.
 #
-# The rule for a verdict, in all notebooks: *confirmed*, if the average over the levels has the claimed
-# sign with its whole interval, and no level is decided against the claim; *refuted*, if it has the
-# other sign, or if a single level is decided against; else *undecided*. One thing about this claim was
-# changed after its results were seen: its wording, from "needs the order" to "profits from the
-# order". What is confirmed is the weaker statement. That the symmetry is *why* sharing works, which
-# is what the poster says, is not.
+# The rule for a verdict, in all notebooks: *confirmed*, if the average over the levels has the
+# claimed sign with its whole interval, and no level is decided against the claim; *refuted*, if it
+# has the other sign, or if a single level is decided against; else *undecided*. One thing about
+# this claim was changed after its results were seen: its wording, from "needs the order" to
+# "profits from the order". What is confirmed is the weaker statement. That the symmetry is *why*
+# sharing works, which is what the poster says, is not.
 #
 # The evidence column says at how many of the levels five seeds decide. Whether the *advantage over
 # pruning* survives the permutation is settled in notebook 04.

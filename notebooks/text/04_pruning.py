@@ -199,8 +199,8 @@ figures.mnist_gap(course);
 # looking at twelve of them. (So as not to cover each other, the untuned marks stand a little to the
 # left of their level and the tuned ones a little to the right. The bars are not corrected for the
 # number of levels, so one may leave zero out and its mark be hollow.) A claim is *confirmed* if the
-# interval of its average has the claimed sign and no level is decided against it; *refuted* if it has
-# the other sign or a single level is decided against; else *undecided*.
+# interval of its average has the claimed sign and no level is decided against it; *refuted* if it
+# has the other sign or a single level is decided against; else *undecided*.
 
 # %%
 found = [claim for claim in claims.all_claims(course) if claim.key != "claim4_order"]
@@ -268,7 +268,7 @@ for name, more in (("both layers compressed", {"layers": "all"}),
 
 # %%
 tuned = claims.gap(course, "tuned")
-print("FULL-SCALE, tuned: quality of pruned minus block-circulant, percentage points (95 % interval)")
+print("FULL-SCALE, tuned: quality of pruned minus block-circulant, percentage points (95 %)")
 for low, high in ((2, 28), (49, 392), (784, 784)):
     _, mean = verdicts.levels(tuned[tuned["block_size"].between(low, high)])
     print(f"{low:3}x to {high:3}x: {mean.text()}")

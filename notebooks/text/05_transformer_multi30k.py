@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 
 from circtools import (architecture, figures, multi30k, results, speed_figures, style, training,
-                       translation)
+                       translation, translation_figures)
 from circtools.multi30k_runs import DEMO, PRESETS
 from circtools.transformer import PAD, attention_maps
 from exercises import check, hint, solution
@@ -384,7 +384,7 @@ shown = runs.sort_values(["preset", "seed"])[list(columns)].rename(columns=colum
 shown.round({"BLEU": 1, "from": 1, "to": 1, "chrF": 1, "validation loss": 3}).reset_index(drop=True)
 
 # %%
-figures.training_curves([r for r in results.read() if r["run"] in set(runs["run"])]);
+translation_figures.training_curves([r for r in results.read() if r["run"] in set(runs["run"])]);
 
 # %% [markdown]
 # **What to notice.** The loss falls fastest during the warm-up, then ever more slowly; at the end

@@ -185,12 +185,13 @@ for preset, row in loops.iterrows():
 #
 # ## The verdicts
 #
-# Each claim of the original poster, with settings chosen for each method. *Confirmed*: the mean over
-# the levels has the claimed sign with its whole interval, and no level is decided against the claim.
+# Each claim of the original poster, with settings chosen for each method. *Confirmed*: the mean
+# over the levels has the claimed sign with its whole interval, and no level is decided against the
+# claim.
 # *Refuted*: it has the other sign, or a level is decided against. A claim that names a number is
 # refuted if the interval leaves that number out. With fewer than three trainings of either method
-# there is no verdict: the interval then says how sure the difference between *these* networks is, and
-# not what another training would give.
+# there is no verdict: the interval then says how sure the difference between *these* networks is,
+# and not what another training would give.
 
 # %%
 found = claims.all_claims(table)
