@@ -64,7 +64,7 @@ def panels(table: pd.DataFrame) -> dict[str, Figure]:
     Args:
         table: rows of :func:`circtools.results.load`.
     """
-    mnist, card, panel = claims.of_mnist(table), (8.5, 5.4), (9.4, 7.6)
+    mnist, card, panel = claims.of_mnist(table), (8.5, 5.1), (9.4, 7.6)
     layers = PRESETS[translation_claims.main_preset(table)].layers
     with rc_context({"text.color": "white", "axes.labelcolor": "white"}):  # on the dark band
         ladder = _printed(diagrams.block_circulant_ladder(8), (16.4, 6.2), LETTERS)
