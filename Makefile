@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
+SPHINX = $(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -d build/doctrees
+OPEN = @echo "The site is in build/site: open file://$(CURDIR)/build/site/index.html in a browser"
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -17,15 +19,24 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-course: $(READY) ## set up, get the data, execute all notebooks into build/, draw the figures
+course: $(READY) ## set up, get the data, execute all notebooks, draw the figures, build the site
 	$(BIN)/circtools data --optional mnist multi30k
 	$(BIN)/python notebooks/build.py build
 	$(MAKE) figures
+	$(SPHINX) -D executed=build notebooks build/site
+	$(OPEN)
+
+site: $(READY) ## build the site from the notebooks as they are: seconds, no network
+	$(SPHINX) notebooks build/site
+	$(OPEN)
 
 test: $(READY) ## set up, run all tests, the notebooks through nbval, and ruff
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q tests --ignore=tests/browser
 	$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
+
+browser: site ## test the site and JupyterLab in an installed Chromium or Chrome
+	$(BIN)/python -m pytest -q -rs tests/browser
 
 lab: $(READY) ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks
@@ -62,4 +73,5 @@ notebooks: $(READY) ## make the notebooks afresh from their texts, execute and s
 clean: ## remove what make course built (not .venv, not the data)
 	rm -rf build
 
-.PHONY: help venv course test lab blank figures poster report experiments benchmarks notebooks clean
+.PHONY: help venv course site test browser lab blank figures poster report experiments benchmarks \
+	notebooks clean

@@ -55,6 +55,17 @@ def test_executed_in_order_and_quiet(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids(NOTEBOOKS))
+def test_pictures_have_an_alternative_text_and_imports_are_folded(path: Path) -> None:
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert "hide-input" in cells[0].metadata["tags"]
+    for cell in cells:
+        pictures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+        assert len(pictures) <= 1, "one alternative text cannot say what two pictures show"
+        assert bool(pictures) == ("alt" in cell.metadata), cell.source
+        assert not pictures or len(cell.metadata["alt"].split()) >= 6
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids(NOTEBOOKS))
 def test_first_and_last_cell_say_what_a_reader_needs(path: Path) -> None:
     cells = nbformat.read(path, as_version=4).cells
     for word in ("learn", "need", "minute"):

@@ -41,7 +41,8 @@
 # Each notebook stands alone. If you have five minutes, read the first two pictures and the
 # recommendations of 08, which come next; if you have one hour, 02 and 04.
 # Most notebooks have a small experiment that runs live on your machine; from 03 on the full-scale
-# results are shown too, loaded from `data/results` and labelled as such.
+# results are shown too, loaded from `data/results` and labelled as such. New words are explained
+# in the [glossary](glossary.md).
 #
 # **The poster's claims**, to which the notebooks come back:
 #
@@ -62,7 +63,7 @@
 # network it says so, and a built-in sample of printed digits takes the place of MNIST, so that a
 # workshop goes on. (The full-scale results below are always those of the real data.)
 
-# %%
+# %% tags=["hide-input"]
 import platform
 
 import torch
@@ -82,7 +83,7 @@ print(f"data: {digits.origin}; {len(digits.train_x)} training, {len(digits.val_x
 # into: start it with `make lab`. If a data file is reported as truncated or corrupted, delete the
 # file that the message names and run the cell again.
 
-# %%
+# %% alt="Sixteen handwritten digits of MNIST, each with its label"
 figures.images(digits.train_x[:16], [f"label {y}" for y in digits.train_y[:16].tolist()]);
 
 # %% [markdown]
@@ -94,7 +95,7 @@ figures.images(digits.train_x[:16], [f"label {y}" for y in digits.train_y[:16].t
 # **Pruning** trains a network, zeroes the weights of smallest magnitude, trains what is left, and
 # repeats. Our rounds take 21 % of the *remaining* weights, as the poster did.
 
-# %%
+# %% alt="Pruning: each round zeroes the smallest weights and trains what is left"
 diagrams.pruning_technique();
 
 # %% [markdown]
@@ -103,7 +104,7 @@ diagrams.pruning_technique();
 # block instead of b², so the block size b *is* the compression factor. (Here a colour says only
 # which numbers are the same, and only within a block; it does not say how large they are.)
 
-# %%
+# %% alt="A circulant matrix repeats its first row, rotated; a block-circulant one has such blocks"
 diagrams.circulant_technique();
 
 # %% [markdown]
@@ -195,6 +196,8 @@ check("0.2", overall_compression)
 
 # %% [markdown]
 # ## For teachers
+#
+# The [page for teachers](teaching.md) has these plans as tables.
 #
 # * **Half a day:** 00 together (15 min), 01 up to the eigenvalues (45 min), 02 (60 min), break,
 #   03 (45 min), 04 (45 min). Stop at each *Predict* cell and collect a show of hands before anyone

@@ -19,7 +19,7 @@
 #
 # **Time:** 25 minutes to read, under half a minute to run (2 CPU cores).
 
-# %%
+# %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import scipy.linalg
 import torch
@@ -47,7 +47,7 @@ def compare(what, left, right):
 #
 # $$ C_{r,c} = w_{(c - r) \bmod b} $$
 
-# %%
+# %% alt="A circulant matrix repeats its first row, rotated right by one from row to row"
 diagrams.circulant_technique();
 
 # %% [markdown]
@@ -69,9 +69,7 @@ w = torch.randn(9)
 torch.equal(circulant(w), torch.tensor(scipy.linalg.circulant(w.numpy()).T))
 
 # %% [markdown]
-# ### Exercise 1.1
-#
-# Build the circulant matrix of a row yourself, without `circtools`. Two lines are enough.
+# **1.1** Build the circulant matrix of a row yourself, without `circtools`. Two lines are enough.
 
 # %%
 def rotate_rows(row):
@@ -106,7 +104,7 @@ print("P^-1 is the transpose of P:", torch.equal(P.inverse(), P.T))
 #
 # $$ C = w_0 I + w_1 P + w_2 P^2 + \dots + w_{b-1} P^{b-1} $$
 
-# %%
+# %% alt="A circulant matrix is the weighted sum of shift matrices, one for each wrapped diagonal"
 diagrams.weighted_shifts(torch.tensor([1.0, -0.7, 0.35, 0.8]));
 
 # %%
@@ -146,7 +144,7 @@ compare("C^T x and convolution, row", C.T @ x, (w * x[(r - d) % b]).sum(1))
 # An example that you can see: a noisy signal, and a row that averages each point with its two
 # neighbours on either side. That is a circulant matrix with five wrapped diagonals.
 
-# %%
+# %% alt="A circulant matrix that averages five places smooths a noisy wave"
 t = torch.arange(b)
 signal = torch.sin(2 * torch.pi * t / b) + 0.4 * torch.randn(b)
 mean = torch.zeros(b)
@@ -185,7 +183,7 @@ compare("C P^7 x and P^7 C x", circulant(mean) @ shift @ signal, shift @ circula
 #
 # $$ C f_k = \lambda_k f_k, \qquad \lambda_k = \sum_j w_j\, \omega^{jk} $$
 
-# %%
+# %% alt="The eight Fourier vectors of size 8 are waves that turn ever faster"
 diagrams.fourier_vectors(8);
 
 # %% [markdown]
@@ -235,7 +233,7 @@ print(f"largest distance from an eigenvalue of the routine to one of ours: {dist
 # **Predict:** where in the complex plane do the eigenvalues of the shift $P$ lie? Of the average
 # over neighbours? Which matrix below has the eigenvalue 0?
 
-# %%
+# %% alt="Eigenvalues: those of the shift lie on the unit circle, those of the average on a line"
 e = torch.eye(16)
 rows = {
     "shift": e[1],
@@ -316,9 +314,7 @@ print(f"largest entry of M N - N M: {(M @ N - N @ M).abs().max():.1f}")
 # a nonlinearity between them the order of two circulant layers cannot matter, and the two are again
 # just one.
 #
-# ### Exercise 1.2
-#
-# Return the first row of `circulant(w) @ circulant(v)` without building a matrix.
+# **1.2** Return the first row of `circulant(w) @ circulant(v)` without building a matrix.
 
 # %%
 def product_row(w, v):
@@ -330,10 +326,8 @@ check("1.2", product_row)
 # solution("1.2")
 
 # %% [markdown]
-# ### Exercise 1.3
-#
-# Solve `circulant(w) @ x = y` for `x` without building a matrix. (`w` is such that a solution
-# exists.)
+# **1.3** Solve `circulant(w) @ x = y` for `x` without building a matrix. (`w` is such that a
+# solution exists.)
 
 # %%
 def solve_circulant(w, y):
@@ -373,7 +367,7 @@ for n, slow, quick in zip(sizes, dense, fast, strict=True):
 print("closed form, n/2 log2 n:",
       all(fft_multiplications(n) == n // 2 * (n.bit_length() - 1) for n in sizes))
 
-# %%
+# %% alt="From n = 32 on the product by FFT needs fewer multiplications than the dense one"
 diagrams.multiplication_counts(sizes, dense, fast);
 
 # %% [markdown]

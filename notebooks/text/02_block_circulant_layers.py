@@ -20,7 +20,7 @@
 #
 # **Time:** 25 minutes to read, under half a minute to run (2 CPU cores).
 
-# %%
+# %% tags=["hide-input"]
 import warnings
 
 import torch
@@ -61,7 +61,7 @@ def compare(what, left, right):
 #
 # **Predict:** how many numbers does a 16 x 16 matrix store for b = 1, 2, 4, 8, 16? What is b = 1?
 
-# %%
+# %% alt="The larger the circulant blocks of a matrix are, the fewer numbers it stores"
 diagrams.block_circulant_ladder();
 
 # %% [markdown]
@@ -102,7 +102,7 @@ compare("layer and dense product", layer(x), x @ layer.dense_weight().T + layer.
 # leaves out the surplus outputs. The blocks at the edge stick out, but their first rows are stored
 # all the same.
 
-# %%
+# %% alt="A block size that does not divide the layer makes blocks reach over its edge as padding"
 diagrams.padded_layer(out_features=10, in_features=28, block_size=8);
 
 # %% [markdown]
@@ -122,10 +122,8 @@ for b in (1, 2, 5, 8, 10, 16, 49, 784):
 # single block, of whose 784 rotations ten are used. The course always states compression in
 # numbers really stored.
 #
-# ### Exercise 2.1
-#
-# Find the smallest block size that makes a layer at least `ratio` times smaller, padding included.
-# (In the cases checked there is one.)
+# **2.1** Find the smallest block size that makes a layer at least `ratio` times smaller, padding
+# included. (In the cases checked there is one.)
 
 # %%
 def smallest_block(out_features, in_features, ratio):
@@ -162,7 +160,7 @@ check("2.1", smallest_block)
 # random heights); and a filter, whose entries depend only on $c - r$ and fade away from the
 # diagonal. The last is a *Toeplitz* matrix: circulant but for the corners, where it does not wrap.
 
-# %%
+# %% alt="The nearest block-circulant matrix keeps little of a random matrix and much of a filter"
 n = 128
 place = torch.arange(n) / n
 waves = (torch.cos, torch.sin)
@@ -174,7 +172,7 @@ matrices = {
 }
 diagrams.projections(matrices, [1, 2, 8, 32, 128]);
 
-# %%
+# %% alt="A random matrix loses most of its norm at once, a smooth one only at large blocks"
 sizes = [2**k for k in range(8)]
 lost = {
     name: {b: ((W - block_circulant(nearest_circulant(W, b))).norm() / W.norm()).item()
@@ -208,10 +206,8 @@ for name, W in matrices.items():
 # finished dense matrix cannot be squeezed into the form; a network that is *trained* in the form
 # from the start is another matter, and the subject of notebook 03.
 #
-# ### Exercise 2.2
-#
-# For a square matrix, return the first row of the nearest circulant matrix (a single block). Use
-# no `circtools`.
+# **2.2** For a square matrix, return the first row of the nearest circulant matrix (a single
+# block). Use no `circtools`.
 
 # %%
 def nearest_row(matrix):
@@ -317,10 +313,8 @@ print("with 1024 features and 256 inputs, auto takes",
       {b: BlockCirculantLinear(1024, 1024, b).plan(256).algorithm for b in (2, 8, 64, 1024)})
 
 # %% [markdown]
-# ### Exercise 2.3
-#
-# Multiply a block-circulant matrix by one vector with the FFT, without building the matrix. `rows`
-# has shape (out_blocks, in_blocks, b), and `x` has in_blocks * b entries.
+# **2.3** Multiply a block-circulant matrix by one vector with the FFT, without building the matrix.
+# `rows` has shape (out_blocks, in_blocks, b), and `x` has in_blocks * b entries.
 
 # %%
 def block_multiply(rows, x):

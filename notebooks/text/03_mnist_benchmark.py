@@ -18,7 +18,7 @@
 #
 # **Time:** 25 minutes to read, about one minute to run (2 CPU cores).
 
-# %%
+# %% tags=["hide-input"] alt="Sixteen handwritten digits of the training set"
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
@@ -78,7 +78,7 @@ print(f"validation error {history[-1]['val_error']:.1%}")
 # right by one pixel*. Look at the weights of six units of one block, each five places on from the
 # last, as images (red is positive, blue negative):
 
-# %%
+# %% alt="Hidden units of one block have the same weights, moved along the image"
 weight = shared.hidden.dense_weight().detach()  # (784, 784): a row a hidden unit
 figures.images(weight[56:84:5], [f"unit {unit} of the block" for unit in range(0, 28, 5)],
                columns=6, diverging=True)
@@ -181,7 +181,7 @@ summary = (natural[natural["series"] != "search"]
 print("FULL-SCALE: test error, mean of 5 seeds (95 % interval); block size 1 is the dense network")
 summary
 
-# %%
+# %% alt="Sharing costs nothing that shows at small blocks; at large ones the error climbs"
 figures.mnist_benchmark(sharing);
 
 # %% [markdown]
@@ -251,7 +251,7 @@ pd.DataFrame(rows).pivot(index="block size", columns="first layer", values="vali
 # With b = 784 the first layer is 784 numbers. Reshaped to an image they are the one detector that
 # all hidden units share; at b = 392 there are two, at b = 196 four, at b = 28 twenty-eight.
 
-# %%
+# %% alt="The shared detectors show strokes and edges, and nowhere a whole digit"
 def first_rows(block_size, pixels="natural"):
     """The learned first rows of the tuned run of seed 0, a row a block."""
     run = figures.select(course, method="block_circulant", series="tuned", seed=0, pixels=pixels,
@@ -323,11 +323,11 @@ print(f"largest difference between the outputs of the two networks: {largest:.0e
 # **Predict:** will the error of block-circulant networks rise with permuted pixels? By how much at
 # b = 8, and at b = 784?
 
-# %%
+# %% alt="Two digits, and the same two with their pixels permuted to noise"
 figures.images([digits.train_x[0], digits.train_x[1], digits.permuted().train_x[0],
                 digits.permuted().train_x[1]], ["natural", "natural", "permuted", "permuted"]);
 
-# %%
+# %% alt="Permuting the pixels costs nothing at small blocks and raises the error at large ones"
 figures.mnist_permuted(course);
 
 # %%

@@ -22,7 +22,7 @@
 #
 # **Time:** 25 minutes to read, about one minute to run (2 CPU cores).
 
-# %%
+# %% tags=["hide-input"] alt="Pruning: rounds zero the smallest weights and train the rest"
 import copy
 
 import matplotlib.pyplot as plt
@@ -99,7 +99,7 @@ live.iloc[::2].round({"compression": 1, "validation error": 4, "nothing pruned":
 # What is left between the two columns is little for one seed. It remains true that more than nine
 # tenths of the weights can go without loss. Which ones went?
 
-# %%
+# %% alt="After fifteen rounds no weight near zero is left, only two humps far from it"
 figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4))
 bins = np.linspace(-0.2, 0.2, 121)
 left.hist(trained.flatten().numpy(), bins, color=style.SKY, label="after training")
@@ -116,7 +116,7 @@ right.legend();
 # The middle of the distribution is gone, and what remains has grown (15 more epochs of training had
 # their part in that).
 
-# %%
+# %% alt="Round by round the weights that are left gather on the pixels in the middle"
 kept = [masks[number].float().mean(0) for number in (1, 3, 6, 9, 12, 15)]
 figures.images([share / share.max() for share in kept],
                [f"round {n}\nup to {share.max():.0%}"
@@ -141,7 +141,7 @@ figures.images([share / share.max() for share in kept],
 # chain each; one was chosen on validation images for the rounds 1 to 15 (the poster went as far),
 # and one for the later rounds.
 
-# %%
+# %% alt="Pruning follows the control that prunes nothing for twenty rounds, then its error climbs"
 table = results.load()
 course = figures.select(table, task="mnist", preset="base")
 print("FULL-SCALE RESULTS:", results.describe(course))
@@ -184,14 +184,14 @@ gain.round(3)
 # **Predict before you run the next cell.** Think of 8x and of 784x. Which method wins at each?
 # Does it depend on the learning rate?
 
-# %%
+# %% alt="Both methods start level; the error of block-circulant layers rises earlier"
 figures.mnist_benchmark(course);
 
 # %% [markdown]
 # To compare at *equal* compression, the error of the pruned network is interpolated between its
 # rounds, for each seed by itself. Above zero pruning is better, below block-circulant:
 
-# %%
+# %% alt="The two methods are level at low compression, and pruning is better at high compression"
 figures.mnist_gap(course);
 
 # %% [markdown]
@@ -279,7 +279,7 @@ for low, high in ((2, 28), (49, 392), (784, 784)):
 # After 29 rounds, 0.1 % of the first layer remains. Which hidden units still have an input at all,
 # and where do they look?
 
-# %%
+# %% alt="Hidden units that survive look at a few pixels, in short strokes"
 chain = figures.select(course, method="pruned", series="tuned", seed=0, layers="first", round=29)
 saved = results.arrays(chain["run"].item())
 mask = np.unpackbits(saved["mask"])[: saved["shape"].prod()].reshape(saved["shape"])

@@ -18,7 +18,7 @@
 #
 # **Time:** 35 minutes to read, about two minutes to run (2 CPU cores).
 
-# %%
+# %% tags=["hide-input"] alt="A Transformer: encoder and decoder, joined by cross-attention"
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -67,7 +67,7 @@ indices = corpus.words.encode([sentence])[0]
 pd.DataFrame({"word": [*words, "(end)"], "index": indices.tolist(),
               "in the vocabulary": [corpus.words.german[i] for i in indices]}).T
 
-# %%
+# %% alt="Most captions have about twelve words; a few words make up most of the text"
 figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4))
 lengths = {"German": (corpus.train.source != PAD).sum(1) - 1,
            "English": (corpus.train.target != PAD).sum(1) - 2}
@@ -139,7 +139,7 @@ check("5.1", attend)
 # Nothing in attention knows the *order* of the words. So each place in the sentence has a pattern
 # of its own, sines and cosines of many wavelengths, which is added to the word's embedding:
 
-# %%
+# %% alt="Each place in the sentence has its own pattern of sines and cosines"
 model = multi30k.transformer(corpus.words, **PRESETS["base"].sizes)
 positions = model._positions(0, 40, torch.device("cpu"))
 figure, axes = plt.subplots(figsize=(10, 3.2))
@@ -189,7 +189,7 @@ print(f"preset 'base': {total / 1e6:.1f} million weights")
 # - **Averaging.** The network that is kept has the mean of the weights after each of the last five
 #   epochs. (The curves below show the epochs, the table shows that mean.)
 
-# %%
+# %% alt="A batch of similar lengths is almost all words; a batch at random is nearly half padding"
 torch.manual_seed(0)
 batches = multi30k.batches(corpus.train, PRESETS["base"].recipe.batch_tokens)
 shuffled = torch.randperm(len(corpus.train)).split(128)
@@ -229,7 +229,7 @@ def warmup(step, steps, share):
 
 check("5.2", warmup)
 
-# %%
+# %% alt="The learning rate rises over the first two epochs and then falls in a straight line"
 figure, axes = plt.subplots(figsize=(8, 3))
 done = np.linspace(0, 1, 200, endpoint=False)
 axes.plot(20 * done, [training.warmup_decay(d, 0.1) for d in done], color=style.BLUE)
@@ -303,7 +303,7 @@ table
 # Which German words does the decoder look at while it writes? The weights of the cross-attention
 # of the last layer, averaged over the heads:
 
-# %%
+# %% alt="Each English word looks at its German counterpart, even far from the diagonal"
 def look(german):
     source = demo_words.encode([german])
     written = translation.beam_search(demo, source)[0]
@@ -383,7 +383,7 @@ columns = {"preset": "preset", "seed": "seed", "test_bleu": "BLEU", "test_bleu_l
 shown = runs.sort_values(["preset", "seed"])[list(columns)].rename(columns=columns)
 shown.round({"BLEU": 1, "from": 1, "to": 1, "chrF": 1, "validation loss": 3}).reset_index(drop=True)
 
-# %%
+# %% alt="The validation loss falls fast, then flattens; the larger network ends a little lower"
 translation_figures.training_curves([r for r in results.read() if r["run"] in set(runs["run"])]);
 
 # %% [markdown]

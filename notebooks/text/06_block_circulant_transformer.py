@@ -18,7 +18,7 @@
 #
 # **Time:** 25 minutes to read, two minutes to run (2 CPU cores).
 
-# %%
+# %% tags=["hide-input"] alt="The matrices of attention and feed-forward are compressed"
 from dataclasses import replace
 from functools import partial
 
@@ -63,7 +63,7 @@ architecture.transformer(("attention", "feed_forward"), layers=preset.layers);
 #
 # **Predict:** with b = 16 the layers shrink 16 times. How much does the whole model shrink?
 
-# %%
+# %% alt="As blocks grow the layers shrink to almost nothing, while embeddings stay as they are"
 counts = []
 for b in (1, 2, 4, 8, 16, 32):
     linear = nn.Linear if b == 1 else partial(BlockCirculantLinear, block_size=b)
@@ -118,7 +118,7 @@ for b, factor in ((1, 1.0), (8, 1.0), (8, 4.0)):
 # `small`, judged by the validation loss at two compressions. Here are those of block-circulant
 # layers:
 
-# %%
+# %% alt="In short trials block-circulant layers bear higher learning rates than dense ones"
 translation_figures.learning_rates(table, "block_circulant");
 
 # %% [markdown]
@@ -126,7 +126,7 @@ translation_figures.learning_rates(table, "block_circulant");
 # **Predict:** would twenty epochs choose the same? And what if only the matrices of the Transformer
 # layers get the higher rate, while embeddings, norms and output layer keep the base rate?
 
-# %%
+# %% alt="At the small size a high rate for the matrices alone helps blocks and harms the dense"
 translation_figures.learning_curves(table, block_size=4);
 
 # %% [markdown]
@@ -175,7 +175,7 @@ pd.concat({"loss": losses, "BLEU": bleu}, axis=1).replace("nan", "").fillna("")
 # and has half the base rate. **Predict:** four times that rate for the matrices was best at the
 # small size. And here?
 
-# %%
+# %% alt="At the larger size that same high rate leaves the block-circulant network far behind"
 translation_figures.learning_curves(table, block_size=4, preset="base");
 
 # %%
@@ -210,7 +210,7 @@ large.pivot_table(index=["b", "matrices / rest"], values=["validation loss", "te
 # notebook 08, and not by this band.) **Predict:** how many BLEU do 4x, 32x and a fully circulant
 # Transformer cost?
 
-# %%
+# %% alt="Larger blocks cost more BLEU, but far less than a low rank at the same compression"
 translation_figures.block_circulant_transformer(table);
 
 # %%
@@ -258,7 +258,7 @@ width = d // heads
 first, second = W[:width], W[width : 2 * width]
 print("head 2 is head 1, rotated:", torch.equal(first.roll(width, dims=1), second))
 
-# %%
+# %% alt="In a circulant query matrix of four heads each head repeats the others' weights, moved"
 figure, axes = plt.subplots(figsize=(5.6, 4.8))
 axes.imshow(W, cmap=style.DIVERGING)
 for h in range(1, heads):
@@ -281,7 +281,7 @@ check("6.2", heads_share)
 # %% [markdown]
 # **Predict:** as the blocks grow past the width of a head, does the BLEU fall off a cliff?
 
-# %%
+# %% alt="BLEU falls more steeply once blocks are wider than a head, without a cliff"
 if translation_figures.has_circulant(rows):
     translation_figures.circulant_transformer(table)
 else:
@@ -302,7 +302,7 @@ else:
 # reason why one frequency should matter more than another. Freshly drawn blocks have a flat
 # spectrum; did training change that?
 
-# %%
+# %% alt="Learned spectra are nearly flat, but the feed-forward layer stresses the plain sum"
 translation_figures.spectra(translation_figures.artefacts(table, "block_circulant", block_size=16));
 
 # %% [markdown]
@@ -321,7 +321,7 @@ translation_figures.spectra(translation_figures.artefacts(table, "block_circulan
 #
 # Live, with the trained network that comes with the course:
 
-# %%
+# %% alt="Projection takes as much from a trained matrix as from a random one"
 trained, _ = multi30k.load_model(DEMO)
 lost = []
 for name, layer in compression.weight_layers(trained).items():

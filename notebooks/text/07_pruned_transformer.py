@@ -17,7 +17,7 @@
 #
 # **Time:** 25 minutes to read, two minutes to run (2 CPU cores).
 
-# %%
+# %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
@@ -71,7 +71,7 @@ pd.DataFrame(lines, columns=["zeros", "translation"])
 # fine-tuned at a fraction of the rate it was trained with. **Predict:** does that hold when a
 # quarter, or a sixteenth, of the weights is left?
 
-# %%
+# %% alt="In short trials twice the dense network's learning rate is best for fine-tuning"
 translation_figures.learning_rates(table, "pruned");
 
 # %% [markdown]
@@ -92,7 +92,7 @@ translation_figures.learning_rates(table, "pruned");
 # rounds.) **Predict:** how many BLEU does 4x cost? And 34x? And how many, if the weights are picked
 # at random?
 
-# %%
+# %% alt="Pruning by magnitude stays near the dense network far longer than pruning at random"
 translation_figures.pruned_transformer(table);
 
 # %%
@@ -125,7 +125,7 @@ chains.loc[[1, 3, 6, 9, 12, 15]].round(1)
 # the next ten, those that have become smallest are set to zero, many at first and few at the end;
 # the last epochs repair (Zhu and Gupta, 2017). Here are both schedules to 16x:
 
-# %%
+# %% alt="Gradual pruning reaches a sixteenth within the training, rounds only long after it"
 rounds = [(1 - compression.AMOUNT) ** (1 + epoch // 2) for epoch in range(24)]  # two epochs each
 gradual = [compression.gradual_density(epoch / 20, 1 / 16) for epoch in range(21)]
 figure, axes = plt.subplots(figsize=(9, 4.2))
@@ -161,7 +161,7 @@ ways.rename("{:.0f}x".format).round(1)
 # The output layer scores almost six thousand words, and is by far the largest matrix after the
 # embeddings. May it be pruned too? Counted over all matrices but the embeddings:
 
-# %%
+# %% alt="With the output layer pruned too, the whole network shrinks far more before BLEU falls"
 if "pruned_all" in set(rows["method"]):
     translation_figures.pruned_entire_network(table)
 else:
@@ -179,7 +179,7 @@ else:
 # Pruning is global: a matrix keeps many weights if they are large beside those of the others.
 # **Predict:** which matrices are emptied first: attention or feed-forward, encoder or decoder?
 
-# %%
+# %% alt="Values and outputs of the last cross-attention keep the most weights"
 chain = figures.select(rows, method="pruned", series="tuned", seed=0)
 run = next(r for r in results.read() if r["run"] == chain["run"].iloc[0])
 translation_figures.emptied_layers(run);
@@ -192,7 +192,7 @@ translation_figures.emptied_layers(run);
 # it. In the encoder's own attention it is the other way round: values and outputs are emptied
 # first. And the heads of one matrix? **Predict:** do they keep equal shares?
 
-# %%
+# %% alt="Within a matrix some heads keep several times as many weights as others"
 translation_figures.emptied_heads(translation_figures.artefacts(table, "pruned"));
 
 # %% [markdown]
@@ -219,7 +219,7 @@ check("7.1", density_by_head)
 # as "slightly pruned" before anything was run. It has had two epochs more than the dense network;
 # so it is compared with the control too, which has had the same two.
 
-# %%
+# %% alt="One round makes the network worse than the dense one, but no worse than the control"
 translation_figures.slightly_pruned(table);
 
 # %%

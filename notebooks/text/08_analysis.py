@@ -18,7 +18,7 @@
 # **Time:** 5 minutes for two pictures and the recommendations, which come first; 25 for all of it;
 # under a minute to run.
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
@@ -50,7 +50,7 @@ print("FULL-SCALE RESULTS:", results.describe(figures.select(table, task="multi3
 # network's 95 % interval, with one seed over the test sentences. Two curves are compared by a
 # paired test, below, and not by this band.)
 
-# %%
+# %% alt="Pruned and block-circulant networks stay close together; low rank falls far below"
 translation_figures.translation_benchmark(table);
 
 # %% [markdown]
@@ -71,7 +71,7 @@ translation_figures.translation_benchmark(table);
 # little beside their level so as not to cover each other. Pruning's levels are its rounds 3, 6, 9,
 # 12 and 15: 2.0, 4.1, 8.3, 16.9 and 34.3x.)
 
-# %%
+# %% alt="The gap between pruning and block-circulant is far below the poster's eight BLEU"
 translation_figures.translation_gap(table);
 
 # %% [markdown]
@@ -227,7 +227,7 @@ check("8.2", paired_interval)
 # Over all matrices but the embeddings, and in bytes of the whole file, the curves move to the left:
 # what is not compressed stays. **Predict:** does that change who is ahead?
 
-# %%
+# %% alt="Counted over the whole file, a smaller dense network shrinks more than either method"
 translation_figures.translation_sets(table);
 
 # %% [markdown]
@@ -259,7 +259,7 @@ translation_figures.side_by_side(rows, int(np.argsort(lengths)[-25])).fillna("")
 # %% [markdown]
 # Are long sentences hurt more than short ones?
 
-# %%
+# %% alt="Neither method loses more on long sentences than on short ones"
 translation_figures.bleu_by_length(table);
 
 # %% [markdown]

@@ -18,7 +18,7 @@
 # **Time:** 10 minutes for the tables and pictures, 30 for all of it; under a minute to run. The
 # timings are loaded: they were measured on an idle machine, which yours may not be now.
 
-# %%
+# %% tags=["hide-input"]
 import statistics
 import time
 import warnings
@@ -135,7 +135,7 @@ print("LIVE:", "; ".join(f"{name} {value:.2f} ms" for name, value in taken.items
 # with their columns. *Int8* keeps every weight, but rounds weights and inputs to integers of 8
 # bits, a quarter of the bytes; it runs in onnxruntime, a program that executes exported networks.)
 
-# %%
+# %% alt="Pruning kept dense gains no time; low rank and block-circulant layers gain at once"
 speed_figures.against_compression(cells, others);
 
 # %%
@@ -161,10 +161,10 @@ wide.round(2)
 # One panel a number of tokens: a single token is decoding, thousands are training. **Predict:** in
 # which corner is a block-circulant layer slower than the dense one?
 
-# %%
+# %% alt="In inference wide block-circulant layers are faster than dense ones, narrow ones slower"
 speed_figures.crossover_map(cells, mode="inference");
 
-# %%
+# %% alt="In training wide block-circulant layers are faster than dense ones, narrow ones slower"
 speed_figures.crossover_map(cells, tokens=(32, 256, 2048), mode="training");
 
 # %% [markdown]
@@ -196,7 +196,7 @@ for tokens in (1, 256):
 # and arithmetic is the limit. (A mark above the slanted line is no error: weights that stay in the
 # cache from call to call are read faster than from memory.)
 
-# %%
+# %% alt="With one token layers sit at the limit of memory, with many at that of arithmetic"
 speed_figures.roofline(cells, machine);
 
 # %% [markdown]
@@ -259,7 +259,7 @@ missed[["mode", "n", "tokens", "block_size", "algorithm", "ratio", "microseconds
 #
 # C3A is written as the formula reads: FFT, multiply, FFT back.
 
-# %%
+# %% alt="The course's layer is faster than the one with complex FFTs at every block size"
 rows = cells[(cells["n"] == 1024) & (cells["tokens"] == 256) & (cells["block_size"] <= 128)]
 figure, panels = plt.subplots(1, 2, figsize=(12, 4.4), sharey=True)
 for axes, mode in zip(panels, ("inference", "training"), strict=True):

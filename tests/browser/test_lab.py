@@ -1,0 +1,87 @@
+"""JupyterLab, as a reader uses it: run a notebook, answer an exercise wrongly and rightly."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Iterator[tuple[str, Path]]:
+    """JupyterLab on copies of two notebooks that train nothing: its address and its folder."""
+    folder = tmp_path_factory.mktemp("lab")
+    for name in ("00_start_here.ipynb", "01_circulant_matrices.ipynb"):
+        notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        nbformat.write(notebook, folder / name)
+    shutil.copytree(ROOT / "notebooks" / "exercises", folder / "exercises")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    environment = os.environ | {"JUPYTER_CONFIG_DIR": str(folder / "config"),
+                                "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
+         f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=", "--log-level=ERROR"],
+        env=environment,
+    ) as server:
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{address}/api")
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield address, folder
+        server.terminate()
+
+
+def execute(page, code: str) -> None:
+    """Run a line in a new cell at the end."""
+    page.keyboard.press("Escape")  # to command mode, in which b makes a cell below
+    page.keyboard.press("b")
+    page.keyboard.press("Enter")
+    page.keyboard.insert_text(code)
+    page.keyboard.press("Control+Enter")
+
+
+@pytest.mark.parametrize(("name", "exercise", "wrong", "says", "right"), [
+    ("00_start_here", "0.1", "lambda rounds: 1 - 0.21 * rounds", "so the shares multiply",
+     "lambda rounds: 0.79**rounds"),
+    ("01_circulant_matrices", "1.2", "lambda w, v: w * v", "multiplied the rows entry by entry",
+     "lambda w, v: torch.fft.fft(spectrum(w) * spectrum(v), norm='forward').real"),
+])
+def test_run_all_and_answer(page, lab, name: str, exercise: str, wrong: str, says: str,
+                            right: str) -> None:
+    address, folder = lab
+    page.goto(f"{address}/lab/tree/{name}.ipynb?reset")
+    page.get_by_text("(ipykernel) | Idle").wait_for(timeout=90_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator("[data-command='runmenu:run-all']").click()
+    execute(page, 'print("all", "done")')
+    page.get_by_text("all done", exact=True).wait_for(timeout=240_000)
+    execute(page, f'check("{exercise}", {wrong})')
+    page.get_by_text(re.compile(f"Exercise {exercise}: not yet.*{says}")).wait_for()
+    execute(page, f'check("{exercise}", {right})')
+    page.get_by_text(f"Exercise {exercise}: correct!").wait_for()
+    page.locator("jp-button[data-command='docmanager:save']").click()
+    page.get_by_text("Saving completed").wait_for()
+    notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in cells)
+    assert not [output for cell in cells for output in cell.outputs
+                if output.output_type == "error"]
+    assert not [problem for problem in page.problems if "asks for" in problem]
