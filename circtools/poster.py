@@ -38,7 +38,7 @@ from circtools.multi30k_runs import PRESETS
 LAYOUT = ROOT / "figures" / "poster.typ"
 LETTERS, SMALL_LETTERS = 26, 16  # points of the text inside the figures of page 1 and of page 2
 EXAMPLE = 4  # the test sentence that is shown; its German is in the layout
-PREVIEW_DPI = 40
+PREVIEW_DPI = 52
 # What the QR code leads to until CITATION.cff names the public repository, as `repository-code`.
 # Nobody can own an address that ends in .example: it leads nowhere, and not to a stranger.
 NO_REPOSITORY = "https://circtools.example"
@@ -64,14 +64,14 @@ def panels(table: pd.DataFrame) -> dict[str, Figure]:
     Args:
         table: rows of :func:`circtools.results.load`.
     """
-    mnist, card, panel = claims.of_mnist(table), (8.5, 5.0), (9.4, 7.2)
+    mnist, card, panel = claims.of_mnist(table), (8.5, 5.1), (9.4, 7.6)
     layers = PRESETS[translation_claims.main_preset(table)].layers
     with rc_context({"text.color": "white", "axes.labelcolor": "white"}):  # on the dark band
         ladder = _printed(diagrams.block_circulant_ladder(8), (16.4, 6.2), LETTERS)
     small = {
         "mnist_benchmark": (figures.mnist_benchmark(mnist, ["tuned"]), panel),
         "technique_pruning": (diagrams.pruning_technique(), (9.4, 4.5)),
-        "technique_circulant": (diagrams.circulant_technique(), (9.4, 4.8)),
+        "technique_circulant": (diagrams.circulant_technique(), (9.4, 4.7)),
         "block_circulant_ladder": (diagrams.block_circulant_ladder(), (9.4, 3.9)),
         "translation_gap": (translation_figures.translation_gap(table), panel),
         "pruned_transformer": (translation_figures.pruned_transformer(table), panel),
@@ -82,12 +82,12 @@ def panels(table: pd.DataFrame) -> dict[str, Figure]:
         "compressed_transformer": (
             architecture.transformer(("attention", "feed_forward"), layers), (9.4, 8.0)),
         "translation_benchmark": (
-            translation_figures.translation_benchmark(table, upright=True), (9.4, 12.6)),
+            translation_figures.translation_benchmark(table, upright=True), (9.4, 11.2)),
     }
     return {
         "ladder": ladder,
-        "headline": headlines.headline(table, (18.0, 8.9), LETTERS),
-        "headline_gap": headlines.headline_gap(table, (11.0, 8.9), LETTERS),
+        "headline": headlines.headline(table, (18.0, 8.6), LETTERS),
+        "headline_gap": headlines.headline_gap(table, (11.0, 8.6), LETTERS),
         "mnist_card": headlines.mnist_card(mnist, card, LETTERS),
         "learning_rate_card": headlines.learning_rate_card(table, card, LETTERS),
         "file_size_card": headlines.file_size_card(table, card, LETTERS),
@@ -116,7 +116,7 @@ def typeset(named: dict[str, Any], drawn: dict[str, Figure], **output: Any) -> A
         ValueError: if the layout names what is not there, or says what is not true any more.
     """
     qr = io.BytesIO()
-    segno.make(named["citation"]["repository-code"]).save(qr, kind="svg", border=0)
+    segno.make(named["citation"]["repository-code"]).save(qr, kind="svg")
     files = {"main.typ": LAYOUT.read_bytes(), "qr.svg": qr.getvalue(),
              "facts.json": json.dumps(named, default=_plain).encode(),
              **{f"{name}.svg": _svg(figure) for name, figure in drawn.items()}}

@@ -1,6 +1,7 @@
 """The poster: large letters, few words, true sentences, and the same bytes every time."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -26,8 +27,9 @@ def named(table: pd.DataFrame) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def drawn(table: pd.DataFrame) -> dict[str, Figure]:
-    yield poster.panels(table)
-    plt.close("all")
+    figures = poster.panels(table)
+    plt.close("all")  # they can still be saved
+    return figures
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,17 @@ def test_a_name_that_is_missing_and_a_sentence_that_is_false_stop_it(
         poster.typeset({k: v for k, v in named.items() if k != "lent_4x_base"}, drawn)
     with pytest.raises(ValueError, match="one learning rate cost five BLEU"):
         poster.typeset(named | {"lent_4x_base": named["block_circulant_4x_base"]}, drawn)
+
+
+@pytest.mark.parametrize(("seeds", "verdict", "shown"), [
+    (1, "no verdict", "eight BLEU\none training, no verdict"),
+    (3, "refuted", "eight BLEU\nrefuted")])
+def test_a_verdict_needs_three_trainings(
+    named: dict[str, Any], drawn: dict[str, Figure], seeds: int, verdict: str, shown: str
+) -> None:
+    claim = replace(named["claim2_by_eight_small"], seeds=seeds, verdict=verdict)
+    pdf = poster.typeset(named | {"claim2_by_eight_small": claim}, drawn)
+    assert shown in PdfReader(io.BytesIO(pdf)).pages[0].extract_text()
 
 
 def test_the_committed_poster_is_the_made_one_to_the_byte(table: pd.DataFrame, tmp_path) -> None:
