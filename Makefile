@@ -44,7 +44,7 @@ lab: $(READY) ## open JupyterLab on the notebooks
 blank: $(READY) ## copy the notebooks without their outputs into build/blank, for a class
 	rm -rf build/blank
 	$(BIN)/jupyter nbconvert --to notebook --ClearOutputPreprocessor.enabled=True --output-dir build/blank notebooks/0*.ipynb
-	cp -r notebooks/exercises build/blank
+	cp -r notebooks/exercises notebooks/glossary.md notebooks/teaching.md build/blank
 
 figures: $(READY) ## draw figures/ from data/results
 	$(BIN)/circtools figures

@@ -4,8 +4,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-
-sync_api = pytest.importorskip("playwright.sync_api")
+from playwright import sync_api
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -13,7 +12,7 @@ OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator["sync_api.Browser"]:
+def browser() -> Iterator[sync_api.Browser]:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip("no Chromium or Chrome found; on Debian: apt-get install chromium")
@@ -24,13 +23,13 @@ def browser() -> Iterator["sync_api.Browser"]:
 
 
 @pytest.fixture
-def page(browser: "sync_api.Browser") -> Iterator["sync_api.Page"]:
+def page(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
     """A page whose ``problems`` are errors on the console and requests to other machines."""
     context = browser.new_context()
     page = context.new_page()
     page.problems = []
 
-    def answer(route: "sync_api.Route") -> None:
+    def answer(route: sync_api.Route) -> None:
         if route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
             route.continue_()
         else:

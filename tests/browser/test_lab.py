@@ -13,12 +13,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory) -> Iterator[tuple[str, Path]]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """JupyterLab on copies of two notebooks that train nothing: its address and its folder."""
     folder = tmp_path_factory.mktemp("lab")
     for name in ("00_start_here.ipynb", "01_circulant_matrices.ipynb"):
@@ -49,7 +50,7 @@ def lab(tmp_path_factory) -> Iterator[tuple[str, Path]]:
         server.terminate()
 
 
-def execute(page, code: str) -> None:
+def execute(page: Page, code: str) -> None:
     """Run a line in a new cell at the end."""
     page.keyboard.press("Escape")  # to command mode, in which b makes a cell below
     page.keyboard.press("b")
@@ -64,8 +65,8 @@ def execute(page, code: str) -> None:
     ("01_circulant_matrices", "1.2", "lambda w, v: w * v", "multiplied the rows entry by entry",
      "lambda w, v: torch.fft.fft(spectrum(w) * spectrum(v), norm='forward').real"),
 ])
-def test_run_all_and_answer(page, lab, name: str, exercise: str, wrong: str, says: str,
-                            right: str) -> None:
+def test_run_all_and_answer(page: Page, lab: tuple[str, Path], name: str, exercise: str,
+                            wrong: str, says: str, right: str) -> None:
     address, folder = lab
     page.goto(f"{address}/lab/tree/{name}.ipynb?reset")
     page.get_by_text("(ipykernel) | Idle").wait_for(timeout=90_000)

@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "build" / "site"
@@ -30,7 +32,7 @@ def address() -> Iterator[str]:
         server.shutdown()
 
 
-def open_page(page, url: str) -> None:
+def open_page(page: Page, url: str) -> None:
     page.goto(url)
     page.wait_for_function(
         "document.querySelectorAll('.math').length ="
@@ -38,24 +40,24 @@ def open_page(page, url: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_page(page, address: str, name: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+def test_page(page: Page, address: str, name: str) -> None:
     open_page(page, f"{address}/{name}.html")
     assert not page.locator("mjx-merror").count(), "a formula has an error"
     for alt in page.locator(".bd-article img").evaluate_all("all => all.map(i => i.alt)"):
         assert len(alt.split()) >= 3, f"an alternative text says nothing: {alt!r}"
     assert page.problems == []
+    page.add_style_tag(content="* { transition: none !important }")  # no half-faded colours
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        page.wait_for_timeout(400)  # colours fade
-        found = axe.run(page).response["violations"]
+        page.locator(f"html[data-theme={scheme}]").wait_for()
+        found = Axe().run(page).response["violations"]
         assert not [(rule["id"], [node["target"] for node in rule["nodes"]]) for rule in found
                     if rule["impact"] in ("serious", "critical")], scheme
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_links_lead_somewhere(page, address: str) -> None:
+def test_links_lead_somewhere(page: Page, address: str) -> None:
     ids, links = {}, []
     for path in sorted(SITE.glob("*.html")):
         page.goto(f"{address}/{path.name}", wait_until="domcontentloaded")
@@ -71,13 +73,13 @@ def test_links_lead_somewhere(page, address: str) -> None:
     assert len(links) > 500
 
 
-def test_search_finds(page, address: str) -> None:
+def test_search_finds(page: Page, address: str) -> None:
     page.goto(f"{address}/search.html?q=eigenvectors")
     page.locator("#search-results li a", has_text="Circulant matrices").first.wait_for()
     assert page.problems == []
 
 
-def test_it_opens_from_the_disk(browser) -> None:
+def test_it_opens_from_the_disk(browser: Browser) -> None:
     """A copy on a stick needs no server."""
     page = browser.new_page()
     open_page(page, (SITE / "01_circulant_matrices.html").as_uri())
@@ -86,7 +88,7 @@ def test_it_opens_from_the_disk(browser) -> None:
     page.close()
 
 
-def test_boxes_hints_and_folded_imports(page, address: str) -> None:
+def test_boxes_hints_and_folded_imports(page: Page, address: str) -> None:
     open_page(page, f"{address}/01_circulant_matrices.html")
     for kind in ("predict", "notice", "exercise"):
         assert page.locator(f".box.{kind}").count() >= 3
