@@ -92,7 +92,7 @@ def nearest_circulant(matrix: Tensor, block_size: int) -> Tensor:
 
     Args:
         matrix: shape ``(out_features, in_features)``.
-        block_size: b.
+        block_size: the block size b.
 
     Returns:
         First rows, shape ``(out_blocks, in_blocks, b)``, with ``out_blocks = ceil(out / b)``.

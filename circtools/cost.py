@@ -66,7 +66,7 @@ def work(algorithm: str, out_blocks: int, in_blocks: int, block_size: int, token
         algorithm: ``"dense"``, ``"fft"`` or ``"dft"``.
         out_blocks: rows of blocks of the matrix.
         in_blocks: columns of blocks of the matrix.
-        block_size: b.
+        block_size: the block size b.
         tokens: rows of the input.
         training: whether the weights are prepared anew and gradients computed.
 

@@ -43,7 +43,7 @@ def parameter_mosaic(
 
     Args:
         axes: where to; a cell is one unit wide, rows grow downwards.
-        block_size: b.
+        block_size: the block size b.
         n: width of the matrix; ValueError if b does not divide it.
         corner: x and y of the top left corner of the matrix.
     """

@@ -42,6 +42,7 @@ TRANSLATION: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "slightly_pruned": translation_figures.slightly_pruned,
 }
 SPEED: dict[str, Callable[[pd.DataFrame], Figure]] = {
+    "layer_speed": lambda cells: speed_figures.crossover_map(cells, tokens=(256,)),
     "layer_speed_inference": lambda cells: speed_figures.crossover_map(cells),
     "layer_speed_training": lambda cells: speed_figures.crossover_map(
         cells, tokens=(32, 256, 2048), mode="training"),

@@ -218,7 +218,7 @@ def choose_algorithm(out_blocks: int, in_blocks: int, block_size: int, tokens: i
     Args:
         out_blocks: rows of blocks of the matrix.
         in_blocks: columns of blocks of the matrix.
-        block_size: b.
+        block_size: the block size b.
         tokens: rows of the input.
         training: whether gradients are computed, and so the weights prepared anew.
         half: whether the product is computed in a 16-bit type.
@@ -319,7 +319,7 @@ class BlockCirculantLinear(nn.Module):
 
         Args:
             linear: the layer to project; it is left as it is.
-            block_size: b.
+            block_size: the block size b.
             algorithm: as for the class.
 
         Raises:

@@ -45,8 +45,8 @@ def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048
         mode: ``"inference"`` or ``"training"``.
     """
     with style.context():
-        figure, panels = plt.subplots(1, len(tokens), figsize=(3.6 * len(tokens) + 1, 4.6),
-                                      sharey=True, squeeze=False)
+        figure, panels = plt.subplots(1, len(tokens), squeeze=False, sharey=True,
+                                      figsize=(max(7.5, 3.6 * len(tokens) + 1), 4.6))
         for axes, count in zip(panels.flat, tokens, strict=True):
             rows = select(cells, mode=mode, tokens=count)
             column = rows["block_size"].astype(str).where(rows["block_size"] < rows["n"], "n")

@@ -150,7 +150,7 @@ signal = torch.sin(2 * torch.pi * t / b) + 0.4 * torch.randn(b)
 mean = torch.zeros(b)
 mean[[-2, -1, 0, 1, 2]] = 0.2
 figure, axes = plt.subplots(figsize=(10, 3.2))
-axes.plot(t, signal, "o", color=style.ORANGE, label="x, noisy")
+axes.plot(t, signal, "o", color="0.55", label="x, noisy")
 axes.plot(t, circulant(mean) @ signal, color=style.BLUE, label="C x, averaged over 5 places")
 axes.set_xlabel("position")
 axes.legend();

@@ -73,7 +73,7 @@ lengths = {"German": (corpus.train.source != PAD).sum(1) - 1,
            "English": (corpus.train.target != PAD).sum(1) - 2}
 bins = np.arange(0, 41) - 0.5
 left.hist([lengths["German"], lengths["English"]], bins, label=list(lengths),
-          color=[style.BLUE, style.ORANGE], histtype="step", linewidth=2)
+          color=["0.6", style.BLACK], histtype="step", linewidth=2)
 left.set(title="words in a sentence", xlabel="words", ylabel="training sentences")
 left.legend()
 counts = np.sort(np.bincount(corpus.train.source[corpus.train.source > 3].numpy()))[::-1]
@@ -232,7 +232,7 @@ check("5.2", warmup)
 # %% alt="The learning rate rises over the first two epochs and then falls in a straight line"
 figure, axes = plt.subplots(figsize=(8, 3))
 done = np.linspace(0, 1, 200, endpoint=False)
-axes.plot(20 * done, [training.warmup_decay(d, 0.1) for d in done], color=style.BLUE)
+axes.plot(20 * done, [training.warmup_decay(d, 0.1) for d in done], color=style.BLACK)
 axes.set(xlabel="epoch", ylabel="share of the peak", title="the learning rate over the training");
 
 # %% [markdown]

@@ -75,7 +75,7 @@ for b in (1, 2, 4, 8, 16, 32):
 frame = pd.DataFrame(counts, columns=["b", "Transformer layers", "output layer",
                                       "embeddings, norms, biases"]).set_index("b")
 axes = (frame / 1e6).plot.bar(stacked=True, figsize=(9, 4.4), rot=0, edgecolor="black",
-                              color=[style.BLUE, style.ORANGE, "0.85"])
+                              color=[style.BLUE, "0.55", "0.85"])
 axes.set(xlabel="block size", ylabel="million weights", title="What a Transformer stores");
 
 # %% [markdown]
@@ -334,7 +334,7 @@ for name, layer in compression.weight_layers(trained).items():
 lost = pd.DataFrame(lost, columns=["matrix", "b", "lost"]).pivot(index="matrix", columns="b",
                                                                  values="lost")
 figure, axes = plt.subplots(figsize=(8, 4))
-for b, marker, color in ((4, "o", style.BLUE), (16, "s", style.VERMILION)):
+for b, marker, color in ((4, "o", style.BLUE), (16, "s", style.SKY)):
     axes.plot(np.sort(lost[b]), marker=marker, linestyle="", color=color, label=f"trained, b = {b}")
     axes.axhline((1 - 1 / b) ** 0.5, color=color, linestyle="--", label=f"random, b = {b}")
 axes.set(xlabel="matrix, from the one that loses least", ylabel="share of the norm that is lost",

@@ -131,7 +131,8 @@ gradual = [compression.gradual_density(epoch / 20, 1 / 16) for epoch in range(21
 figure, axes = plt.subplots(figsize=(9, 4.2))
 axes.step(range(45), [1.0] * 20 + rounds + rounds[-1:], where="post", color=style.VERMILION,
           linestyle="--", label="in rounds, after the training")
-axes.step(range(21), gradual, where="post", color=style.BLUE, label="gradually, in the training")
+axes.step(range(21), gradual, where="post", color=style.ORANGE,
+          label="gradually, in the training")
 axes.axhline(1 / 16, color="black", linestyle=":", linewidth=1.2, label="a sixteenth")
 axes.set(xlabel="epoch", ylabel="share of the weights left", title="Two ways to 16x",
          xlim=(0, 44), ylim=(0, 1.05))

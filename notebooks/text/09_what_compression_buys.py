@@ -266,7 +266,7 @@ for axes, mode in zip(panels, ("inference", "training"), strict=True):
     some = rows[rows["mode"] == mode]
     place = np.arange(len(some))
     axes.bar(place - 0.2, some["ratio"], 0.4, color=style.BLUE, label="this course's layer")
-    axes.bar(place + 0.2, some["c3a_ratio"], 0.4, color=style.ORANGE, hatch="//",
+    axes.bar(place + 0.2, some["c3a_ratio"], 0.4, color="0.7", hatch="//",
              label="C3A, with complex FFTs")
     axes.axhline(1, color="black", linewidth=1)
     axes.set_xticks(place, some["block_size"])
