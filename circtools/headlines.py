@@ -153,8 +153,9 @@ def file_size_card(table: pd.DataFrame, size: Size = (8, 5), font: float = 15) -
 def _picture(size: Size, font: float) -> Iterator[tuple[Figure, Axes]]:
     scale = font / 15
     with style.context(), plt.rc_context({
-            "font.size": font, "axes.labelsize": font, "xtick.labelsize": font,
-            "ytick.labelsize": font, "lines.linewidth": 2.6 * scale, "axes.linewidth": scale,
+            "figure.constrained_layout.h_pad": 0.1 * scale, "font.size": font,
+            "axes.labelsize": font, "xtick.labelsize": font, "ytick.labelsize": font,
+            "lines.linewidth": 2.6 * scale, "axes.linewidth": scale,
             "lines.markersize": 8 * scale, "xtick.major.size": 4 * scale,
             "ytick.major.size": 4 * scale, "grid.linewidth": 0.8 * scale}):
         yield plt.subplots(figsize=size)
