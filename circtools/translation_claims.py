@@ -6,17 +6,13 @@ import pandas as pd
 
 from circtools import results, translation
 from circtools.results import FACTORS, FEW, ROUNDS_AT
-from circtools.verdicts import (
-    Claim,
-    Interval,
-    levels,
-    over_levels,
-    with_all_levels,
-)
+from circtools.verdicts import Claim, Interval, levels, over_levels, with_all_levels
 
 POSTERS_GAP = 8.0  # BLEU by which pruning is said to win, on average
 CLOSE = 2.0  # how near a gap must be to it, with its whole interval, to confirm that number
 SIZES = ("large", "base", "small")  # presets, the largest first
+
+
 def presets_compared(table: pd.DataFrame) -> list[str]:
     """Return the presets of Multi30k that have pairs of both methods, the largest first."""
     rows = table[table["task"] == "multi30k"]
