@@ -66,10 +66,10 @@ TITLES: dict[str, tuple[str, Callable[[dict[str, Any]], bool]]] = {
     "mnist_permuted": ("MNIST: large blocks use the order of the pixels, small ones do not",
                        lambda f: f["claim4_order"].above == 3 and f["claim4_order"].below == 0),
     "translation_benchmark": (
-        "The larger Transformer bears compression better",
+        "At 16x the larger Transformer loses less than the smaller one",
         lambda f: (f["pruned_16x_base"].bleu - f["dense_base"].bleu
                    > f["pruned_16x_small"].bleu - f["dense_small"].bleu)),
-    "translation_gap": ("At no level is either method two BLEU ahead",
+    "translation_gap": ("No measured difference reaches two BLEU",
                         lambda f: all(abs(level.mean) < 2 for preset in f["sizes"]
                                       for level in f[f"levels_{preset}"])),
     "translation_sets": (

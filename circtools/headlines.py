@@ -45,7 +45,7 @@ def headline(table: pd.DataFrame, size: Size = (11, 6.2), font: float = 15, titl
         _name(axes, f"dense: {dense:.1f}", style.BLACK, place, dense + 0.12, va="bottom", ha="left")
         _compression(axes, ROUNDS_AT)
         lowest = min(curve.min() for curve in curves.values())
-        axes.set(ylabel="test BLEU", ylim=(lowest - 1, dense + 1))
+        axes.set(ylabel="BLEU, German to English", ylim=(lowest - 1, dense + 1))
         axes.set_title(title, loc="left", fontsize=1.15 * font)
     return figure
 
@@ -66,7 +66,11 @@ def headline_gap(table: pd.DataFrame, size: Size = (8, 6.2), font: float = 15) -
             each, _, _ = translation_claims.compare(
                 translation_claims.pairs_at_equal_compression(rows))
             x = each["block_size"] * 1.05**side
+            decided = each["decided"] != 0
+            axes.plot(x[decided], each["mean"][decided], color=color, marker=mark, linestyle="",
+                      zorder=3)
             axes.errorbar(x, each["mean"], yerr=each["high"] - each["mean"], color=color,
+                          markerfacecolor="white", markeredgewidth=0.15 * font,
                           marker=mark, linestyle="", capsize=0.3 * font, elinewidth=0.15 * font)
             end = 0 if side < 0 else -1
             _name(axes, preset, color, x.iloc[end] * 1.07**side, each["mean"].iloc[end],

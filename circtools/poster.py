@@ -37,11 +37,8 @@ from circtools.multi30k_runs import PRESETS
 
 LAYOUT = ROOT / "figures" / "poster.typ"
 LETTERS, SMALL_LETTERS = 26, 16  # points of the text inside the figures of page 1 and of page 2
-EXAMPLE = 4  # the test sentence that is shown; its German is in the layout
+EXAMPLE = 12  # the test sentence shown, chosen because translations differ; the layout quotes it
 PREVIEW_DPI = 52
-# What the QR code leads to until CITATION.cff names the public repository, as `repository-code`.
-# Nobody can own an address that ends in .example: it leads nowhere, and not to a stranger.
-NO_REPOSITORY = "https://circtools.example"
 
 
 def numbers(table: pd.DataFrame, folder: Path = results.FOLDER) -> dict[str, Any]:
@@ -54,7 +51,7 @@ def numbers(table: pd.DataFrame, folder: Path = results.FOLDER) -> dict[str, Any
     shown = translation_figures.side_by_side(translation_figures.of_multi30k(table), EXAMPLE)
     citation = yaml.load((ROOT / "CITATION.cff").read_text(encoding="utf-8"), yaml.BaseLoader)
     return facts.facts(table, folder) | {
-        "citation": {"repository-code": NO_REPOSITORY} | citation,
+        "citation": citation,
         "translations": {level: row.dropna().to_dict() for level, row in shown.iterrows()}}
 
 
@@ -115,8 +112,8 @@ def typeset(named: dict[str, Any], drawn: dict[str, Figure], **output: Any) -> A
     Raises:
         ValueError: if the layout names what is not there, or says what is not true any more.
     """
-    qr = io.BytesIO()
-    segno.make(named["citation"]["repository-code"]).save(qr, kind="svg")
+    qr = io.BytesIO()  # the layout shows it once CITATION.cff names the public repository
+    segno.make(named["citation"].get("repository-code", "-")).save(qr, kind="svg")
     files = {"main.typ": LAYOUT.read_bytes(), "qr.svg": qr.getvalue(),
              "facts.json": json.dumps(named, default=_plain).encode(),
              **{f"{name}.svg": _svg(figure) for name, figure in drawn.items()}}

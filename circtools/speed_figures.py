@@ -55,7 +55,7 @@ def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048
             picture = axes.imshow(np.log2(wide), cmap=style.SPEED, vmin=-3.5, vmax=3.5,
                                   aspect="auto", origin="lower")
             for (i, j), value in np.ndenumerate(wide.to_numpy()):
-                axes.text(j, i, f"{value:.2g}" if value < 10 else f"{value:.0f}", ha="center",
+                axes.text(j, i, _times(value), ha="center",
                           va="center", fontsize=9,
                           color="white" if abs(np.log2(value)) > 2.2 else "black")
             axes.set_xticks(range(len(wide.columns)), wide.columns, fontsize=10)
@@ -65,10 +65,14 @@ def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048
         panels[0, 0].set_ylabel("width n")
         bar = figure.colorbar(picture, ax=panels, shrink=0.8)
         bar.set_ticks([-3, -2, -1, 0, 1, 2, 3], labels=["1/8", "1/4", "1/2", "1", "2", "4", "8"])
-        bar.set_label("speed / that of nn.Linear")
+        bar.set_label("times as fast as nn.Linear")
         figure.suptitle(f"Block-circulant, {mode}: blue is faster than dense, orange slower",
                         fontsize=15)
     return figure
+
+
+def _times(value: float) -> str:
+    return f"{value:.{2 if value < 1 else 1 if value < 10 else 0}f}"
 
 
 def against_compression(cells: pd.DataFrame, others: pd.DataFrame, n: int = 1024,

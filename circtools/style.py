@@ -51,13 +51,13 @@ def context() -> AbstractContextManager[None]:
     return matplotlib.rc_context(RC)
 
 
-def halves(axes: Axes, top: float = 0.97, bottom: float = 0.03) -> None:
+def halves(axes: Axes, top: float = 0.97, bottom: float = 0.03, x: float = 0.5) -> None:
     """Draw the line of no difference, and say in either half which method is better there."""
     axes.axhline(0, color=BLACK, linewidth=1)
     for y, name, color, place in (
             (top, "pruning better \N{UPWARDS ARROW}", VERMILION, "top"),
             (bottom, "block-circulant better \N{DOWNWARDS ARROW}", BLUE, "bottom")):
-        axes.text(0.5, y, name, color=color, fontweight="bold", ha="center", va=place,
+        axes.text(x, y, name, color=color, fontweight="bold", ha="center", va=place,
                   transform=axes.transAxes)
 
 

@@ -74,8 +74,21 @@ def test_a_name_that_is_missing_and_a_sentence_that_is_false_stop_it(
         poster.typeset(named | {"lent_4x_base": named["block_circulant_4x_base"]}, drawn)
 
 
+def test_the_qr_code_waits_for_an_address(
+    named: dict[str, Any], drawn: dict[str, Figure]
+) -> None:
+    address = {"repository-code": "https://repository.example"}
+    without = named | {"citation": {k: v for k, v in named["citation"].items()
+                                    if k not in address}}
+    for shown, values in ((False, without),
+                          (True, named | {"citation": named["citation"] | address})):
+        pdf = poster.typeset(values, drawn, format="pdf")
+        text = PdfReader(io.BytesIO(pdf)).pages[0].extract_text()
+        assert ("Course, code, data" in text) == shown
+
+
 @pytest.mark.parametrize(("seeds", "verdict", "shown"), [
-    (1, "no verdict", "eight BLEU\none training, no verdict"),
+    (1, "no verdict", "eight BLEU\none training per size, no verdict"),
     (3, "refuted", "eight BLEU\nrefuted")])
 def test_a_verdict_needs_three_trainings(
     named: dict[str, Any], drawn: dict[str, Figure], seeds: int, verdict: str, shown: str
