@@ -67,7 +67,8 @@ def facts(table: pd.DataFrame, folder: Path = results.FOLDER) -> dict[str, Any]:
 def _of_size(table: pd.DataFrame, preset: str, folder: Path) -> dict[str, Any]:
     """Return the facts of one size of the Transformer, without its name."""
     rows = select(table, task="multi30k", preset=preset, tied=False)
-    tuned = select(translation_claims.of_compared_seeds(rows), series="tuned")
+    compared = translation_claims.of_compared_seeds(rows)
+    tuned = select(compared, series="tuned")
     dense = select(tuned, method="dense")
     found: dict[str, Any] = {"model": PRESETS[preset]}
     if len(dense):
@@ -76,8 +77,8 @@ def _of_size(table: pd.DataFrame, preset: str, folder: Path) -> dict[str, Any]:
     for (method, level), group in tuned[tuned["level"].isin(FEW)].groupby(["method", "level"]):
         if method in METHODS:
             found[f"{method}_{level:.0f}x"] = _quality(group)
-    compared = tuned[tuned["level"].notna() & tuned["method"].isin(["pruned", "block_circulant"])]
-    for method, group in compared.groupby("method"):
+    both = tuned[tuned["level"].notna() & tuned["method"].isin(["pruned", "block_circulant"])]
+    for method, group in both.groupby("method"):
         found[f"epochs_{method}"] = sorted(group["epochs"].unique())
     for method in ("pruned", "pruned_all", "block_circulant"):
         reach = _reach(select(tuned, method=method).dropna(subset="level"), dense)
@@ -89,9 +90,9 @@ def _of_size(table: pd.DataFrame, preset: str, folder: Path) -> dict[str, Any]:
     lent = select(rows, series="rejected").merge(smaller)
     for level, group in lent[lent["block_size"].isin(FEW)].groupby("block_size"):
         found[f"lent_{level}x"] = _quality(group)
-    pairs = translation_claims.pairs_at_equal_compression(rows)
+    pairs = translation_claims.pairs_at_equal_compression(compared)
     found["levels"] = list(translation_claims.compare(pairs, folder)[0].itertuples())
-    equal = translation_claims.pairs_at_equal_size(rows)
+    equal = translation_claims.pairs_at_equal_size(compared)
     if len(equal):
         each, found["equal_size"], _ = translation_claims.compare(equal, folder)
         there = pairs[pairs["block_size"].isin(each["block_size"])]
