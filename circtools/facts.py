@@ -41,19 +41,20 @@ def facts(table: pd.DataFrame, folder: Path = results.FOLDER) -> dict[str, Any]:
     ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, those of claim 2.
     ``speed_N_T_B``: how many times as fast as a dense layer a block-circulant one is in inference,
     at N features, T tokens and block size B. ``claims``, ``baselines`` and ``sizes`` are lists, for
-    tables.
+    tables; ``baseline_P_tied`` and ``baseline_P_untied`` are in the second.
 
     Args:
         table: rows of :func:`circtools.results.load`.
         folder: where the results are.
     """
-    tested = claims.all_claims(table, folder)
-    found: dict[str, Any] = {"claims": tested, "baselines": _baselines(table),
+    tested, baselines = claims.all_claims(table, folder), _baselines(table)
+    found: dict[str, Any] = {"claims": tested, "baselines": baselines,
                              "trainings": {task: rows["run"].nunique() for task, rows in table[
                                  table["series"] != "search"].groupby("task")}}
     for claim in tested:
         at = f"_{claim.preset}" * (claim.task == "multi30k") + "_same" * (claim.series == "same")
         found[claim.key + at] = claim
+    found |= {f"baseline_{b.preset}_{'tied' if b.tied else 'untied'}": b for b in baselines}
     found["sizes"] = translation_claims.presets_compared(table)[::-1]
     for preset in found["sizes"]:
         found |= {f"{name}_{preset}": fact
