@@ -207,7 +207,7 @@ def test_speed_figures() -> None:
                            for t in (1, 256)])
     figure = speed_figures.crossover_map(cells, tokens=(1, 256))
     assert [axes.get_title() for axes in figure.axes[:2]] == ["1 token", "256 tokens"]
-    assert figure.axes[0].texts[0].get_text() == "0.5"
+    assert figure.axes[0].texts[0].get_text() == "0.50"
     figure = speed_figures.against_compression(cells, others)
     assert len(labels(figure)) == len(speed_figures.LOOKS)
     figure = speed_figures.roofline(cells, {"flops": 1e11, "bandwidth": 1e10}, n=512)
