@@ -1,5 +1,6 @@
 """The course site: Sphinx reads this file (``make site``)."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -41,6 +42,16 @@ html_theme_options = {
     "use_download_button": False,
     "show_toc_level": 2,
 }
+
+if repository := os.environ.get("GITHUB_REPOSITORY"):  # published from there: buttons that open it
+    html_theme_options |= {
+        "repository_url": f"https://github.com/{repository}",
+        "repository_branch": os.environ.get("GITHUB_REF_NAME", "main"),
+        "path_to_docs": "notebooks",
+        "use_repository_button": True,
+        "launch_buttons": {"binderhub_url": "https://mybinder.org",
+                           "colab_url": "https://colab.research.google.com"},
+    }
 
 
 def read_executed(app: Sphinx, docname: str, source: list[str]) -> None:
