@@ -21,6 +21,7 @@ source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 
 nb_execution_mode = "off"  # the notebooks come executed
 nb_number_source_lines = False
+nb_render_markdown_format = "myst"  # the tables that cells make as Markdown
 nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
 myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_inline"]

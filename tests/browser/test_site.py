@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,8 @@ def open_page(page: Page, url: str) -> None:
 def test_page(page: Page, address: str, name: str) -> None:
     open_page(page, f"{address}/{name}.html")
     assert not page.locator("mjx-merror").count(), "a formula has an error"
+    tables = page.locator(".bd-article p").filter(has_text=re.compile(r"^\s*\|"))
+    assert not tables.count(), "a table is shown as text"
     for alt in page.locator(".bd-article img").evaluate_all("all => all.map(i => i.alt)"):
         assert len(alt.split()) >= 3, f"an alternative text says nothing: {alt!r}"
     assert page.problems == []
