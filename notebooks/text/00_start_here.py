@@ -197,23 +197,10 @@ check("0.2", overall_compression)
 # %% [markdown]
 # ## For teachers
 #
-# The [page for teachers](teaching.md) has these plans as tables.
-#
-# * **Half a day:** 00 together (15 min), 01 up to the eigenvalues (45 min), 02 (60 min), break,
-#   03 (45 min), 04 (45 min). Stop at each *Predict* cell and collect a show of hands before anyone
-#   runs the next cell: the surprises are the lesson.
-# * **Two hours:** 02 and 04.
-# * **Before the class:** the notebooks come executed, so the answer to every *Predict* stands below
-#   it. `make blank` writes copies without outputs into `build/blank`; work in those.
-# * **Without a network:** install beforehand, copy the folder `data/raw` (with `MNIST/raw/` and
-#   `multi30k/` in it) to a stick, and set `CIRCTOOLS_DATA` to the copy. Or teach on the built-in
-#   sample.
-# * **Slow laptops:** the live experiments use at most 10,000 images, or a very small Transformer.
-#   The map above says how long each notebook runs on two cores.
-# * **Translation** (half a day): 05 together (75 min), 06 and 07 side by side in two groups (45
-#   min, with exercises 6.1 and 7.1), each group reports what it found (15 min), 08 together (45
-#   min). Short of time: of 08 only what comes before "Level by level".
-# * Learners who finish early: in most notebooks the last exercise is the hardest (in 04 it is 4.2).
+# [The teacher's page](teaching.md) has plans for two hours, for half a day and for half a day of
+# translation. It says how to prepare a class, how to teach without a network, and what to do with
+# slow laptops. `make blank` writes copies of the notebooks without their outputs into `build/blank`,
+# so that the answer to a *Predict* does not stand below it.
 
 # %% [markdown]
 # ## What we saw, and where next
