@@ -199,8 +199,8 @@ check("0.2", overall_compression)
 #
 # [The teacher's page](teaching.md) has plans for two hours, for half a day and for half a day of
 # translation. It says how to prepare a class, how to teach without a network, and what to do with
-# slow laptops. `make blank` writes copies of the notebooks without their outputs into `build/blank`,
-# so that the answer to a *Predict* does not stand below it.
+# slow laptops. `make blank` writes copies of the notebooks without outputs into `build/blank`, so
+# that the answer to a *Predict* does not stand below it.
 
 # %% [markdown]
 # ## What we saw, and where next
