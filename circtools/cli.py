@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from circtools import (
-    claims,
     data,
     experiments,
+    facts,
     gallery,
     multi30k,
     multi30k_runs,
@@ -168,8 +168,8 @@ def _poster(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    table = results.load()
-    print(pages.claims_table(claims.all_claims(table)))
-    stale = pages.write(table, check=options.check)
+    values = facts.facts(results.load())
+    print(pages.claims_table(values["claims"]))
+    stale = pages.write(values, check=options.check)
     if options.check and stale:
         raise ValueError(f"{' and '.join(stale)} is stale: run 'make report' and commit it")

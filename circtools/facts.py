@@ -11,7 +11,7 @@ import pandas as pd
 
 from circtools import claims, results, speed_figures, translation_claims
 from circtools.multi30k_runs import PRESETS
-from circtools.results import FACTORS, FEW, select
+from circtools.results import select
 from circtools.translation_claims import SIZES, levels_of
 from circtools.verdicts import Interval, interval
 
@@ -36,7 +36,7 @@ def facts(table: pd.DataFrame, folder: Path = results.FOLDER) -> dict[str, Any]:
 
     The names: ``claim1_first`` to ``claim4_permuted``, each a :class:`circtools.verdicts.Claim`;
     after those on translation stands the preset, and after those of the untuned series ``_same``.
-    For a preset ``P``: ``dense_P``, ``METHOD_4x_P``, ``METHOD_16x_P``, ``lent_4x_P`` (with the
+    For a preset ``P``: ``dense_P``, ``METHOD_4x_P`` and so for every level, ``lent_4x_P`` (with the
     learning rate that was chosen at another size) and ``reach_METHOD_P``, each a :class:`Quality`;
     ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, those of claim 2.
     ``speed_N_T_B``: how many times as fast as a dense layer a block-circulant one is in inference,
@@ -75,7 +75,7 @@ def _of_size(table: pd.DataFrame, preset: str, folder: Path) -> dict[str, Any]:
     if len(dense):
         found["dense"] = _quality(dense)
     tuned = tuned.assign(level=levels_of(tuned))
-    for (method, level), group in tuned[tuned["level"].isin(FEW)].groupby(["method", "level"]):
+    for (method, level), group in tuned[tuned["level"] > 1].groupby(["method", "level"]):
         if method in METHODS:
             found[f"{method}_{level:.0f}x"] = _quality(group)
     both = tuned[tuned["level"].notna() & tuned["method"].isin(["pruned", "block_circulant"])]
@@ -85,11 +85,7 @@ def _of_size(table: pd.DataFrame, preset: str, folder: Path) -> dict[str, Any]:
         reach = _reach(select(tuned, method=method).dropna(subset="level"), dense)
         if reach:
             found[f"reach_{method}"] = reach
-    # The networks whose learning rate was chosen at the smallest size, and not at this one.
-    smaller = select(table, task="multi30k", preset=SIZES[-1], tied=False, series="tuned",
-                     method="block_circulant")[["method", *FACTORS]].drop_duplicates()
-    lent = select(rows, series="rejected").merge(smaller)
-    for level, group in lent[lent["block_size"].isin(FEW)].groupby("block_size"):
+    for level, group in translation_claims.lent(table, preset).groupby("block_size"):
         found[f"lent_{level}x"] = _quality(group)
     pairs = translation_claims.pairs_at_equal_compression(compared)
     found["levels"] = list(translation_claims.compare(pairs, folder)[0].itertuples())

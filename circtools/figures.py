@@ -1,6 +1,6 @@
 """Results to plots, one function per figure of the poster. A figure never trains."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -49,12 +49,12 @@ def curve(axes: Axes, rows: pd.DataFrame, by: str = "compression", metric: str =
                       alpha=0.2, linewidth=0)
 
 
-def compression_axis(axes: Axes, label: str = "compression of the first layer") -> None:
+def compression_axis(axes: Axes, label: str = "compression of the first layer",
+                     ticks: Iterable[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+                     font: float = 11) -> None:
     """Scale the x axis by powers of two and write the factors as 2x, 4x, ..."""
     axes.set_xscale("log", base=2)
-    axes.set_xticks([1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
-                    labels=["1x", "2x", "4x", "8x", "16x", "32x", "64x", "128x", "256x", "512x"],
-                    fontsize=11)
+    axes.set_xticks([*ticks], labels=[f"{tick}x" for tick in ticks], fontsize=font)
     axes.set_xlabel(label)
 
 

@@ -4,46 +4,44 @@ Curves carry their names; there are no legends. Every function takes its size in
 letters in points, so that a picture for a page and one for a wall are the same picture.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from circtools import style, translation_claims
-from circtools.results import FACTORS, ROUNDS_AT, select
-from circtools.translation_claims import POSTERS_GAP, SIZES, levels_of
+from circtools.figures import LOOK, compression_axis, error_axis
+from circtools.results import ROUNDS_AT, select
+from circtools.translation_claims import POSTERS_GAP, levels_of
+from circtools.translation_figures import OVER, of_multi30k
 
 Size = tuple[float, float]
-COLORS = {"dense": style.BLACK, "pruned": style.VERMILION, "block_circulant": style.BLUE}
-MARKS = {"pruned": "s", "block_circulant": "o"}
-NAMES = {"dense": "dense", "pruned": "pruned", "block_circulant": "block-circulant"}
+METHODS = ("pruned", "block_circulant")
 
 
 def headline(table: pd.DataFrame, size: Size = (11, 6.2), font: float = 15, title: str = ""
              ) -> Figure:
     """Test BLEU against compression: dense, pruned, block-circulant."""
-    rows = _compared(table)
+    rows = select(of_multi30k(table), series="tuned").assign(level=levels_of)
     dense = select(rows, method="dense")["test_bleu"].mean()
     with _picture(size, font) as (figure, axes):
         axes.axhline(dense, color=style.BLACK, linestyle="--")
         curves = {}
-        for method in MARKS:
+        for method in METHODS:
             curve = select(rows, method=method).groupby("level")["test_bleu"].mean()
             curves[method] = curve[list(ROUNDS_AT)]
             _curve(axes, method, curves[method])
         # The names stand where the curves are apart, at the last but one level.
         place = list(ROUNDS_AT)[-2]
         above, below = sorted(curves, key=lambda method: -curves[method][place])
-        _name(axes, NAMES[above], COLORS[above], 1.05 * place, curves[above][place] + 0.15,
-              ha="left", va="bottom")
-        _name(axes, NAMES[below], COLORS[below], place / 1.05, curves[below][place] - 0.25,
-              ha="right", va="top")
+        _method(axes, above, 1.05 * place, curves[above][place] + 0.15, ha="left", va="bottom")
+        _method(axes, below, place / 1.05, curves[below][place] - 0.25, ha="right", va="top")
         _name(axes, f"dense: {dense:.1f}", style.BLACK, place, dense + 0.12, va="bottom", ha="left")
-        _compression(axes, ROUNDS_AT)
+        _compression(axes, ROUNDS_AT, font)
         lowest = min(curve.min() for curve in curves.values())
         axes.set(ylabel="BLEU, German to English", ylim=(lowest - 1, dense + 1))
         axes.set_title(title, loc="left", fontsize=1.15 * font)
@@ -75,7 +73,7 @@ def headline_gap(table: pd.DataFrame, size: Size = (8, 6.2), font: float = 15) -
             end = 0 if side < 0 else -1
             _name(axes, preset, color, x.iloc[end] * 1.07**side, each["mean"].iloc[end],
                   ha="right" if side < 0 else "left", va="center")
-        _compression(axes, ROUNDS_AT)
+        _compression(axes, ROUNDS_AT, font)
         axes.set(xlim=(1.1, 60), ylim=(-2.6, POSTERS_GAP + 0.8))
     return figure
 
@@ -93,25 +91,19 @@ def mnist_card(table: pd.DataFrame, size: Size = (8, 5), font: float = 15) -> Fi
         pruned.index = chain.groupby("round")["compression"].mean()
         _curve(axes, "pruned", pruned, markevery=(2, 3))  # at the rounds of the levels
         _curve(axes, "block_circulant", circulant)
-        _name(axes, NAMES["pruned"], COLORS["pruned"], 260, 1.78, ha="left")
-        _name(axes, NAMES["block_circulant"], COLORS["block_circulant"], 60, 2.3, ha="right")
+        _method(axes, "pruned", 260, 1.78, ha="left")
+        _method(axes, "block_circulant", 60, 2.3, ha="right")
         _name(axes, "dense", style.BLACK, 260, dense - 0.03, va="top", ha="left")
-        _compression(axes, (2, 8, 32, 128, 512), "compression of the first layer")
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(FixedLocator([1, 1.5, 2, 3]))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-        axes.set(ylabel="test error", ylim=(1.2, 4))
+        _compression(axes, (2, 8, 32, 128, 512), font, "compression of the first layer")
+        error_axis(axes)
+        axes.set_ylim(1.2, 3.9)
     return figure
 
 
 def learning_rate_card(table: pd.DataFrame, size: Size = (8, 5), font: float = 15) -> Figure:
     """BLEU of one block-circulant network with its own learning rate and with a lent one."""
-    rows = select(table, task="multi30k", preset="base", tied=False)
-    own = select(rows, series="tuned")
-    lender = select(table, task="multi30k", preset=SIZES[-1], tied=False, series="tuned",
-                    method="block_circulant")[["method", *FACTORS]].drop_duplicates()
-    lent = select(rows, series="rejected").merge(lender)
+    own = select(table, task="multi30k", preset="base", tied=False, series="tuned")
+    lent = translation_claims.lent(table, "base")
     bars = {"dense": (select(own, method="dense"), "0.45"),
             "own rate": (select(own, method="block_circulant", block_size=4), style.BLUE),
             "lent rate": (select(lent, block_size=4), style.SKY)}
@@ -131,7 +123,7 @@ def file_size_card(table: pd.DataFrame, size: Size = (8, 5), font: float = 15) -
         select(table, task="multi30k", preset="base", tied=False))
     tuned = select(tuned, series="tuned").assign(level=levels_of)
     with _picture(size, font) as (figure, axes):
-        for method in MARKS:
+        for method in METHODS:
             curve = select(tuned, method=method).dropna(subset="level").groupby("level")[
                 ["file_bytes", "test_bleu"]].mean()
             _curve(axes, method, curve.set_index(curve["file_bytes"] / 1e6)["test_bleu"])
@@ -146,8 +138,8 @@ def file_size_card(table: pd.DataFrame, size: Size = (8, 5), font: float = 15) -
                 up = 0.3 if place["va"] == "bottom" else -0.35
                 _name(axes, text, style.BLACK, x[level] + 2, narrow["test_bleu"][level] + up,
                       **place)
-        _name(axes, NAMES["pruned"], COLORS["pruned"], 27.2, 41.0, va="bottom", ha="left")
-        _name(axes, NAMES["block_circulant"], COLORS["block_circulant"], 22.5, 37.3, ha="left")
+        _method(axes, "pruned", 27.2, 41.0, va="bottom", ha="left")
+        _method(axes, "block_circulant", 22.5, 37.3, ha="left")
         axes.set(xlabel="file (MB)", ylabel="test BLEU", xlim=(0, 46), ylim=(35, 42.3),
                  xticks=range(0, 41, 10), yticks=range(36, 43, 2))
     return figure
@@ -165,24 +157,20 @@ def _picture(size: Size, font: float) -> Iterator[tuple[Figure, Axes]]:
         yield plt.subplots(figsize=size)
 
 
-def _compared(table: pd.DataFrame) -> pd.DataFrame:
-    rows = select(table, task="multi30k", tied=False,
-                  preset=translation_claims.main_preset(table))
-    rows = select(translation_claims.of_compared_seeds(rows), series="tuned")
-    return rows.assign(level=levels_of(rows)).dropna(subset="level")
-
-
 def _curve(axes: Axes, method: str, values: pd.Series, **more: object) -> None:
-    axes.plot(values.index, values, color=COLORS[method], marker=MARKS[method], **more)
+    look = {key: LOOK[method][key] for key in ("color", "marker")}
+    axes.plot(values.index, values, **look, **more)
+
+
+def _method(axes: Axes, method: str, x: float, y: float, **more: str) -> None:
+    _name(axes, LOOK[method]["label"], LOOK[method]["color"], x, y, **more)
 
 
 def _name(axes: Axes, text: str, color: str, x: float, y: float, **more: str) -> None:
     axes.text(x, y, text, color=color, fontweight="bold", **{"ha": "center", **more})
 
 
-def _compression(axes: Axes, ticks: object, label: str = "compression of the Transformer's layers"
+def _compression(axes: Axes, ticks: Iterable[int], font: float, label: str = OVER["compression"]
                  ) -> None:
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(list(ticks), [f"{tick:.0f}x" for tick in ticks])
+    compression_axis(axes, label, ticks, font)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel(label)

@@ -37,7 +37,7 @@ def _environment() -> Environment:
     # Digits: a factor has two figures that count, all others as many decimals as the name says.
     environment.filters |= {
         "whole": lambda value: f"{value:,.0f}", "one": lambda value: f"{value:.1f}",
-        "two": lambda value: f"{value:.2f}", "signed": lambda value: f"{value:+.2f}",
+        "two": lambda value: f"{value:.2f}",
         "times": lambda value: f"{value:.2g}x" if value < 99.5 else f"{value:.0f}x"}
     return environment
 
@@ -66,14 +66,13 @@ def advice(table: pd.DataFrame) -> str:
     return render("advice.md", facts.facts(table))
 
 
-def write(table: pd.DataFrame, check: bool = False) -> list[str]:
+def write(values: dict[str, Any], check: bool = False) -> list[str]:
     """Write the pages; return the names of those that were stale.
 
     Args:
-        table: rows of :func:`circtools.results.load`.
+        values: of :func:`circtools.facts.facts`.
         check: change nothing.
     """
-    values = facts.facts(table)
     stale = []
     for name in PAGES:
         text, path = render(name, values), ROOT / name

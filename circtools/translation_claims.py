@@ -84,6 +84,22 @@ def chosen_by_bleu(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table[~circulant], chosen.assign(series="tuned")])
 
 
+def lent(table: pd.DataFrame, preset: str) -> pd.DataFrame:
+    """Return a preset's block-circulant networks whose setting was chosen at the smallest size.
+
+    They are those for which trials at this size then chose another.
+
+    Args:
+        table: rows of :func:`circtools.results.load`.
+        preset: a size.
+    """
+    rows = table[(table["task"] == "multi30k") & ~table["tied"].astype(bool)
+                 & (table["method"] == "block_circulant")]
+    lender = rows[(rows["preset"] == SIZES[-1]) & (rows["series"] == "tuned")]
+    tried = rows[(rows["preset"] == preset) & (rows["series"] == "rejected")]
+    return tried.merge(lender[FACTORS].drop_duplicates())
+
+
 def of_compared_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the seeds for which both methods have been run at all levels.
 

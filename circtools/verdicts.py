@@ -183,7 +183,7 @@ class Claim:
         verdict: confirmed, refuted, undecided, or no verdict.
         seeds: trainings of either side.
         levels: of compression, as factors.
-        above: levels at which the difference is significantly above zero.
+        above: those at which the difference is significantly above zero.
         below: and below.
     """
 
@@ -195,8 +195,8 @@ class Claim:
     verdict: str
     seeds: int
     levels: list[float]
-    above: int
-    below: int
+    above: list[float]
+    below: list[float]
 
 
 def over_levels(key: str, each: pd.DataFrame, mean: Interval, seeds: int, verdict: str = "",
@@ -215,5 +215,6 @@ def over_levels(key: str, each: pd.DataFrame, mean: Interval, seeds: int, verdic
     verdict = verdict or verdict_over_levels(each, mean, claimed)
     return Claim(key=key, difference=mean, seeds=seeds, levels=list(each["compression"]),
                  verdict=verdict if seeds >= ENOUGH_SEEDS else "no verdict",
-                 above=int((each["decided"] > 0).sum()), below=int((each["decided"] < 0).sum()),
+                 above=list(each["compression"][each["decided"] > 0]),
+                 below=list(each["compression"][each["decided"] < 0]),
                  **more)

@@ -63,20 +63,20 @@ def test_a_fact_that_does_not_exist_is_an_error(monkeypatch: pytest.MonkeyPatch)
             pages.render("page", {})
 
 
-def test_write_says_what_was_stale(table: pd.DataFrame, tmp_path: Path,
+def test_write_says_what_was_stale(values: dict[str, Any], tmp_path: Path,
                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "ROOT", tmp_path)
-    assert pages.write(table, check=True) == ["README.md", "RESULTS.md"]
+    assert pages.write(values, check=True) == ["README.md", "RESULTS.md"]
     assert not list(tmp_path.iterdir())
-    assert pages.write(table) == ["README.md", "RESULTS.md"]
-    assert pages.write(table, check=True) == []
+    assert pages.write(values) == ["README.md", "RESULTS.md"]
+    assert pages.write(values, check=True) == []
     (tmp_path / "README.md").write_text("old", encoding="utf-8")
-    assert pages.write(table) == ["README.md"]
+    assert pages.write(values) == ["README.md"]
 
 
 def claim(key: str, *difference: float) -> Claim:
     return Claim(key, "mnist", "base", "tuned", Interval(*difference), "refuted", seeds=5,
-                 levels=[2.0, 4.0], above=1, below=0)
+                 levels=[2.0, 4.0], above=[2.0], below=[])
 
 
 @pytest.mark.parametrize(("difference", "words"), [
