@@ -447,9 +447,9 @@ for name, matrix in tasks.items():
 # **What to notice.**
 #
 # - If the layer has the symmetry of the truth, sharing is knowledge: 48 examples with 64 outputs
-#   each are plenty for 64 weights. For the 4,096 of the dense layer they are too few equations: 48
-#   inputs span 48 of 64 directions, and of the other 16 it learns nothing, so that its error cannot
-#   be below $\sqrt{16/64} = 0.5$ on average. (It is higher, because in those directions its random
+#   each are plenty for 64 weights. For the weights of the dense layer they are too few equations.
+#   Its inputs span 48 of 64 directions, and of the others it learns nothing. So its error cannot be
+#   below $\sqrt{16/64} = 0.5$ on average. (It is higher, because in those directions its random
 #   start is still there, and the optimizer has pushed it about.)
 # - It has to be the *right* symmetry. The layer with b = 8 cannot represent a filter that runs over
 #   all 64 places (the ladder is not nested): even its best approximation is off by more than half,

@@ -345,12 +345,13 @@ Markdown(pages.claims_table(claim for claim in found if claim.key == "claim4_ord
 
 # %% [markdown]
 # **What to notice.** With tuned rates the permutation changes nothing that shows up to b = 8: the
-# differences are a few hundredths of a point, with intervals around zero. (With 0.001 for all, the
-# means at b = 2 and 8 are a tenth of a point higher, not decided.) From b = 16 on the means are 0.1
-# to 0.6 points higher, decided at three of these four levels. So large blocks do use the order of
-# the pixels, as the poster's explanation would have it. But it cannot be the whole reason why
-# sharing works on MNIST: small blocks do as well without it, and even the fully circulant layer on
-# shuffled pixels, 784 numbers that have no symmetry to use, makes only 3.4 % errors.
+# differences are a few hundredths of a point, with intervals around zero. (With one rate for all,
+# two of these means are a tenth of a point higher, not decided.) From b = 16 on the error is higher
+# with permuted pixels, and that is decided at three of these four levels. So large blocks do use
+# the order of the pixels, as the poster's explanation would have it. But it cannot be the whole
+# reason why sharing works on MNIST: small blocks do as well without it, and even the fully
+# circulant layer on shuffled pixels, 784 numbers that have no symmetry to use, makes only 3.4 %
+# errors.
 #
 # The rule for a verdict, in all notebooks: *confirmed*, if the average over the levels has the
 # claimed sign with its whole interval, and no level is decided against the claim; *refuted*, if it

@@ -13,9 +13,9 @@
 # classifier; why a pruned network needs a control that prunes nothing; and whether block-circulant
 # layers beat pruning at equal compression, as the poster says.
 #
-# **You need** notebook 03 for the other half of the comparison, or this: the network has 784 inputs
-# (pixels), 784 hidden units and 10 outputs, and it is its first layer (614,656 of 622,496 weights)
-# that is compressed, unless another set is named. The *block-circulant* rival stores one row in b
+# **You need** notebook 03 for the other half of the comparison, or this. The network is a
+# classifier of digits with one hidden layer. Unless another set is named, its first layer is
+# compressed, which has nearly all of its weights. The *block-circulant* rival stores one row in b
 # of each b x b block of that layer; the others are rotations of it. *Same*: learning rate 0.001 for
 # all; *tuned*: chosen for each on validation images. *Holm's correction* makes every test stricter,
 # because several are made.
@@ -259,9 +259,10 @@ for name, more in (("both layers compressed", {"layers": "all"}),
 # * *Trials.* Five learning rates were tried, by two seeds, for each block size and for the chain of
 #   rounds. Block-circulant makes one choice for every size; pruning makes two, the chain for the
 #   rounds 1 to 15 (with the lowest rate tried) and the one for the later rounds.
-# * *Storage.* A pruned matrix must also store where its weights are. With a 16-bit column index
-#   beside each 32-bit weight, and a 32-bit pointer for each row, it is 1.6 times as large as its
-#   count of weights says at 49x, and 2.5 times at 784x; a block-circulant one is exactly as large.
+# * *Storage.* A pruned matrix must also store where its weights are: a column index of 16 bits
+#   beside each weight, and a pointer of 32 bits for each row. That makes it 1.6 times as large at
+#   49x as its count of weights says. At 784x it is 2.5 times as large. A block-circulant matrix is
+#   exactly as large as its count.
 #
 # The next cell pools levels. These groups were formed after the curve had been seen, so take them
 # as a description and not as a test.

@@ -402,13 +402,12 @@ for preset, row in means.iterrows():
 
 # %% [markdown]
 # The best public figures that we know for networks of about this size (9 million weights, 20
-# epochs, text only, this test set, lower-cased) are 40.5 to 41.1 BLEU, so `base` is among them
-# and not above. While the recipe was made, we tried, on the validation split alone, dropout of 0.2
-# and 0.3, batches of 1,000 and 2,000 words, beams of 1 to 8, length penalties from 0.6 to 4, and
-# copying, forbidding or keeping unknown words. (A *length penalty* keeps the beam from preferring
-# short sentences, whose probability is a product of fewer factors. Those trials are not among the
-# committed results.) Note how little the size buys: `small` has a third of the weights. Of `base`
-# there is one seed.
+# epochs, text only, this test set, lower-cased) are 40.5 to 41.1 BLEU, so `base` is among them and
+# not above. The recipe was made on the validation split alone. We tried the dropout, the size of
+# the batches, the width of the beam, the length penalty, and what to do with unknown words; these
+# trials are not among the committed results. (A *length penalty* keeps the beam from preferring
+# short sentences, whose probability is a product of fewer factors.) Note how little the size buys:
+# `small` has a third of the weights. Of `base` there is one seed.
 #
 # How fast is that? The same network was trained for a few batches in three ways on an idle machine:
 # as in the usual tutorial (`nn.Transformer`, fp32, shuffled batches), and by `circtools` in fp32

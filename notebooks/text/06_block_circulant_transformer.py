@@ -227,11 +227,10 @@ shown.map("{:.1f}".format).replace("nan", "")
 # %% [markdown]
 # **What to notice** (in the preset `small`, one seed). Of the dense network's 39.9 BLEU, b = 4
 # costs 0.6, b = 32 three, the single circulant almost six. The curve begins with a surprise: b = 2,
-# which shares least, is not the best. At either rate it is below the tuned b = 4. (Tested in pairs,
-# as in notebook 08, the interval of that difference includes zero: one seed does not decide it.)
-# And *tuned* is not better everywhere: its values were chosen at b = 4 and b = 16, by the
-# validation loss, and at b = 32 the base rate has the lower validation loss (and the higher test
-# BLEU). A rate for each block size, as on MNIST, would take two complete trainings for each, and
+# which shares least, is not the best. At either rate it is below the tuned b = 4. One seed does not
+# decide that. And *tuned* is not better everywhere. Its values were chosen at b = 4 and b = 16, by
+# the validation loss. At b = 32 the base rate has the lower validation loss, and the higher test
+# BLEU. A rate for each block size, as on MNIST, would take two complete trainings for each, and
 # more seeds to tell luck from gain.
 #
 # Two other ways to store as few weights have been tuned in the same way. A dense network that is

@@ -68,8 +68,8 @@ translation_figures.translation_benchmark(table);
 #
 # (Filled marks are decided at 5 % after Holm's correction for looking at several levels; the
 # intervals are not corrected, so one may leave zero out and its mark be hollow. Marks stand a
-# little beside their level so as not to cover each other. Pruning's levels are its rounds 3, 6, 9,
-# 12 and 15: 2.0, 4.1, 8.3, 16.9 and 34.3x.)
+# little beside their level so as not to cover each other. Three rounds of pruning stand for each
+# doubling; after fifteen of them the compression is 34x and not 32x.)
 
 # %% alt="The gap between pruning and block-circulant is far below the poster's eight BLEU"
 translation_figures.translation_gap(table);
@@ -125,9 +125,8 @@ pd.Series(lead).unstack(sort=False).fillna("not run")
 #
 # **Time** is something else. A pruned matrix is as slow as a dense one unless special kernels
 # multiply it. A block-circulant one is faster than a dense one in inference from a width of 2,048
-# on; at 1,024 too, with one exception, a single token and blocks of 2; at 512 with 32 tokens or
-# more and blocks of 4 to 32, or fully circulant. [Notebook 09](09_what_compression_buys.ipynb)
-# measures it.
+# on, and at half that width with one exception. Where narrower layers gain and where they do not,
+# [notebook 09](09_what_compression_buys.ipynb) maps.
 #
 # **8.1** How many rounds of pruning, each taking 21 % of the remaining weights, does it take to
 # reach a given compression?

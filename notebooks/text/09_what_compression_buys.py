@@ -214,9 +214,13 @@ check("9.3", shortest_time)
 # %% [markdown]
 # ## Where it falls short
 #
-# The aims, set before anything was measured, were, at widths from 512 and with enough tokens (32 in
-# inference, 256 in training): never slower than 0.95 times `nn.Linear`; four times as fast as C3A
-# (the block-circulant operator of the package `peft`), for blocks up to 32; half of the roofline.
+# Three aims were set before anything was measured, at widths from 512 and with enough tokens: 32 in
+# inference, 256 in training.
+#
+# - Never slower than 0.95 times `nn.Linear`.
+# - Four times as fast as C3A, the block-circulant operator of the package `peft`, for blocks up to
+#   32.
+# - Half of the roofline.
 
 # %%
 enough = cells[(cells["n"] >= 512)
@@ -359,9 +363,9 @@ print(f"LIVE, onnxruntime: largest difference from PyTorch {difference:.0e}; "
 #   (notebook 08). For layers that must keep their width: block-circulant. They shrink by b, and no
 #   index is stored; in files of equal size pruning is not surely ahead any more. (Memory shrinks
 #   too where the weights are most of it, not where the activations are.)
-# - **Speed on wide layers:** block-circulant, in inference from a width of 2,048 on with any number
-#   of tokens, at 1,024 except one token with b = 2, at 512 from 32 tokens on with b = 4 to 32; or
-#   low rank. Both are dense products of smaller matrices.
+# - **Speed on wide layers:** block-circulant or low rank. Both are dense products of smaller
+#   matrices. In inference the block-circulant layer is faster from a width of 2,048 on. At 1,024 it
+#   is, too, except for a single token with b = 2. At 512 it needs 32 tokens and blocks of 4 to 32.
 # - **Speed of small layers, one token at a time:** a smaller dense network, or another program
 #   (int8 in onnxruntime). A few microseconds leave no room for transforms.
 # - **Pruning and speed:** prune whole blocks or rows, or have hardware that skips zeros.
