@@ -194,8 +194,8 @@ diagrams.fourier_vectors(8);
 # there for the eye.
 #
 # Written as a matrix: put the waves, divided by $\sqrt b$, into the columns of $F$. Its columns are
-# orthogonal and of length one, $F^\ast F = I$, where the star means conjugate and transpose. For the
-# product of two of them is a geometric sum. With $z = \omega^{k-j} \ne 1$ it is
+# orthogonal and of length one, $F^\ast F = I$, where the star means conjugate and transpose. For
+# the product of two of them is a geometric sum. With $z = \omega^{k-j} \ne 1$ it is
 # $\sum_c z^c / b = (z^b - 1) / (b (z - 1)) = 0$, because $z^b = 1$. So $F^{-1} = F^\ast$, and
 # $CF = F\,\mathrm{diag}(\lambda)$ becomes
 #
