@@ -1,8 +1,8 @@
 """circtools: block-circulant layers, pruning, and the experiments that compare them."""
 
-from circtools.circulant import block_circulant, circulant, nearest_circulant, spectrum
 from circtools.compression import compress, compression_ratio, prune
 from circtools.layers import BlockCirculantLinear
+from circtools.matrices import block_circulant, circulant, nearest_circulant, spectrum
 
 __all__ = [
     "BlockCirculantLinear", "block_circulant", "circulant", "compress", "compression_ratio",

@@ -5,18 +5,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from circtools import (
+from circtools.experiments import (
     data,
-    experiments,
-    facts,
-    gallery,
+    execute,
     multi30k,
     multi30k_runs,
-    pages,
-    poster,
     results,
     translation,
 )
+from circtools.report import facts, gallery, pages, poster
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         "run", help="run the experiments, or resume them",
         description="Run every experiment that has no result yet, several at a time. A run that "
                     "was killed resumes; a finished one is never repeated.")
-    run.add_argument("task", choices=list(experiments.TASKS))
+    run.add_argument("task", choices=list(execute.TASKS))
     run.add_argument("--preset", default="base", metavar="PRESET",
                      help="mnist: tiny (a minute) or base (the committed results, 1.5 hours on "
                           "2 cores); multi30k: tiny, small, base, large (for a GPU)")
@@ -133,14 +130,14 @@ def _run(options: argparse.Namespace) -> None:
     if options.plan:
         source = options.source
         if source == "auto":  # what a run would use
-            source = experiments.LOAD[options.task](source).origin
-        runs = experiments.pending(options.task, options.preset, options.seeds, options.results,
+            source = execute.LOAD[options.task](source).origin
+        runs = execute.pending(options.task, options.preset, options.seeds, options.results,
                                    source, methods)
         if runs:
-            print(experiments.plan_table(runs, options.results, source, options.device).to_string())
+            print(execute.plan_table(runs, options.results, source, options.device).to_string())
             return
     else:
-        experiments.run_all(options.task, options.preset, options.seeds, options.workers,
+        execute.run_all(options.task, options.preset, options.seeds, options.workers,
                             options.results, options.source, options.device, methods,
                             options.scheduler, options.only)
     print("every run has its result" if options.only is None else "done")

@@ -18,8 +18,8 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import parametrize
 from torch.nn.utils import prune as torch_prune
 
-from circtools.circulant import check_block_size
 from circtools.layers import BlockCirculantLinear
+from circtools.matrices import check_block_size
 
 AMOUNT = 0.21  # the poster's share of the remaining weights that a round of pruning takes
 GRADUAL = (0.2, 0.7)  # the shares of a training where gradual pruning begins and ends

@@ -2,7 +2,7 @@
 
 The time of an algorithm is taken as a sum: so much for being called, so much for each operation of
 its matrix products and of its transforms, so much for each byte of its intermediate results. What
-there is to do, :func:`work` counts; what it costs, ``python benchmarks/layer.py --calibrate``
+there is to do, :func:`work` counts; what it costs, ``python -m circtools.bench.layer --calibrate``
 measures. The constants below are those of two cores of a server's CPU, in float32 and bfloat16.
 There they predict half of the times within a factor of 1.1 to 1.3, and what they choose takes 1.01
 times as long as the best choice, in the geometric mean. They need not be right for another machine

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from circtools import cost
-from circtools.circulant import block_circulant, check_block_size, nearest_circulant
+from circtools.matrices import block_circulant, check_block_size, nearest_circulant
 
 HALF = (torch.float16, torch.bfloat16)  # torch.fft has no transforms of these on a CPU
 
@@ -236,7 +236,7 @@ class BlockCirculantLinear(nn.Module):
     """Linear layer with a block-circulant weight matrix: ``y = x C(weight)^T + bias``.
 
     ``weight`` has shape ``(out_blocks, in_blocks, block_size)``; ``weight[i, j]`` is the first row
-    of block (i, j), see :mod:`circtools.circulant`. Sizes that the block does not divide are
+    of block (i, j), see :mod:`circtools.matrices`. Sizes that the block does not divide are
     padded and cropped, and the padding counts as stored weights.
 
     Args:

@@ -15,7 +15,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from circtools import data
+from circtools.experiments import data
 
 FOLDER = Path(__file__).resolve().parent
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 
-from circtools import architecture, style
+from circtools.report import architecture, style
 
 
 @pytest.mark.parametrize(("coloured", "tiles"), [

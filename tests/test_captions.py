@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from circtools.captions import pairs
+from circtools.experiments.captions import pairs
 
 PAIRS = pairs(6000)
 GERMAN = [german for german, _ in PAIRS]

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from circtools import captions, claims, results, translation, translation_claims, verdicts
-from circtools.results import ROUNDS_AT
+from circtools.experiments import captions, results, translation
+from circtools.experiments.results import ROUNDS_AT
+from circtools.report import claims, statistics, translation_claims
 
 
 def rows(method: str, errors: dict[tuple[float, int], float], series: str = "tuned",
@@ -37,25 +38,25 @@ def test_interval_is_the_t_interval() -> None:
     values = [1.0, 2.0, 4.0]
     half = stats.t.ppf(0.975, 2) * np.std(values, ddof=1) / np.sqrt(3)
     mean = np.mean(values)
-    assert verdicts.interval(values) == pytest.approx((mean, mean - half, mean + half))
-    assert np.isnan(verdicts.interval([1.0]).low)
+    assert statistics.interval(values) == pytest.approx((mean, mean - half, mean + half))
+    assert np.isnan(statistics.interval([1.0]).low)
 
 
 def test_holm_against_a_worked_example() -> None:
     # Sorted 0.01, 0.02, 0.03, 0.04: times 4, 3, 2, 1, never falling.
-    assert verdicts.holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    assert verdicts.holm([0.9, 0.8]).max() == 1.0
+    assert statistics.holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert statistics.holm([0.9, 0.8]).max() == 1.0
 
 
 def test_two_samples_are_compared_as_welch_does() -> None:
     first, second = [3.0, 4.0, 6.0], [1.0, 1.5, 0.0, 2.0]
-    mean, p = verdicts.difference(first, second)
+    mean, p = statistics.difference(first, second)
     expected = stats.ttest_ind(first, second, equal_var=False)
     assert p == pytest.approx(expected.pvalue)
     assert tuple(mean)[1:] == pytest.approx(tuple(expected.confidence_interval(0.95)))
-    mean, p = verdicts.difference(first, second[:3], paired=True)
+    mean, p = statistics.difference(first, second[:3], paired=True)
     assert p == pytest.approx(stats.ttest_rel(first, second[:3]).pvalue)
-    assert np.isnan(verdicts.difference([1.0], [2.0])[0].low)
+    assert np.isnan(statistics.difference([1.0], [2.0])[0].low)
 
 
 @pytest.mark.parametrize("paired", [False, True])
@@ -76,7 +77,7 @@ def test_the_interval_covers_trainings_and_sentences(paired: bool, spread: tuple
             effects = own + training + rng.normal(0, 1, (seeds, sentences))
             sides.append((effects.mean(1), effects))
         (a, of_a), (b, of_b) = sides
-        mean, _ = verdicts.difference(a, b, of_a.mean(0) - of_b.mean(0), paired=paired)
+        mean, _ = statistics.difference(a, b, of_a.mean(0) - of_b.mean(0), paired=paired)
         hits += mean.low <= 1.0 <= mean.high
     assert 0.93 <= hits / draws <= 0.97
 
@@ -184,7 +185,7 @@ def test_a_seed_that_lacks_levels_does_not_count() -> None:
     assert claims.all_claims(frame) == claims.all_claims(pd.concat([frame, begun]))
     uneven = frame[~((frame["seed"] == 0) & (frame["block_size"] == 32)
                      | (frame["seed"] == 1) & (frame["block_size"] == 2))]
-    kept = verdicts.with_all_levels(translation_claims.pairs_at_equal_compression(uneven))
+    kept = statistics.with_all_levels(translation_claims.pairs_at_equal_compression(uneven))
     assert set(kept["seed"]) == {2}, "the others lack a level each, and not the same"
 
 

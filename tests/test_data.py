@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from circtools import data, mnist
+from circtools.experiments import data, mnist
 
 CONTENT = bytes(range(256)) * 400  # of the file that the tests download
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from circtools import BlockCirculantLinear, cost, layers
-from circtools.circulant import block_circulant, circulant
 from circtools.layers import ALGORITHMS, FAST, choose_algorithm, dft_bases
+from circtools.matrices import block_circulant, circulant
 
 NAMES = ("auto", *ALGORITHMS)
 SHAPES = st.tuples(st.integers(1, 24), st.integers(1, 24)).flatmap(

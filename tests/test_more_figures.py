@@ -9,14 +9,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from circtools import (
-    multi30k_runs,
-    results,
-    speed_figures,
-    translation_claims,
-    translation_figures,
-)
-from circtools.results import FEW, ROUNDS_AT
+from circtools.experiments import multi30k_runs, results
+from circtools.experiments.results import FEW, ROUNDS_AT
+from circtools.report import speed_figures, translation_claims, translation_figures
 
 
 @pytest.fixture(autouse=True)

@@ -11,20 +11,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from circtools import (
-    BlockCirculantLinear,
-    compression,
+from circtools import BlockCirculantLinear, compression
+from circtools.compression import prune
+from circtools.experiments import (
     data,
-    experiments,
+    execute,
     multi30k,
     multi30k_runs,
     results,
     training,
     translation,
 )
-from circtools.compression import prune
-from circtools.multi30k import END, SPECIAL, START, UNKNOWN, Split, batches, read_pairs
-from circtools.runs import Run
+from circtools.experiments.multi30k import END, SPECIAL, START, UNKNOWN, Split, batches, read_pairs
+from circtools.experiments.runs import Run
 from circtools.transformer import PAD
 
 
@@ -337,7 +336,7 @@ def test_a_run_leaves_its_result_and_its_translations(
     preset = replace(multi30k_runs.PRESETS["tiny"], recipe=multi30k.Recipe(epochs=1, average=1))
     monkeypatch.setitem(multi30k_runs.PRESETS, "tiny", preset)
     [[run]] = multi30k_runs.plan("tiny", 1, tmp_path)
-    path = experiments.execute(run, tmp_path, "sample")
+    path = execute.execute(run, tmp_path, "sample")
     table = results.load(tmp_path, data="sample")
     row = table.iloc[0]
     assert len(table) == 1 and row["series"] == "same" and row["tied"] and row["task"] == "multi30k"
@@ -353,7 +352,7 @@ def test_a_run_leaves_its_result_and_its_translations(
     result = results.read(tmp_path)[0]
     assert result["final"][0]["test_signature"] == again.signature
     assert result["config"]["precision"] in ("bfloat16", "float32")
-    assert experiments.pending("multi30k", "tiny", 1, tmp_path, "sample") == []
+    assert execute.pending("multi30k", "tiny", 1, tmp_path, "sample") == []
     model, words = multi30k.load_model(path.with_suffix(".pt"))
     assert len(translation.translate(model, words, ["Ein Hund läuft."])) == 1
 

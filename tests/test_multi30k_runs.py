@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circtools import cli, compression, experiments, multi30k, multi30k_runs, results
-from circtools.multi30k_runs import FINE_TUNED, METHODS, PRESETS, Experiment, plan
-from circtools.runs import Run
+from circtools import cli, compression
+from circtools.experiments import execute, multi30k, multi30k_runs, results
+from circtools.experiments.multi30k_runs import FINE_TUNED, METHODS, PRESETS, Experiment, plan
+from circtools.experiments.runs import Run
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     corpus = replace(corpus, train=corpus.train.first(300), val=corpus.val.first(30),
                      test=corpus.test.first(30))
     monkeypatch.setattr(multi30k, "load", lambda _: corpus)
-    monkeypatch.setitem(experiments.LOAD, "multi30k", lambda _: corpus)
+    monkeypatch.setitem(execute.LOAD, "multi30k", lambda _: corpus)
     recipe = multi30k.Recipe(epochs=2, lr=1e-2, batch_tokens=500, average=1)
     preset = multi30k_runs.Preset(1, 16, 2, 32, dropout=0.1, recipe=recipe, block_sizes=(2, 4),
                                   rounds=3, finetune_epochs=1)
@@ -41,11 +42,11 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_the_whole_plan_runs_and_never_again(tiny: Path, capsys: pytest.CaptureFixture[str]
                                               ) -> None:
-    experiments.run_all("multi30k", "small", seeds=1, workers=1, folder=tiny, source="sample",
+    execute.run_all("multi30k", "small", seeds=1, workers=1, folder=tiny, source="sample",
                         methods=METHODS)
-    assert experiments.pending("multi30k", "small", 1, tiny, "sample", METHODS) == []
+    assert execute.pending("multi30k", "small", 1, tiny, "sample", METHODS) == []
     files = {path: path.stat().st_mtime_ns for path in tiny.rglob("*.*")}
-    experiments.run_all("multi30k", "small", seeds=1, workers=1, folder=tiny, source="sample",
+    execute.run_all("multi30k", "small", seeds=1, workers=1, folder=tiny, source="sample",
                         methods=METHODS)
     assert files == {path: path.stat().st_mtime_ns for path in tiny.rglob("*.*")}
 
@@ -157,7 +158,7 @@ def test_another_size_tries_what_was_chosen_beside_the_base_values(tmp_path: Pat
 
     methods = ("block_circulant", "pruned")
     stages = []
-    while runs := experiments.pending("multi30k", "base", 1, tmp_path, "real", methods):
+    while runs := execute.pending("multi30k", "base", 1, tmp_path, "real", methods):
         stages.append(runs)
         for run in runs:
             pretend(run)
@@ -211,7 +212,7 @@ def test_a_bad_plan_is_refused_and_a_finished_one_says_so(
                            (["mnist", "--methods", "pruned"], "multi30k only, got pruned")):
         assert cli.main(["run", *words, *plan_of]) == 1
         assert problem in capsys.readouterr().err
-    monkeypatch.setattr(experiments, "missing", lambda *_: [])
+    monkeypatch.setattr(execute, "missing", lambda *_: [])
     assert cli.main(["run", "multi30k", "--preset", "tiny", *plan_of]) == 0
     assert capsys.readouterr().out == "every run has its result\n"
 
@@ -219,26 +220,26 @@ def test_a_bad_plan_is_refused_and_a_finished_one_says_so(
 def test_workers_that_write_elsewhere_are_noticed(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiments, "_work", lambda *_: None)
+    monkeypatch.setattr(execute, "_work", lambda *_: None)
     with pytest.raises(OSError, match="1 runs were done and left no result"):
-        experiments.run_all("multi30k", "tiny", 1, 1, tiny, "sample")
+        execute.run_all("multi30k", "tiny", 1, 1, tiny, "sample")
 
 
 def test_unknown_methods_are_named(tiny: Path) -> None:
     with pytest.raises(ValueError, match="'magic'"):
         plan("small", 1, tiny, methods=["magic"])
     with pytest.raises(ValueError, match="multi30k only, got pruned"):
-        experiments.run_all("mnist", "tiny", methods=["pruned"], source="sample")
+        execute.run_all("mnist", "tiny", methods=["pruned"], source="sample")
 
 
 def test_a_chain_that_stopped_resumes_after_its_last_round(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiments.training, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(execute.training, "CHECKPOINT_SECONDS", -1.0)
     start = multi30k_runs.dense("small", 0)
     run = Run("multi30k", "small", "random_pruned", 1e-3, 0, rounds=3, start=start, tied=False,
               dropout=0.1)
-    whole = experiments.execute(run, tiny / "whole", "sample")
+    whole = execute.execute(run, tiny / "whole", "sample")
     rounds: list[int] = []
     fit = Experiment.fit
 
@@ -252,8 +253,8 @@ def test_a_chain_that_stopped_resumes_after_its_last_round(
 
     monkeypatch.setattr(Experiment, "fit", dies_in_round_two)
     with pytest.raises(KeyboardInterrupt):
-        experiments.execute(run, tiny / "killed", "sample")
-    again = experiments.execute(run, tiny / "killed", "sample")
+        execute.execute(run, tiny / "killed", "sample")
+    again = execute.execute(run, tiny / "killed", "sample")
     assert len(rounds) == 4, "round 1, round 2 cut off, round 2, round 3"
     first, second = (results.load(path.parents[3], data="sample") for path in (whole, again))
     columns = ["round", "compression", "val_loss", "test_bleu"]
@@ -271,13 +272,13 @@ def test_a_run_that_diverges_is_recorded_and_not_repeated(
     run = multi30k_runs.dense("small", 0)
     losses = iter([2.0, math.nan])
     monkeypatch.setattr(multi30k, "validation_loss", lambda *_: next(losses))
-    path = experiments.execute(run, tiny, "sample")
+    path = execute.execute(run, tiny, "sample")
     [result] = results.read(tiny)
     assert result["final"] == [] and "val_loss is nan after epoch 2" in result["diverged"]
     assert [epoch["val_loss"] for epoch in result["history"]] == [2.0]
-    assert not experiments.weights_path(run, tiny, "sample").exists()
+    assert not execute.weights_path(run, tiny, "sample").exists()
     monkeypatch.setattr(multi30k, "validation_loss", evaluate)
-    assert experiments.execute(run, tiny, "sample") == path
+    assert execute.execute(run, tiny, "sample") == path
     assert results.load(tiny, data="sample")["series"].tolist() == ["diverged"]
 
 
@@ -287,8 +288,8 @@ def test_weights_that_are_lost_are_trained_again_once(
     start = multi30k_runs.dense("small", 0)
     chains = [Run("multi30k", "small", method, 1e-2, 0, tied=False, dropout=0.1, rounds=1,
                   start=start) for method in ("pruned", "unpruned")]
-    experiments.execute(start, tiny, "sample")
-    experiments.weights_path(start, tiny, "sample").unlink()
+    execute.execute(start, tiny, "sample")
+    execute.weights_path(start, tiny, "sample").unlink()
     trained: list[str] = []
     fit = Experiment.fit
 
@@ -297,20 +298,20 @@ def test_weights_that_are_lost_are_trained_again_once(
         return fit(self, *arguments)
 
     monkeypatch.setattr(Experiment, "fit", counted)
-    monkeypatch.setattr(experiments, "pending", lambda *_: [
+    monkeypatch.setattr(execute, "pending", lambda *_: [
         run for run in chains if not run.path(tiny, "sample").exists()])
-    experiments.run_all("multi30k", "small", 1, 1, tiny, "sample", methods=METHODS)
+    execute.run_all("multi30k", "small", 1, 1, tiny, "sample", methods=METHODS)
     assert trained == ["dense", "pruned", "unpruned"]
 
 
 def test_gradual_pruning_that_stopped_resumes_with_its_masks(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiments.training, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(execute.training, "CHECKPOINT_SECONDS", -1.0)
     small = PRESETS["small"]
     monkeypatch.setitem(PRESETS, "small", replace(small, recipe=replace(small.recipe, epochs=5)))
     run = Run("multi30k", "small", "gradual", 1e-2, 0, tied=False, dropout=0.1, block_size=4)
-    whole = experiments.execute(run, tiny / "whole", "sample")
+    whole = execute.execute(run, tiny / "whole", "sample")
     seen: list[float] = []
     prune_gradually = Experiment._prune_gradually
 
@@ -322,8 +323,8 @@ def test_gradual_pruning_that_stopped_resumes_with_its_masks(
 
     monkeypatch.setattr(Experiment, "_prune_gradually", dies_in_epoch_three)
     with pytest.raises(KeyboardInterrupt):
-        experiments.execute(run, tiny / "killed", "sample")
-    again = experiments.execute(run, tiny / "killed", "sample")
+        execute.execute(run, tiny / "killed", "sample")
+    again = execute.execute(run, tiny / "killed", "sample")
     assert seen == [0.0, 0.2, 0.4, 0.4, 0.6, 0.8]
     first, second = (results.load(path.parents[3], data="sample") for path in (whole, again))
     assert first["compression"].item() == pytest.approx(4, rel=1e-3)
@@ -351,11 +352,11 @@ def test_a_cluster_loses_nothing_when_a_worker_is_killed(
         from threading import Thread
 
         Thread(target=kill_after_the_first, daemon=True).start()
-        experiments._run_on_cluster(cluster.scheduler_address, experiments.execute, runs, folder,
+        execute._run_on_cluster(cluster.scheduler_address, execute.execute, runs, folder,
                                     "sample", "cpu")
     assert len(list(folder.rglob("*.json"))) == len(runs)
     assert len(results.load(folder, data="sample")) == len(runs)
-    alone = json.loads(experiments.execute(runs[-1], tmp_path / "alone", "sample").read_text())
+    alone = json.loads(execute.execute(runs[-1], tmp_path / "alone", "sample").read_text())
     there = json.loads(runs[-1].path(folder, "sample").read_text())
     assert there["final"][0]["val_error"] == alone["final"][0]["val_error"], "two threads a worker"
     with pytest.raises(ProcessLookupError):  # it is gone, and its work was done by the other
@@ -382,4 +383,4 @@ def test_the_estimate_counts_a_runs_own_epochs(tmp_path: Path) -> None:
               "history": [{"seconds": seconds} for seconds in (9.0, 10.0, 11.0, 12.0, 8.0, 10.0)]}
     results.write(result, chain.path(tmp_path, "real"))
     longer, other = replace(chain, rounds=15), replace(chain, method="unpruned")
-    assert experiments.estimate_seconds([longer, other], tmp_path, "real") == [300.0, 60.0]
+    assert execute.estimate_seconds([longer, other], tmp_path, "real") == [300.0, 60.0]

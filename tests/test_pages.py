@@ -9,8 +9,9 @@ import jinja2
 import pandas as pd
 import pytest
 
-from circtools import facts, pages, results
-from circtools.verdicts import Claim, Interval
+from circtools.experiments import results
+from circtools.report import facts, pages
+from circtools.report.statistics import Claim, Interval
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from pypdf import PageObject, PdfReader
 
-from circtools import poster, results
-from circtools.gallery import FOLDER
+from circtools.experiments import results
+from circtools.report import poster
+from circtools.report.gallery import FOLDER
 
 
 @pytest.fixture(scope="module")

@@ -6,18 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from circtools import (
-    cli,
-    data,
-    experiments,
-    figures,
-    gallery,
-    multi30k,
-    results,
-    runs,
-    translation,
-    translation_claims,
-)
+from circtools import cli
+from circtools.experiments import data, execute, multi30k, results, runs, translation
+from circtools.report import gallery, translation_claims
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,7 +36,7 @@ def test_what_circtools_needs_is_among_the_pins() -> None:
 
 
 def test_the_committed_results_are_complete() -> None:
-    assert experiments.pending("mnist", "base", 5, results.FOLDER, "real") == []
+    assert execute.pending("mnist", "base", 5, results.FOLDER, "real") == []
 
 
 def test_committed_results_are_of_the_real_data_and_unchanged_code() -> None:
@@ -86,7 +77,7 @@ def test_every_translation_scores_what_its_result_says() -> None:
     corpus = multi30k.load("auto")
     if corpus.origin == "sample":
         pytest.skip("needs Multi30k: the references are not committed")
-    rows = figures.select(results.load(), task="multi30k").dropna(subset="test_bleu")
+    rows = results.select(results.load(), task="multi30k").dropna(subset="test_bleu")
     for row in rows.drop_duplicates(["run", "round"]).itertuples():
         texts = results.texts(row.run, row.round)
         scored = translation.score(texts, corpus.test.english, resamples=0)

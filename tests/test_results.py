@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circtools import results
+from circtools.experiments import results
 
 BASE = 0.001
 
@@ -16,7 +16,7 @@ BASE = 0.001
 def result(method: str, lr: float = BASE, seed: int = 0, val: float = 0.02, *,
            stage: str = "final", data: str = "real", block_size: int = 1, rounds: int = 0,
            **config: Any) -> dict[str, Any]:
-    """A small result as experiments.execute writes it; a chain starts from a round 0."""
+    """A small result as execute.execute writes it; a chain starts from a round 0."""
     final = []
     for number in range(rounds + 1):
         metrics = {"val_error": val} | ({"test_error": val + 0.001} if stage == "final" else {})

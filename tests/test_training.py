@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from circtools import experiments, mnist_runs, training
-from circtools.files import ROOT
+from circtools.experiments import execute, mnist_runs, training
+from circtools.experiments.files import ROOT
 
 
 class Killed(Exception):
@@ -144,7 +144,7 @@ def course_copy(folder: Path) -> Path:
                     ignore=shutil.ignore_patterns("__pycache__"))
     for name, old, new in (("training.py", "CHECKPOINT_SECONDS = 20.0", "CHECKPOINT_SECONDS = -1"),
                            ("mnist_runs.py", "train_images=10_000", "train_images=1_500")):
-        path = folder / "circtools" / name
+        path = folder / "circtools" / "experiments" / name
         text = path.read_text(encoding="utf-8")
         assert text.count(old) == 1, f"{name} has changed: adapt this test"
         path.write_text(text.replace(old, new), encoding="utf-8")
@@ -202,7 +202,7 @@ def test_kill_9_repeats_no_finished_run_and_changes_no_result(tmp_path: Path) ->
     finish(course)
     for path, (changed, content) in before.items():
         assert (path.stat().st_mtime_ns, path.read_bytes()) == (changed, content), path.name
-    assert experiments.pending("mnist", "tiny", 1, course / "results", "sample") == []
+    assert execute.pending("mnist", "tiny", 1, course / "results", "sample") == []
     assert not list((course / "results" / "checkpoints").rglob("*.ckpt")), "used and removed"
 
     undisturbed = course_copy(tmp_path / "undisturbed")

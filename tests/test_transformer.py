@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from circtools.compression import compress
+from circtools.experiments.losses import linear_cross_entropy
 from circtools.layers import BlockCirculantLinear
-from circtools.losses import linear_cross_entropy
 from circtools.transformer import PAD, Attention, Config, Dropout, Transformer, attention_maps
 
 SIZES: dict[str, Any] = {"source_words": 19, "target_words": 23, "layers": 2, "d_model": 24,
@@ -262,7 +262,7 @@ def test_linear_cross_entropy_of_padding_only_is_zero() -> None:
 
 
 def test_bf16_training_step_is_close_to_fp32() -> None:
-    from circtools import multi30k
+    from circtools.experiments import multi30k
 
     model = make(layers=1).float().train()
     batch = (sentences([6, 3], 19), sentences([5, 7], 23))

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from circtools import captions, multi30k, translation
-from circtools.multi30k import END, START, UNKNOWN, Words
+from circtools.experiments import captions, multi30k, translation
+from circtools.experiments.multi30k import END, START, UNKNOWN, Words
+from circtools.experiments.translation import beam_search, detokenise, score, translate
 from circtools.transformer import PAD, Config, Transformer
-from circtools.translation import beam_search, detokenise, score, translate
 
 WORDS = 12
 

@@ -68,7 +68,9 @@ import platform
 
 import torch
 
-from circtools import compression_ratio, diagrams, figures, mnist, results, style
+from circtools import compression_ratio
+from circtools.experiments import mnist, results
+from circtools.report import diagrams, mnist_figures, style
 from exercises import check, hint, solution  # notebooks/exercises: checks, hints and solutions
 
 style.use()
@@ -84,7 +86,7 @@ print(f"data: {digits.origin}; {len(digits.train_x)} training, {len(digits.val_x
 # file that the message names and run the cell again.
 
 # %% alt="Sixteen handwritten digits of MNIST, each with its label"
-figures.images(digits.train_x[:16], [f"label {y}" for y in digits.train_y[:16].tolist()]);
+mnist_figures.images(digits.train_x[:16], [f"label {y}" for y in digits.train_y[:16].tolist()]);
 
 # %% [markdown]
 # ## The two techniques in two pictures

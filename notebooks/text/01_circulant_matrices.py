@@ -25,7 +25,8 @@ import scipy.linalg
 import torch
 from torch.utils.benchmark import Timer
 
-from circtools import circulant, diagrams, spectrum, style
+from circtools import circulant, spectrum
+from circtools.report import diagrams, style
 from exercises import check, hint, solution
 
 style.use()

@@ -31,12 +31,11 @@ from circtools import (
     block_circulant,
     compress,
     compression_ratio,
-    diagrams,
     nearest_circulant,
     prune,
     spectrum,
-    style,
 )
+from circtools.report import diagrams, style
 from circtools.layers import ALGORITHMS
 from exercises import check, hint, solution
 

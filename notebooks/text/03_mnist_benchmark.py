@@ -24,15 +24,16 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from circtools import (claims, compress, compression_ratio, figures, mnist, nearest_circulant,
-                       pages, results, style, verdicts)
+from circtools import compress, compression_ratio, nearest_circulant
+from circtools.experiments import mnist, results
+from circtools.report import claims, mnist_figures, pages, statistics, style
 from exercises import check, hint, solution
 
 style.use()
 digits = mnist.load()
 few = digits.first(10_000)  # enough for the live experiments
 print(f"data: {digits.origin}")
-figures.images(digits.train_x[:16]);
+mnist_figures.images(digits.train_x[:16]);
 
 # %% [markdown]
 # ## The network
@@ -80,7 +81,7 @@ print(f"validation error {history[-1]['val_error']:.1%}")
 
 # %% alt="Hidden units of one block have the same weights, moved along the image"
 weight = shared.hidden.dense_weight().detach()  # (784, 784): a row a hidden unit
-figures.images(weight[56:84:5], [f"unit {unit} of the block" for unit in range(0, 28, 5)],
+mnist_figures.images(weight[56:84:5], [f"unit {unit} of the block" for unit in range(0, 28, 5)],
                columns=6, diverging=True)
 assert torch.equal(weight[57].view(28, 28)[:, 1:], weight[56].view(28, 28)[:, :-1])
 
@@ -147,14 +148,14 @@ pd.DataFrame(rows).pivot(index="block size", columns="learning rate", values="va
 
 # %%
 table = results.load()
-course = figures.select(table, task="mnist", preset="base")
+course = results.select(table, task="mnist", preset="base")
 print("FULL-SCALE RESULTS:", results.describe(course))
-chosen = figures.select(results.choices(course), method="block_circulant")
+chosen = results.select(results.choices(course), method="block_circulant")
 chosen["lr"] = chosen["lr"].map("{:g}".format)
 chosen.pivot(index="pixels", columns="block_size", values="lr").fillna("-")
 
 # %%
-dense_lr = figures.select(results.choices(course), method="dense")["lr"].item()
+dense_lr = results.select(results.choices(course), method="dense")["lr"].item()
 print(f"dense: {dense_lr:g}; the series 'same' keeps 0.001 for every structure")
 
 # %% [markdown]
@@ -173,16 +174,16 @@ print(f"dense: {dense_lr:g}; the series 'same' keeps 0.001 for every structure")
 
 # %%
 sharing = course[course["method"].isin(["dense", "block_circulant"])]
-natural = figures.select(sharing, layers="first", pixels="natural")
+natural = results.select(sharing, layers="first", pixels="natural")
 summary = (natural[natural["series"] != "search"]
            .groupby(["series", "block_size"])["test_error"]
-           .apply(lambda e: "{:.2f} % ({:.2f} to {:.2f})".format(*verdicts.interval(100 * e)))
+           .apply(lambda e: "{:.2f} % ({:.2f} to {:.2f})".format(*statistics.interval(100 * e)))
            .unstack("series"))
 print("FULL-SCALE: test error, mean of 5 seeds (95 % interval); block size 1 is the dense network")
 summary
 
 # %% alt="Sharing costs nothing that shows at small blocks; at large ones the error climbs"
-figures.mnist_benchmark(sharing);
+mnist_figures.mnist_benchmark(sharing);
 
 # %% [markdown]
 # Which of these differences can five seeds tell from chance? The two kinds of networks were trained
@@ -193,16 +194,16 @@ figures.mnist_benchmark(sharing);
 # that the error is higher, -1 where that it is lower, 0 where five seeds cannot tell.
 
 # %%
-tuned = figures.select(natural, series="tuned")
-dense_error = figures.select(tuned, method="dense").set_index("seed")["test_error"]
-cost = figures.select(tuned, method="block_circulant")
+tuned = results.select(natural, series="tuned")
+dense_error = results.select(tuned, method="dense").set_index("seed")["test_error"]
+cost = results.select(tuned, method="block_circulant")
 cost = cost.assign(first=100 * cost["test_error"], second=100 * cost["seed"].map(dense_error))
 print("FULL-SCALE, tuned: test error minus the dense network's, in percentage points")
-each, _ = verdicts.levels(cost)
+each, _ = statistics.levels(cost)
 each[["block_size", "mean", "low", "high", "p", "decided"]].round(3)
 
 # %%
-tried = figures.select(course, series="search", pixels="natural")
+tried = results.select(course, series="search", pixels="natural")
 tried = tried[tried["method"].isin(["dense", "block_circulant"])
               & tried["block_size"].isin([1, 392, 784])]
 tried = tried.rename(columns={"block_size": "block size", "lr": "learning rate"})
@@ -254,12 +255,12 @@ pd.DataFrame(rows).pivot(index="block size", columns="first layer", values="vali
 # %% alt="The shared detectors show strokes and edges, and nowhere a whole digit"
 def first_rows(block_size, pixels="natural"):
     """The learned first rows of the tuned run of seed 0, a row a block."""
-    run = figures.select(course, method="block_circulant", series="tuned", seed=0, pixels=pixels,
+    run = results.select(course, method="block_circulant", series="tuned", seed=0, pixels=pixels,
                          block_size=block_size, layers="first")["run"].item()
     return results.arrays(run)["first_rows"]
 
 
-figures.images([first_rows(784).reshape(-1), *first_rows(28)[:5]],
+mnist_figures.images([first_rows(784).reshape(-1), *first_rows(28)[:5]],
                ["b = 784: all", *(f"b = 28: block {i}" for i in range(5))],
                columns=6, diverging=True);
 
@@ -275,7 +276,7 @@ figures.images([first_rows(784).reshape(-1), *first_rows(28)[:5]],
 # to b outputs, of which ten are used, so one first row a block must make all ten classes.
 
 # %%
-both = figures.select(course, method="block_circulant", series="tuned", pixels="natural")
+both = results.select(course, method="block_circulant", series="tuned", pixels="natural")
 both = (both.groupby(["layers", "block_size"])
         .agg(compression=("compression_all", "mean"), error=("test_error", "mean"))
         .unstack("layers").dropna())
@@ -324,14 +325,14 @@ print(f"largest difference between the outputs of the two networks: {largest:.0e
 # b = 8, and at b = 784?
 
 # %% alt="Two digits, and the same two with their pixels permuted to noise"
-figures.images([digits.train_x[0], digits.train_x[1], digits.permuted().train_x[0],
+mnist_figures.images([digits.train_x[0], digits.train_x[1], digits.permuted().train_x[0],
                 digits.permuted().train_x[1]], ["natural", "natural", "permuted", "permuted"]);
 
 # %% alt="Permuting the pixels costs nothing at small blocks and raises the error at large ones"
-figures.mnist_permuted(course);
+mnist_figures.mnist_permuted(course);
 
 # %%
-levels, _ = verdicts.levels(claims.order_gap(course, "tuned"))
+levels, _ = statistics.levels(claims.order_gap(course, "tuned"))
 print("FULL-SCALE, tuned: what the permutation adds to the test error, in percentage points")
 levels[["block_size", "mean", "low", "high", "p", "decided"]].round(3)
 

@@ -31,9 +31,10 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from circtools import (claims, compression, compression_ratio, diagrams, figures, mnist, pages,
-                       prune, results, style, verdicts)
-from circtools.verdicts import interval
+from circtools import compression, compression_ratio, prune
+from circtools.experiments import mnist, results
+from circtools.report import claims, diagrams, mnist_figures, pages, statistics, style
+from circtools.report.statistics import interval
 from exercises import check, hint, solution
 
 style.use()
@@ -118,7 +119,7 @@ right.legend();
 
 # %% alt="Round by round the weights that are left gather on the pixels in the middle"
 kept = [masks[number].float().mean(0) for number in (1, 3, 6, 9, 12, 15)]
-figures.images([share / share.max() for share in kept],
+mnist_figures.images([share / share.max() for share in kept],
                [f"round {n}\nup to {share.max():.0%}"
                 for n, share in zip((1, 3, 6, 9, 12, 15), kept, strict=True)], columns=6, top=1);
 
@@ -143,22 +144,22 @@ figures.images([share / share.max() for share in kept],
 
 # %% alt="Pruning follows the control that prunes nothing for twenty rounds, then its error climbs"
 table = results.load()
-course = figures.select(table, task="mnist", preset="base")
+course = results.select(table, task="mnist", preset="base")
 print("FULL-SCALE RESULTS:", results.describe(course))
 figure, axes = plt.subplots(figsize=(10, 5.5))
 for method in ("pruned", "unpruned"):
-    rows = figures.select(course, method=method, series="tuned", layers="first")
-    figures.curve(axes, rows, by="round", **figures.LOOK[method])
-dense = interval(100 * figures.select(course, method="dense", series="tuned")["test_error"])
+    rows = results.select(course, method=method, series="tuned", layers="first")
+    mnist_figures.curve(axes, rows, by="round", **mnist_figures.LOOK[method])
+dense = interval(100 * results.select(course, method="dense", series="tuned")["test_error"])
 axes.axhline(dense.mean, color="black", linestyle="--", linewidth=1.5, label="dense, 10 epochs")
-figures.error_axis(axes)
+mnist_figures.error_axis(axes)
 axes.set_xlabel("round (2 epochs each)")
 axes.set_title("Full-scale: pruning, and the same training without pruning")
 axes.legend();
 
 # %%
 both = course[course["method"].isin(["pruned", "unpruned"])]
-both = figures.select(both, series="tuned", layers="first")
+both = results.select(both, series="tuned", layers="first")
 wide = both.pivot_table(index=["round", "seed"], columns="method", values="test_error") * 100
 gain = (wide["pruned"] - wide["unpruned"]).groupby("round").apply(interval)
 gain = pd.DataFrame(gain.tolist(), index=gain.index).loc[[1, 3, 6, 9, 12, 15, 20, 25, 29]]
@@ -185,14 +186,14 @@ gain.round(3)
 # Does it depend on the learning rate?
 
 # %% alt="Both methods start level; the error of block-circulant layers rises earlier"
-figures.mnist_benchmark(course);
+mnist_figures.mnist_benchmark(course);
 
 # %% [markdown]
 # To compare at *equal* compression, the error of the pruned network is interpolated between its
 # rounds, for each seed by itself. Above zero pruning is better, below block-circulant:
 
 # %% alt="The two methods are level at low compression, and pruning is better at high compression"
-figures.mnist_gap(course);
+mnist_figures.mnist_gap(course);
 
 # %% [markdown]
 # Filled marks are levels at which the difference is decided at 5 %, after Holm's correction for
@@ -219,7 +220,7 @@ Markdown(pages.claims_table(claim for claim in found if claim.series == "same"))
 for name, more in (("both layers compressed", {"layers": "all"}),
                    ("permuted pixels", {"pixels": "permuted"})):
     print("FULL-SCALE, tuned: quality of pruned minus block-circulant, percentage points;", name)
-    each, _ = verdicts.levels(verdicts.with_all_levels(claims.gap(course, "tuned", **more)))
+    each, _ = statistics.levels(statistics.with_all_levels(claims.gap(course, "tuned", **more)))
     print(each.drop(columns="block_size").round({"compression": 0}).round(3).to_string(index=False))
 
 # %% [markdown]
@@ -271,7 +272,7 @@ for name, more in (("both layers compressed", {"layers": "all"}),
 tuned = claims.gap(course, "tuned")
 print("FULL-SCALE, tuned: quality of pruned minus block-circulant, percentage points (95 %)")
 for low, high in ((2, 28), (49, 392), (784, 784)):
-    _, mean = verdicts.levels(tuned[tuned["block_size"].between(low, high)])
+    _, mean = statistics.levels(tuned[tuned["block_size"].between(low, high)])
     print(f"{low:3}x to {high:3}x: {mean.text()}")
 
 # %% [markdown]
@@ -281,7 +282,7 @@ for low, high in ((2, 28), (49, 392), (784, 784)):
 # and where do they look?
 
 # %% alt="Hidden units that survive look at a few pixels, in short strokes"
-chain = figures.select(course, method="pruned", series="tuned", seed=0, layers="first", round=29)
+chain = results.select(course, method="pruned", series="tuned", seed=0, layers="first", round=29)
 saved = results.arrays(chain["run"].item())
 mask = np.unpackbits(saved["mask"])[: saved["shape"].prod()].reshape(saved["shape"])
 inputs = mask.sum(1)
@@ -289,7 +290,8 @@ print(f"FULL-SCALE, round 29: {mask.sum()} weights remain; {np.count_nonzero(inp
       f"{len(inputs)} hidden units still have an input, at most {inputs.max()}; "
       f"{np.count_nonzero(mask.sum(0))} of 784 pixels are still looked at")
 best = np.argsort(inputs)[::-1][:7]
-figures.images([mask.sum(0), *mask[best]], ["all units", *(f"{inputs[u]} inputs" for u in best)]);
+titles = ["all units", *(f"{inputs[u]} inputs" for u in best)]
+mnist_figures.images([mask.sum(0), *mask[best]], titles);
 
 # %% [markdown]
 # **What to notice.** Two thirds of the hidden units have no input left: their output is the same

@@ -26,9 +26,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from circtools import (architecture, figures, multi30k, results, speed_figures, style, training,
-                       translation, translation_figures)
-from circtools.multi30k_runs import DEMO, PRESETS
+from circtools.experiments import multi30k, results, training, translation
+from circtools.report import architecture, mnist_figures, speed_figures, style, translation_figures
+from circtools.experiments.multi30k_runs import DEMO, PRESETS
 from circtools.transformer import PAD, attention_maps
 from exercises import check, hint, solution
 
@@ -361,9 +361,9 @@ check("5.3", clipped_precision)
 
 # %%
 table = results.load()
-runs = figures.select(table, task="multi30k", method="dense", tied=True)
+runs = results.select(table, task="multi30k", method="dense", tied=True)
 print("FULL-SCALE RESULTS:", results.describe(runs))
-demo_row = figures.select(runs, preset="small", seed=0).iloc[0]
+demo_row = results.select(runs, preset="small", seed=0).iloc[0]
 print(f"BLEU of {demo_row['run']}: {demo_row['test_bleu']:.1f} "
       f"(95 % interval {demo_row['test_bleu_low']:.1f} to {demo_row['test_bleu_high']:.1f})")
 demo_result = next(r for r in results.read() if r["run"] == demo_row["run"])

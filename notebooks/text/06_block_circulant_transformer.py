@@ -28,18 +28,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from circtools import (
-    BlockCirculantLinear,
-    architecture,
-    compression,
-    figures,
-    multi30k,
-    results,
-    style,
-    translation_figures,
-)
-from circtools.circulant import block_circulant, nearest_circulant
-from circtools.multi30k_runs import DEMO, PRESETS
+from circtools import BlockCirculantLinear, compression
+from circtools.experiments import multi30k, results
+from circtools.report import architecture, mnist_figures, style, translation_figures
+from circtools.matrices import block_circulant, nearest_circulant
+from circtools.experiments.multi30k_runs import DEMO, PRESETS
 from exercises import check, hint, solution
 
 style.use()
@@ -144,7 +137,7 @@ translation_figures.learning_curves(table, block_size=4);
 # get. An empty cell has not been run.)
 
 # %%
-tried = figures.select(table, task="multi30k", preset="small")
+tried = results.select(table, task="multi30k", preset="small")
 tried = tried[~tried["tied"].astype(bool) & (tried["seed"] == 0) & (tried["series"] != "search")
               & tried["method"].isin(["dense", "block_circulant"])
               & tried["block_size"].isin([1, 4, 16])].drop_duplicates("run")
@@ -179,7 +172,7 @@ pd.concat({"loss": losses, "BLEU": bleu}, axis=1).replace("nan", "").fillna("")
 translation_figures.learning_curves(table, block_size=4, preset="base");
 
 # %%
-large = figures.select(table, task="multi30k", preset="base", tied=False, seed=0, lr_factor=1.0,
+large = results.select(table, task="multi30k", preset="base", tied=False, seed=0, lr_factor=1.0,
                        dropout_factor=1.0)
 large = large[large["method"].isin(["dense", "block_circulant"])
               & large["block_size"].isin([1, 4, 16])]
@@ -214,7 +207,7 @@ large.pivot_table(index=["b", "matrices / rest"], values=["validation loss", "te
 translation_figures.block_circulant_transformer(table);
 
 # %%
-shown = figures.select(rows, method="block_circulant")
+shown = results.select(rows, method="block_circulant")
 shown = shown[shown["series"].isin(["tuned", "same"])]
 print("FULL-SCALE: test BLEU; same: the dense network's hyper-parameters; tuned: its own")
 shown = shown.round({"compression_all": 2, "compression_model": 2}).rename(columns={
@@ -350,7 +343,7 @@ print(f"LIVE: b = 4 loses {lost[4].min():.3f} to {lost[4].max():.3f}, "
 # trained network, or from scratch?
 
 # %%
-compared = figures.select(rows, series="tuned", seed=0)
+compared = results.select(rows, series="tuned", seed=0)
 compared = compared[compared["method"].isin(["block_circulant", "projected"])
                     & compared["block_size"].isin([4, 16])]
 compared = compared.rename(columns={"block_size": "b", "val_loss": "validation loss",

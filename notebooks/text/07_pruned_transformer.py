@@ -22,20 +22,17 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
-from circtools import (
+from circtools import compression, prune
+from circtools.experiments import multi30k, results, translation
+from circtools.report import (
     claims,
-    compression,
-    figures,
-    multi30k,
+    mnist_figures,
     pages,
-    prune,
-    results,
     style,
-    translation,
     translation_claims,
     translation_figures,
 )
-from circtools.multi30k_runs import DEMO
+from circtools.experiments.multi30k_runs import DEMO
 from exercises import check, hint, solution
 
 style.use()
@@ -96,7 +93,7 @@ translation_figures.learning_rates(table, "pruned");
 translation_figures.pruned_transformer(table);
 
 # %%
-tuned = figures.select(rows, series="tuned", seed=0)
+tuned = results.select(rows, series="tuned", seed=0)
 chains = tuned[tuned["round"] > 0].pivot(index="round", columns="method", values="test_bleu")
 chains = chains.reindex(columns=["pruned", "random_pruned", "unpruned"])
 control = chains["unpruned"]
@@ -181,7 +178,7 @@ else:
 # **Predict:** which matrices are emptied first: attention or feed-forward, encoder or decoder?
 
 # %% alt="Values and outputs of the last cross-attention keep the most weights"
-chain = figures.select(rows, method="pruned", series="tuned", seed=0)
+chain = results.select(rows, method="pruned", series="tuned", seed=0)
 run = next(r for r in results.read() if r["run"] == chain["run"].iloc[0])
 translation_figures.emptied_layers(run);
 
@@ -227,7 +224,7 @@ translation_figures.slightly_pruned(table);
 Markdown(pages.claims_table(c for c in claims.all_claims(table) if c.key.startswith("claim3")))
 
 # %%
-slight = figures.select(table, task="multi30k", preset="small", series="tuned", tied=False)
+slight = results.select(table, task="multi30k", preset="small", series="tuned", tied=False)
 slight = slight[slight["method"].isin(["dense", "pruned", "unpruned"]) & (slight["round"] <= 3)]
 print("FULL-SCALE, preset small: test BLEU over seeds")
 slight = slight.groupby(["method", "round"])["test_bleu"].agg(["count", "mean", "std"])

@@ -23,12 +23,11 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from circtools import (
+from circtools.experiments import multi30k_runs, results
+from circtools.report import (
     claims,
-    figures,
-    multi30k_runs,
+    mnist_figures,
     pages,
-    results,
     style,
     translation_claims,
     translation_figures,
@@ -39,7 +38,7 @@ style.use()
 pd.set_option("display.max_colwidth", None)
 table = results.load()
 rows = translation_figures.of_multi30k(table)
-print("FULL-SCALE RESULTS:", results.describe(figures.select(table, task="multi30k", tied=False)))
+print("FULL-SCALE RESULTS:", results.describe(results.select(table, task="multi30k", tied=False)))
 
 # %% [markdown]
 # ## The picture that matters
@@ -100,7 +99,7 @@ Markdown(pages.advice(table))
 # %%
 lead = {}
 for preset in ("small", "base"):
-    run = figures.select(table, task="multi30k", preset=preset, tied=False, seed=0)
+    run = results.select(table, task="multi30k", preset=preset, tied=False, seed=0)
     by_bleu = translation_claims.chosen_by_bleu(run)
     for change, networks, methods in (
             ("nothing", run, {}),
@@ -145,7 +144,7 @@ check("8.1", rounds_for)
 # **Predict:** the mean gap is nearly the same at both sizes. Is it the same at each level?
 
 # %%
-sizes = figures.select(table, task="multi30k", series="tuned", tied=False, seed=0)
+sizes = results.select(table, task="multi30k", series="tuned", tied=False, seed=0)
 sizes = sizes.assign(level=translation_claims.levels_of(sizes)).dropna(subset="level")
 methods = ["dense", "pruned", "random_pruned", "block_circulant"]
 shown = sizes[sizes["method"].isin(methods)].pivot(
@@ -155,14 +154,14 @@ print("FULL-SCALE: test BLEU by compression of the Transformer's layers")
 shown.rename("{:.0f}x".format).map("{:.1f}".format).replace("nan", "")
 
 # %%
-whole = figures.select(sizes, method="pruned_all")
+whole = results.select(sizes, method="pruned_all")
 whole = whole.pivot(index="level", columns="preset", values="test_bleu")
 print("FULL-SCALE: test BLEU, pruned with the output layer, by compression of all matrices but the "
       "embeddings")
 whole[["small", "base"]].rename("{:.0f}x".format).round(1)
 
 # %%
-loops = figures.select(table, task="multi30k", series="tuned", method="unpruned", seed=0)
+loops = results.select(table, task="multi30k", series="tuned", method="unpruned", seed=0)
 loops = loops.groupby("preset", sort=False)["test_bleu"].agg(["mean", "std"])
 for preset, row in loops.iterrows():
     print(f"FULL-SCALE, {preset}: the same rounds with nothing pruned have {row['mean']:.1f} BLEU "
@@ -251,7 +250,7 @@ translation_figures.side_by_side(rows, 4).fillna("")
 # And another, longer one:
 
 # %%
-dense = figures.select(rows, method="dense", series="tuned", seed=0)
+dense = results.select(rows, method="dense", series="tuned", seed=0)
 lengths = results.counts(dense["run"].iloc[0])[:, 9]
 translation_figures.side_by_side(rows, int(np.argsort(lengths)[-25])).fillna("")
 

@@ -30,7 +30,8 @@ import torch
 from onnxruntime import InferenceSession
 from torch import nn
 
-from circtools import BlockCirculantLinear, compression, prune, speed_figures, style
+from circtools import BlockCirculantLinear, compression, prune
+from circtools.report import speed_figures, style
 from circtools.compression import LowRankLinear
 from exercises import check, hint, solution
 
@@ -375,7 +376,7 @@ print(f"LIVE, onnxruntime: largest difference from PyTorch {difference:.0e}; "
 # Weights, bytes of the file, operations, memory and seconds are five different currencies, and a
 # method that is rich in one may be poor in another. The timings of layers are of the machine that
 # the top of this notebook names, those of the whole network of the one named above its table;
-# `python benchmarks/layer.py` measures yours.
+# `python -m circtools.bench.layer` measures yours.
 #
 # Stuck on an exercise? `hint("9.1")`, `solution("9.1")`, and so on.
 #

@@ -1,0 +1,159 @@
+"""Find the data: ``CIRCTOOLS_DATA``, then ``data/raw``, then a download, each file verified."""
+
+import gzip
+import hashlib
+import http.client
+import json
+import os
+import urllib.request
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from circtools.experiments.files import ROOT, replacing
+
+MANIFEST = ROOT / "data" / "manifest.json"
+RAW = ROOT / "data" / "raw"
+TIMEOUT_SECONDS = 10.0
+
+
+class DataUnavailable(OSError):
+    """The data is on no disk we know of and cannot be downloaded now."""
+
+
+class CorruptData(ValueError):
+    """A data file is incomplete, or not the one that the manifest names."""
+
+
+def manifest(task: str, path: Path = MANIFEST) -> list[dict[str, Any]]:
+    """Return the manifest's entries for a task: path, address, mirror, size, sha256, licence.
+
+    Raises:
+        FileNotFoundError: if the course's ``data`` folder is not there.
+        ValueError: if the manifest has no such task.
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing: circtools is installed without the course. Clone the course's "
+            "repository and install it with 'pip install -e .' to use its data and results"
+        )
+    entries = json.loads(path.read_text(encoding="utf-8"))["files"]
+    chosen = [entry for entry in entries if entry["task"] == task]
+    if not chosen:
+        tasks = sorted({entry["task"] for entry in entries})
+        raise ValueError(f"no data for task {task!r}; the manifest has {', '.join(tasks)}")
+    return chosen
+
+
+def locate(task: str, *, raw: Path = RAW, manifest_path: Path = MANIFEST) -> Path:
+    """Return a folder that holds every file of a task, downloading what is missing.
+
+    Args:
+        task: ``"mnist"``, ``"multi30k"`` or ``"multi30k-extra"``.
+        raw: folder to download into.
+        manifest_path: list of the files.
+
+    Returns:
+        The folder below which the manifest's paths lie; each file there has been verified.
+
+    Raises:
+        CorruptData: if a file is incomplete or has the wrong content, on disk or as downloaded.
+        DataUnavailable: if a download is needed and no address answers.
+        NotADirectoryError: if ``CIRCTOOLS_DATA`` names no folder.
+    """
+    entries = manifest(task, manifest_path)
+    if given := os.environ.get("CIRCTOOLS_DATA"):
+        folder = Path(given)
+        if not folder.is_dir():
+            raise NotADirectoryError(f"CIRCTOOLS_DATA={given} is not a folder; point it at one "
+                                     f"that holds {entries[0]['path']}, or unset it")
+        missing = [e["path"] for e in entries if not (folder / e["path"]).exists()]
+        if 0 < len(missing) < len(entries):
+            raise CorruptData(f"CIRCTOOLS_DATA={given} lacks {', '.join(missing)}; copy it there, "
+                              "or unset CIRCTOOLS_DATA to download everything")
+        if not missing:
+            for entry in entries:
+                _verify_kept(folder / entry["path"], entry)
+            return folder
+    for entry in entries:
+        path = raw / entry["path"]
+        if path.exists():
+            _verify_kept(path, entry)
+        else:
+            download(entry, path)
+    return raw
+
+
+def _verify_kept(path: Path, entry: dict[str, Any]) -> None:
+    try:
+        verify(path, entry)
+    except CorruptData as error:
+        raise CorruptData(f"{error}; delete it and run 'circtools data {entry['task']}' to get it "
+                          "again (or copy it anew, if it is in your CIRCTOOLS_DATA)") from error
+
+
+def verify(path: Path, entry: dict[str, Any]) -> None:
+    """Raise :class:`CorruptData` unless the file has the manifest's size and SHA-256."""
+    size = path.stat().st_size
+    if size != entry["size"]:
+        kind = "truncated" if size < entry["size"] else "too long"
+        raise CorruptData(f"{path} is {kind}: {size} bytes, expected {entry['size']}")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != entry["sha256"]:
+        raise CorruptData(f"{path} is corrupted: SHA-256 {digest}, expected {entry['sha256']}")
+
+
+def download(entry: dict[str, Any], path: Path) -> None:
+    """Download one file of the manifest, verify it, and only then give it its name.
+
+    Raises:
+        CorruptData: if an address answered, but none with the right content.
+        DataUnavailable: if no address answered.
+    """
+    failures: list[str] = []
+    corrupt = False
+    for address in (entry["address"], entry["mirror"]):
+        try:
+            with replacing(path) as temporary:
+                _receive(address, temporary, entry)
+                verify(temporary, entry)
+            return
+        except (CorruptData, EOFError, zlib.error, gzip.BadGzipFile,
+                http.client.IncompleteRead) as error:
+            corrupt = True
+            failures.append(f"{address}: {error}")
+        # No network, no such host, refused, timed out, HTTP status; or an answer that is no HTTP.
+        except (OSError, http.client.HTTPException) as error:
+            failures.append(f"{address}: {error}")
+    tried = "\n  ".join(failures)
+    if corrupt:
+        raise CorruptData(f"{entry['path']} arrived truncated or corrupted and was not kept:\n  "
+                          f"{tried}\nTry again later, or put the file under {path} yourself")
+    raise DataUnavailable(f"{entry['path']} could not be downloaded:\n  {tried}\nCheck the "
+                          f"network, or put the file under {path}, or point CIRCTOOLS_DATA at a "
+                          "folder that has it")
+
+
+def _receive(address: str, target: Path, entry: dict[str, Any]) -> None:
+    name = Path(entry["path"]).name
+    with urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS) as response:
+        length = int(response.headers.get("Content-Length") or 0) or None
+        with tqdm.wrapattr(response, "read", total=length, desc=name, leave=False) as body:
+            source = gzip.GzipFile(fileobj=body) if entry["unpack"] == "gzip" else body
+            with target.open("wb") as file:
+                while chunk := source.read(1 << 16):
+                    file.write(chunk)
+
+
+def describe(tasks: Sequence[str]) -> str:
+    """Return one line a file: size, licence, address."""
+    lines = []
+    for task in tasks:
+        for entry in manifest(task):
+            lines.append(f"{entry['path']}  {entry['size'] / 1e6:.1f} MB\n    {entry['licence']}\n"
+                         f"    {entry['address']}")
+    return "\n".join(lines)

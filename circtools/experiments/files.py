@@ -1,0 +1,22 @@
+"""Where the course's files are, and how one is written: whole, or not at all."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]  # of the course: data, figures and notebooks
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary file to write, and rename it at the end: a file that exists is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Machines that share a disk may have processes of the same number.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

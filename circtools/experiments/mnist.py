@@ -1,0 +1,188 @@
+"""The MNIST task: its data, the two-layer classifier, its loss and its metric."""
+
+import warnings
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import matplotlib
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
+
+from circtools.experiments import data, training
+
+PIXELS = 28 * 28
+CLASSES = 10
+VALIDATION = 5_000  # images held out of the training set, the last ones, the same for every run
+BATCH_SIZE = 128
+MEAN, STD = 0.1307, 0.3081  # of the training pixels
+
+
+@dataclass(frozen=True)
+class Mnist:
+    """Images as rows of normalised pixels, shape (n, 784), and labels, shape (n,)."""
+
+    origin: Literal["real", "sample"]
+    train_x: Tensor
+    train_y: Tensor
+    val_x: Tensor
+    val_y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+
+    def first(self, n: int) -> "Mnist":
+        """Return the same data with only the first n training images."""
+        return replace(self, train_x=self.train_x[:n], train_y=self.train_y[:n])
+
+    def to(self, device: torch.device | str) -> "Mnist":
+        """Return the same data on a device."""
+        tensors = {name: value.to(device) for name, value in vars(self).items()
+                   if isinstance(value, Tensor)}
+        return replace(self, **tensors)
+
+    def permuted(self, seed: int = 0) -> "Mnist":
+        """Return the same images with their pixels in one fixed random order."""
+        order = torch.randperm(PIXELS, generator=torch.Generator().manual_seed(seed))
+        order = order.to(self.train_x.device)
+        return replace(self, train_x=self.train_x[:, order], val_x=self.val_x[:, order],
+                       test_x=self.test_x[:, order])
+
+
+def load(source: str = "auto") -> Mnist:
+    """Return MNIST, or the built-in sample where it cannot be had.
+
+    Args:
+        source: ``"auto"`` falls back to the sample, with a printed notice, if the data is on no
+            disk and cannot be downloaded; ``"real"`` raises instead; ``"sample"`` asks for it.
+
+    Raises:
+        circtools.experiments.data.DataUnavailable: for ``"real"``, without data and network.
+        circtools.experiments.data.CorruptData: if a file is damaged, whatever the source asked for.
+    """
+    if source not in ("auto", "real", "sample"):
+        raise ValueError(f"source must be 'auto', 'real' or 'sample', got {source!r}")
+    if source != "sample":
+        try:
+            return _real(data.locate("mnist"))
+        except data.DataUnavailable as error:
+            if source == "real":
+                raise
+            reason = str(error).splitlines()[0]
+            print(f"NOTICE: MNIST is not available ({reason}).\n"
+                  "NOTICE: the built-in sample of printed digits is used instead; results are "
+                  "recorded as data: sample.")
+    return _sample()
+
+
+def _split(source: Literal["real", "sample"], train: tuple[Tensor, Tensor],
+           test: tuple[Tensor, Tensor], validation: int) -> Mnist:
+    (x, y), (test_x, test_y) = train, test
+    return Mnist(source, x[:-validation], y[:-validation], x[-validation:], y[-validation:],
+                 test_x, test_y)
+
+
+def _normalise(images: Tensor) -> Tensor:
+    """Map bytes (n, 28, 28) to rows (n, 784) of mean 0 and variance 1."""
+    return (images.flatten(1).float() / 255 - MEAN) / STD
+
+
+@cache
+def _real(folder: Path) -> Mnist:
+    # PyPI's torchvision is built for a GPU and stumbles, beside a CPU-only torch, over two
+    # operators that only its detection models use. Declaring them is enough for its datasets.
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for schema in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+                   "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"):
+        name = schema.split("(")[0]
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(schema)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Failed to load image Python extension")
+        from torchvision.datasets import MNIST
+
+    train, test = (MNIST(str(folder), train=is_train) for is_train in (True, False))
+    return _split("real", (_normalise(train.data), train.targets),
+                  (_normalise(test.data), test.targets), VALIDATION)
+
+
+@cache
+def _sample(n_train: int = 11_000, n_test: int = 2_000) -> Mnist:
+    """Printed digits in several fonts, slanted, turned, scaled and shifted at random."""
+    generator = torch.Generator().manual_seed(0)
+    glyphs = _glyphs()  # (fonts, 10, 56, 56)
+
+    def draw(n: int) -> tuple[Tensor, Tensor]:
+        def uniform(low: float, high: float) -> Tensor:
+            return low + (high - low) * torch.rand(n, generator=generator)
+
+        labels = torch.randint(CLASSES, (n,), generator=generator)
+        fonts = torch.randint(len(glyphs), (n,), generator=generator)
+        angle, slant, zoom = uniform(-0.3, 0.3), uniform(-0.3, 0.3), uniform(0.65, 1.0)
+        cos, sin = zoom * angle.cos(), zoom * angle.sin()
+        rows = [torch.stack([cos, slant - sin, uniform(-0.12, 0.12)], dim=1),
+                torch.stack([sin, cos, uniform(-0.12, 0.12)], dim=1)]
+        grid = F.affine_grid(torch.stack(rows, dim=1), [n, 1, 28, 28], align_corners=False)
+        images = F.grid_sample(glyphs[fonts, labels].unsqueeze(1), grid, align_corners=False)
+        noise = 0.08 * torch.randn(images.shape, generator=generator)
+        images = (images * uniform(0.6, 1.0).view(-1, 1, 1, 1) + noise * (images > 0)).clamp(0, 1)
+        return _normalise((images * 255).round().squeeze(1)), labels
+
+    return _split("sample", draw(n_train), draw(n_test), n_train // 11)
+
+
+def _glyphs() -> Tensor:
+    """The ten digits in matplotlib's own fonts, shape (fonts, 10, 56, 56), in [0, 1]."""
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    fonts = [*sorted(folder.glob("DejaVu*.ttf")), *sorted(folder.glob("STIXGeneral*.ttf"))]
+    usable = [ImageFont.truetype(str(path), 44) for path in fonts if "Display" not in path.name]
+    glyphs = np.zeros((len(usable), CLASSES, 56, 56), dtype=np.float32)
+    for i, font in enumerate(usable):
+        for digit in range(CLASSES):
+            image = Image.new("L", (56, 56))
+            ImageDraw.Draw(image).text((28, 28), str(digit), fill=255, font=font, anchor="mm")
+            glyphs[i, digit] = np.asarray(image, dtype=np.float32) / 255
+    return torch.from_numpy(glyphs)
+
+
+def classifier(hidden: int = PIXELS) -> nn.Sequential:
+    """Return the two-layer feed-forward classifier: (n, 784) pixels to (n, 10) logits."""
+    return nn.Sequential(OrderedDict(
+        hidden=nn.Linear(PIXELS, hidden),
+        relu=nn.ReLU(),
+        output=nn.Linear(hidden, CLASSES),
+    ))
+
+
+def batches(n: int, batch_size: int = BATCH_SIZE) -> tuple[Tensor, ...]:
+    """Return the indices 0 ... n - 1 in random order (torch's generator), cut into batches."""
+    return torch.randperm(n).split(batch_size)
+
+
+def train(model: nn.Module, digits: Mnist, *, epochs: int, lr: float, seed: int,
+          checkpoint: Path | None = None, progress: str | None = None) -> list[dict[str, float]]:
+    """Train a classifier in place with cross-entropy; return its metrics, a dictionary an epoch.
+
+    The arguments and what is raised are those of :func:`circtools.experiments.training.fit`; the
+    metrics are ``train_loss`` (nats an image), ``val_error`` (a fraction) and ``seconds``.
+    """
+    x, y = digits.train_x, digits.train_y
+    return training.fit(
+        model,
+        lambda epoch: batches(len(x)),
+        lambda m, index: F.cross_entropy(m(x[index]), y[index]),
+        epochs=epochs, lr=lr, seed=seed,
+        evaluate=lambda m: {"val_error": error(m, digits.val_x, digits.val_y)},
+        checkpoint=checkpoint, progress=progress,
+    )
+
+
+def error(model: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Return the share of images that the model puts into the wrong class."""
+    wrong = sum((model(part).argmax(1) != label).sum()
+                for part, label in zip(x.split(1000), y.split(1000), strict=True))
+    return int(wrong) / len(y)

@@ -1,0 +1,373 @@
+"""The Multi30k experiments: their sizes, which runs there are, how one is built and measured."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from circtools import compression
+from circtools.compression import LowRankLinear
+from circtools.experiments import multi30k, results, translation
+from circtools.experiments.multi30k import Recipe
+from circtools.experiments.results import FEW, ROUNDS_AT, TRIAL_PRESET, Factors
+from circtools.experiments.runs import PRUNING, SEARCH_SEEDS, Run, missing
+from circtools.layers import BlockCirculantLinear
+from circtools.transformer import LinearLayer, Transformer
+
+SAME = (4, 16, 32)  # block sizes of the series "same", with the dense hyper-parameters
+FULL_SEEDS = 3  # seeds of everything; further ones only for claim 3, about slight pruning
+SLIGHT = {"pruned": 3, "unpruned": 3}  # rounds that these have then
+TRIAL_EPOCHS = 4  # from scratch, or of fine-tuning
+TRIAL_ROUNDS = 12
+TRIAL_STRIDE = 2  # rounds that a trial prunes at once, and one epoch of fine-tuning after them
+RATES = {"from scratch": (1.0, 2.0, 4.0, 8.0),  # multiples of the base learning rate
+         "fine-tuning": (0.5, 1.0, 2.0, 4.0)}
+MATRIX_LR = 4.0  # tried for the Transformer layers' matrices alone
+BASE = Factors()
+FINE_TUNED = (*PRUNING, "projected")
+METHODS = ("dense", "block_circulant", *FINE_TUNED, "low_rank", "small_dense",
+           "gradual", "block_circulant_long")  # pruned while it is trained; for more epochs
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A size of the Multi30k experiments."""
+
+    layers: int
+    d_model: int
+    heads: int
+    feed_forward: int
+    dropout: float
+    recipe: Recipe = field(default_factory=Recipe)
+    block_sizes: tuple[int, ...] = (*ROUNDS_AT, 64, 128)
+    rounds: int = 15
+    finetune_epochs: int = 2  # after each round of pruning
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The arguments of the model's ``Config`` that give its size."""
+        names = ("layers", "d_model", "heads", "feed_forward")
+        return {name: getattr(self, name) for name in names}
+
+
+PRESETS = {
+    "tiny": Preset(1, 64, 4, 256, dropout=0.1, recipe=Recipe(epochs=8, lr=4e-3, average=1)),
+    "small": Preset(2, 128, 4, 512, dropout=0.2, recipe=Recipe(lr=2e-3)),
+    "base": Preset(3, 256, 8, 1024, dropout=0.3),
+    "large": Preset(6, 512, 8, 2048, dropout=0.4, recipe=Recipe(lr=5e-4)),
+}
+
+
+def plan(preset: str, seeds: int, folder: Path, source: str = "real",
+         methods: Sequence[str] = ("dense",)) -> list[list[Run]]:
+    """Return the runs in stages; each stage needs the results of those before it.
+
+    First the dense networks; then, if any other method is asked for, the :func:`trials`; then,
+    with what was chosen, the rest.
+
+    Args:
+        preset: a key of :data:`PRESETS`.
+        seeds: number of seeds of the final runs; those after the first :data:`FULL_SEEDS` have
+            only the untied dense networks (without other methods, the tied ones) and the first
+            rounds of pruning and of its control.
+        folder: where the results are.
+        source: ``"real"`` or ``"sample"``.
+        methods: of :data:`METHODS`; ``dense`` is always among them.
+
+    Raises:
+        ValueError: if a method is unknown.
+    """
+    if unknown := sorted(set(methods) - set(METHODS)):
+        raise ValueError(f"methods must be among {', '.join(METHODS)}, got {unknown[0]!r}")
+    p = PRESETS[preset]
+    only_dense = set(methods) == {"dense"}
+    tied = range(seeds if only_dense else min(seeds, FULL_SEEDS))
+    stages = [[dense(preset, seed, tied=True) for seed in tied]]
+    if only_dense:
+        return stages
+    stages += [[dense(TRIAL_PRESET, 0)], *trials(preset, methods, folder, source)]
+    if any(missing(stage, folder, source) for stage in stages[1:]):
+        return stages
+    chosen = choices(preset, folder, source)
+    stages.append([dense(preset, seed, chosen["dense"]) for seed in range(seeds)])
+    stages.append([dense(preset, seed) for seed in range(seeds)])  # the series "same"
+
+    final: list[Run] = []
+    for seed in range(seeds):
+        start = dense(preset, seed, chosen["dense"])
+        for method in methods:
+            if method == "dense" or (seed >= FULL_SEEDS and method not in SLIGHT):
+                continue
+            own = partial(_run, preset, method, seed, chosen[method])
+            if method in PRUNING:
+                rounds = p.rounds if seed < FULL_SEEDS else SLIGHT[method]
+                final.append(own(rounds=rounds, start=start))
+            elif method == "block_circulant":
+                # The last one is fully circulant.
+                sizes = (*(b for b in p.block_sizes if b < p.d_model), p.d_model)
+                final += [own(block_size=b) for b in sizes]
+                final += [_run(preset, method, seed, BASE, block_size=b) for b in SAME]
+            else:
+                more = {"start": start} if method == "projected" else {}
+                final += [own(block_size=b, **more) for b in FEW]
+    stages.append(list(dict.fromkeys(final)))
+    return stages
+
+
+def _run(preset: str, method: str, seed: int, factors: Factors, **more: Any) -> Run:
+    base = PRESETS[preset]
+    return Run("multi30k", preset, method, seed=seed, lr=factors.lr * base.recipe.lr,
+               dropout=factors.dropout * base.dropout, matrix_lr=factors.matrix_lr,
+               **{"tied": False, **more})
+
+
+def dense(preset: str, seed: int, factors: Factors = BASE, tied: bool = False) -> Run:
+    """Return the run of a dense network."""
+    return _run(preset, "dense", seed, factors, tied=tied)
+
+
+def trials(preset: str, methods: Sequence[str], folder: Path, source: str) -> list[list[Run]]:
+    """Return the trials of each method's hyper-parameters, in stages; each needs those before it.
+
+    The same settings for each method, at two compressions, at the size :data:`TRIAL_PRESET`. First
+    learning rates are tried in short trainings. Second, a higher rate of the Transformer layers'
+    matrices alone; last, half the dropout with the best of all these.
+
+    For training from scratch a short trial is but a first guess: a network that has not begun to
+    overfit prefers higher rates and less dropout than it would in the end. So there the second and
+    the third stage are complete runs, which are kept, the base values and the first guess among
+    them.
+
+    At any other size, what was chosen is then tried against the base values.
+    """
+    methods = list(dict.fromkeys(results.BORROWED.get(name, name) for name in ("dense", *methods)))
+    scratch = [method for method in methods if method not in FINE_TUNED]
+    trial = partial(_trial, TRIAL_PRESET)
+    stages = [[run for method in methods
+               for lr in RATES["fine-tuning" if method in FINE_TUNED else "from scratch"]
+               for run in trial(method, Factors(lr), complete=False)]]
+    if missing(stages[0], folder, source):
+        return stages
+    table = results.load(folder, data=source)
+    table = table[table["dropout_factor"] == 1]
+    first = results.chosen_factors(table[table["series"] == "search"])
+    stages.append([run for method in methods
+                   for factors in dict.fromkeys([BASE, first[method], Factors(matrix_lr=MATRIX_LR)])
+                   for run in trial(method, factors, complete=method in scratch)])
+    if missing(stages[1], folder, source):
+        return stages
+    best = results.chosen_factors(table)
+    stages.append([run for method in methods
+                   for run in trial(method, best[method]._replace(dropout=0.5),
+                                    complete=method in scratch)])
+    if preset == TRIAL_PRESET or missing(stages[2], folder, source):
+        return stages
+    lent = choices(TRIAL_PRESET, folder, source)
+    for complete in (True, False):  # what is fine-tuned starts from the dense network
+        stages.append([run for method in methods if (method in scratch) == complete
+                       for factors in dict.fromkeys([BASE, lent[method]])
+                       for run in _trial(preset, method, factors, complete)])
+    return stages
+
+
+def _trial(preset: str, method: str, factors: Factors, complete: bool = True) -> list[Run]:
+    """Return the runs that try one setting of a method."""
+    more: dict[str, Any] = {"rounds": TRIAL_ROUNDS} if method in PRUNING else {}
+    if method in FINE_TUNED:
+        more["start"] = dense(preset, 0)
+    stage, seed = ("final", 0) if complete else ("search", SEARCH_SEEDS[0])
+    levels = (1,) if method in ("dense", *PRUNING) else FEW
+    return [_run(preset, method, seed, factors, stage=stage, block_size=b, **more)
+            for b in levels]
+
+
+def choices(preset: str, folder: Path, source: str) -> dict[str, Factors]:
+    """Return, for each method, the hyper-parameters that were best, as factors of the base values.
+
+    The best is the lowest validation loss, averaged over the two compressions tried.
+    """
+    chosen = results.chosen_factors(results.load(folder, data=source), preset)
+    lender = {method: results.BORROWED.get(method, method) for method in METHODS}
+    return {method: chosen[lender[method]] for method in METHODS if lender[method] in chosen}
+
+
+def epochs(run: Run) -> tuple[int, int]:
+    """Return the epochs before a run starts (of the network it starts from), and its own."""
+    p = PRESETS[run.preset]
+    before = p.recipe.epochs if run.start else 0
+    if run.stage == "search":
+        return before, run.rounds // TRIAL_STRIDE or TRIAL_EPOCHS
+    if run.method in PRUNING:
+        return before, run.rounds * p.finetune_epochs
+    # These two get as many epochs as pruning to the same compression.
+    pruning = ROUNDS_AT.get(run.block_size, 0) * p.finetune_epochs
+    if run.method == "projected":
+        return before, pruning
+    return before, p.recipe.epochs + (pruning if run.method == "block_circulant_long" else 0)
+
+
+DEMO = dense("small", 0, tied=True).path(results.FOLDER, "real").with_suffix(".pt")
+
+
+def build(words: multi30k.Words, preset: Preset, method: str, block_size: int, *, dropout: float,
+          tied: bool) -> Transformer:
+    """Return the untrained network of a method, with its own kind of layers.
+
+    Args:
+        words: the vocabularies.
+        preset: its size.
+        method: of :data:`METHODS`; what is pruned or projected begins dense.
+        block_size: of the layers, or how many times fewer weights they store.
+        dropout: a share.
+        tied: whether the output weights are the target embedding's.
+    """
+    sizes = preset.sizes
+    linear: LinearLayer = nn.Linear
+    if method in ("block_circulant", "block_circulant_long"):
+        linear = partial(BlockCirculantLinear, block_size=block_size)
+    elif method == "low_rank":
+        linear = partial(LowRankLinear, ratio=block_size)
+    elif method == "small_dense":
+        for name in ("d_model", "feed_forward"):
+            sizes[name] //= math.isqrt(block_size)
+    return multi30k.transformer(words, linear, dropout=dropout, tied=tied, **sizes)
+
+
+class Experiment:
+    """One Multi30k run at work: its corpus, its Transformer, and what is done with them."""
+
+    def __init__(self, run: Run, source: str, device: str = "cpu") -> None:
+        self.run, self.preset, self.device = run, PRESETS[run.preset], device
+        self.corpus = multi30k.load(source)
+        trial = run.stage == "search"
+        self.finetune_epochs = 1 if trial else self.preset.finetune_epochs
+        self.rounds_at_once = TRIAL_STRIDE if trial else 1
+        self.recipe = replace(self.preset.recipe, lr=run.lr, matrix_lr=run.matrix_lr)
+        self.precision = multi30k.precision_for(device)
+        self.config = {"base_lr": self.preset.recipe.lr, "base_dropout": self.preset.dropout,
+                       "preset_values": asdict(self.preset),
+                       "precision": str(self.precision).removeprefix("torch."),
+                       "beam": translation.BEAM, "length_penalty": translation.LENGTH_PENALTY}
+        torch.manual_seed(run.seed)
+        self.model = build(self.corpus.words, self.preset, run.method, run.block_size,
+                           dropout=run.dropout, tied=run.tied).to(device)
+        if run.method == "gradual":
+            compression.prune(self.prunable(), amount=0.0)  # masks, so that a state can be loaded
+        final = run.stage == "final"
+        self._extra = multi30k.extra_test_sets() if final and source == "real" else {}
+        self._written: dict[str, tuple[list[str], list[str]]] = {}  # by test set: and references
+
+    def begin(self) -> dict[str, Any]:
+        """Change the trained network that a run starts from; return what is to be recorded."""
+        if self.run.method != "projected":
+            return {}
+        before = {name: layer.weight.detach().clone()
+                  for name, layer in compression.weight_layers(self.model).items()}
+        compression.compress(self.model, self.run.block_size, skip=["output"], init="project")
+        layers = compression.weight_layers(self.model)
+        return {"projection_error": {
+            name: ((layers[name].dense_weight() - weight).norm() / weight.norm()).item()
+            for name, weight in before.items() if name != "output"}}
+
+    def fit(self, epochs: int, seed: int, checkpoint: Path | None,
+            progress: str | None = None) -> list[dict[str, float]]:
+        recipe = replace(self.recipe, epochs=epochs, average=min(self.recipe.average, epochs))
+        more = {"before_epoch": self._prune_gradually} if self.run.method == "gradual" else {}
+        return multi30k.train(self.model, self.corpus, recipe, seed=seed, device=self.device,
+                              precision=self.precision, checkpoint=checkpoint, progress=progress,
+                              **more)
+
+    def _prune_gradually(self, progress: float) -> None:
+        layers = self.prunable()
+        target = compression.gradual_density(progress, 1 / self.run.block_size)
+        compression.prune(layers, max(0.0, 1 - target / compression.density(layers)))
+
+    def measure(self) -> dict[str, Any]:
+        """Return the metrics on validation and, in a final run only, on the test set."""
+        corpus, val = self.corpus, self.corpus.val
+        words = corpus.words
+        metrics: dict[str, Any] = {
+            "val_loss": multi30k.validation_loss(self.model, val.to(self.device))}
+        self._written = {}
+        if self.run.stage == "final":
+            written = translation.translate(self.model, words, val.words)
+            metrics["val_bleu"] = translation.score(written, val.english, resamples=0).bleu
+            for name, split in {"": corpus.test, **self._extra}.items():
+                texts = translation.translate(self.model, words, split.words)
+                self._written[name] = texts, split.english
+            scored = {name: translation.score(*texts) for name, texts in self._written.items()}
+            metrics |= {f"test_{name}": value for name, value in asdict(scored.pop("")).items()}
+            metrics["extra"] = {name: {"bleu": score.bleu, "chrf": score.chrf}
+                                for name, score in scored.items()}
+        return metrics
+
+    def keep_round(self, path: Path, number: int) -> None:
+        """Write beside the result what the last measurement translated."""
+        for name, (texts, references) in self._written.items():
+            results.write_texts(texts, path, number, name)
+            results.write_counts(translation.sentence_counts(texts, references), path, number, name)
+
+    def counts(self) -> dict[str, Any]:
+        """Return the compression over the Transformer layers, over all weight matrices but the
+        embeddings, and over the whole model; and the bytes of a file."""
+        with torch.device("meta"):
+            whole = multi30k.transformer(self.corpus.words, tied=self.run.tied,
+                                         **self.preset.sizes)
+        ratios = [_stored(whole)[i] / stored for i, stored in enumerate(_stored(self.model))]
+        names = ("compression", "compression_all", "compression_model")
+        counts: dict[str, Any] = dict(zip(names, ratios, strict=True))
+        counts["file_bytes"] = compression.file_bytes(self.model)
+        if masks := compression.masks(self.model):
+            counts["density"] = {name: round(float(m.float().mean()), 5)
+                                 for name, m in masks.items()}
+        return counts
+
+    def keep(self, path: Path) -> None:
+        """Write beside the result of seed 0 what the notebooks and ``translate`` need."""
+        run, arrays = self.run, {}
+        if run.preset in ("tiny", "small") and run.method == "dense" and run.tied:
+            multi30k.save_model(self.model, self.corpus.words, path.with_suffix(".pt"))
+        layers = compression.weight_layers(self.model)
+        if run.method == "block_circulant":
+            kept = ("encoder.0.attention.query", "decoder.0.attention.query",
+                    "decoder.0.feed_forward.hidden")
+            arrays = {name: layers[name].weight.detach().half().cpu().numpy() for name in kept}
+        elif run.method in PRUNING and PRUNING[run.method][0] > 0:
+            arrays = {name: _density_by_head(name, mask, self.preset.heads)
+                      for name, mask in compression.masks(self.model).items()
+                      if "attention" in name}
+        if arrays:
+            results.write_arrays(arrays, path.with_suffix(".npz"))
+
+    def prunable(self) -> list[nn.Module]:
+        """Return the layers that a chain prunes: the Transformer's, or all with weight matrices."""
+        layers = compression.weight_layers(self.model)
+        return [layer for name, layer in layers.items()
+                if name != "output" or self.run.method == "pruned_all"]
+
+    def seconds_per_epoch(self) -> float:
+        """Time an eighth of an epoch."""
+        train = self.corpus.train
+        corpus = replace(self.corpus, train=train.first(len(train) // 8))
+        history = multi30k.train(self.model, corpus, replace(self.recipe, epochs=1, average=1),
+                                 seed=0, device=self.device, precision=self.precision)
+        return 8 * history[0]["seconds"]
+
+
+def _stored(model: Transformer) -> tuple[int, int, int]:
+    """Return the weights stored in the Transformer layers, in all weight matrices, in total."""
+    layers = sum(map(compression.stored_weights, (model.encoder, model.decoder)))
+    output = 0 if model.config.tied else compression.stored_weights(model.output)
+    return layers, layers + output, compression.stored_weights(model, "model")
+
+
+def _density_by_head(name: str, mask: Tensor, heads: int) -> np.ndarray:
+    """Return the share of weights left in each head's slice of an attention matrix, (heads,)."""
+    of_inputs = name.endswith(".output")  # its heads are its columns, the others' are their rows
+    return mask.float().mean(0 if of_inputs else 1).view(heads, -1).mean(1).cpu().numpy()

@@ -1,0 +1,267 @@
+"""Translation with a trained Transformer: beam search, from words back to text, and BLEU."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from circtools.experiments.multi30k import END, START, UNKNOWN, Words, german_words
+from circtools.transformer import PAD, Transformer, attention_maps
+
+SENTENCES = 100  # translated together
+BEAM, LENGTH_PENALTY = 4, 2.5
+
+
+@torch.inference_mode()
+def beam_search(model: Transformer, source: Tensor, *, beam: int = BEAM,
+                length_penalty: float = LENGTH_PENALTY, unknown: bool = True,
+                cached: bool = True) -> list[list[int]]:
+    """Return the best translation that the search finds of each source sentence.
+
+    Args:
+        model: in evaluation mode.
+        source: indices (sentences, tokens), padded at the end.
+        beam: hypotheses kept of each sentence; 1 is greedy search.
+        length_penalty: a finished hypothesis of n words (its end counted) is judged by its
+            log-probability divided by ((5 + n) / 6) to this power.
+        unknown: whether the unknown word may be written.
+        cached: False computes every prefix anew at every step; slow, for tests.
+
+    Returns:
+        The words of each translation, without start and end.
+
+    Raises:
+        ValueError: if the model is in training mode, ``beam`` is not positive or
+            ``length_penalty`` is negative.
+
+    Source: Y. Wu et al., "Google's Neural Machine Translation System", 2016, section 7, for the
+    length penalty.
+    """
+    if model.training:
+        raise ValueError("the model is in training mode, with dropout; call model.eval() first")
+    if beam < 1:
+        raise ValueError(f"beam must be 1 or more, got {beam}")
+    if length_penalty < 0:
+        raise ValueError(f"length_penalty must be 0 or more, got {length_penalty}")
+    device, words = source.device, model.config.target_words
+    state = model.encode(source)
+    sentences = torch.arange(len(source), device=device)  # those still in work
+    limits = (source != PAD).sum(1) * 3 // 2 + 10  # no translation of a sentence is longer
+    prefixes = torch.full((len(source), beam, 1), START, device=device)  # (batch, beam, words)
+    scores = torch.full((len(source), beam), -torch.inf, device=device)
+    scores[:, 0] = 0.0  # the hypotheses are still the same one: the others must not count
+    best: list[list[int]] = [[] for _ in source]
+    best_score = torch.full((len(source),), -torch.inf, device=device)
+    finished = torch.zeros(len(source), dtype=torch.long, device=device)
+    forbidden = [PAD, START] if unknown else [PAD, START, UNKNOWN]
+    for length in range(1, int(limits.max()) + 1):
+        if cached:
+            features = model.decode(prefixes[:, :, -1:].flatten(0, 1), state, step=True)
+        else:
+            features = model.decode(prefixes.flatten(0, 1), state)
+        logits = model.output(features[:, -1]).float().view(len(sentences), beam, words)
+        logits[:, :, forbidden] = -torch.inf
+        # A sentence's best candidates are among the best 2 * beam words of each hypothesis, and
+        # of these at least beam do not end it.
+        log_sum = logits.logsumexp(2, keepdim=True)  # (batch, beam, 1)
+        value, word = logits.topk(min(2 * beam, words), dim=2)
+        total = (value - log_sum + scores.unsqueeze(2)).flatten(1)  # (batch, beam * 2 beam)
+        value, candidate = total.topk(2 * beam, dim=1)
+        word = word.flatten(1).gather(1, candidate)
+        parent = candidate // (total.shape[1] // beam)  # (batch, 2 beam)
+
+        ends = word == END
+        penalty = ((5 + length) / 6) ** length_penalty
+        is_last = (length >= limits[sentences]).unsqueeze(1)  # what is unfinished counts as it is
+        complete = (ends | is_last)[:, :beam] & value[:, :beam].isfinite()
+        judged = (value[:, :beam] / penalty).masked_fill(~complete, -torch.inf)
+        top, place = judged.max(1)
+        for i in (top > best_score[sentences]).nonzero().flatten().tolist():
+            written = prefixes[i, parent[i, place[i]], 1:].tolist()
+            last = int(word[i, place[i]])
+            best[int(sentences[i])] = written if last == END else [*written, last]
+        best_score[sentences] = best_score[sentences].maximum(top)
+        finished[sentences] += complete.sum(1)
+
+        scores, order = value.masked_fill(ends, -torch.inf).topk(beam, dim=1)
+        word, parent = word.gather(1, order), parent.gather(1, order)
+        rows = torch.arange(len(sentences), device=device).unsqueeze(1)
+        prefixes = torch.cat([prefixes[rows, parent], word.unsqueeze(2)], dim=2)
+        open_ = (finished[sentences] < beam) & ~is_last.squeeze(1)
+        if not open_.any():
+            break
+        keep = None if open_.all() else open_.nonzero().flatten()
+        beams = rows * beam + parent  # rows of the cache
+        if keep is not None:
+            sentences, scores, prefixes = sentences[keep], scores[keep], prefixes[keep]
+            beams = beams[keep]
+        state.select(keep, beams.flatten())
+    return best
+
+
+def translate_indices(model: Transformer, source: Tensor, **search: Any) -> list[list[int]]:
+    """Translate any number of sentences, those of similar length together; see beam_search."""
+    lengths = (source != PAD).sum(1)
+    found: list[list[int]] = [[] for _ in source]
+    for part in lengths.argsort(descending=True, stable=True).split(SENTENCES):
+        block = source[part, : int(lengths[part].max())]
+        for i, words in zip(part.tolist(), beam_search(model, block, **search), strict=True):
+            found[i] = words
+    return found
+
+
+def translate(model: Transformer, words: Words, sentences: Sequence[str | Sequence[str]], *,
+              unknown: Literal["copy", "forbid", "keep"] = "copy", **search: Any) -> list[str]:
+    """Translate German sentences into lower-cased English text.
+
+    Args:
+        model: in evaluation mode.
+        words: the vocabularies that it was trained with.
+        sentences: as they are written, with capital letters and punctuation; or each as a list of
+            its words, as :func:`circtools.experiments.multi30k.tokenise` gives them.
+        unknown: what becomes of an unknown word in the translation: ``"copy"`` puts the source
+            word there that the decoder attended to most, ``"forbid"`` keeps it from being
+            written, ``"keep"`` shows it as ``<unk>``.
+        search: further arguments of :func:`beam_search`.
+
+    Raises:
+        TypeError: if ``sentences`` is a string.
+        ValueError: if a sentence is empty, naming it, ``unknown`` is none of these, or as
+            :func:`beam_search`.
+
+    Source: copying after M.-T. Luong et al., "Addressing the Rare Word Problem in Neural Machine
+    Translation", ACL 2015, with attention for the alignment.
+    """
+    if unknown not in ("copy", "forbid", "keep"):
+        raise ValueError(f"unknown must be 'copy', 'forbid' or 'keep', got {unknown!r}")
+    if isinstance(sentences, str):
+        raise TypeError(f"sentences must be a sequence of sentences, got the string {sentences!r}; "
+                        f"write [{sentences!r}]")
+    for number, sentence in enumerate(sentences, start=1):
+        if not "".join(sentence).strip():
+            raise ValueError(f"sentence {number} is empty: there is nothing to translate; leave it "
+                             "out")
+    if not sentences:
+        return []
+    device = next(model.parameters()).device
+    source = words.encode(sentences).to(device)
+    translations = translate_indices(model, source, unknown=unknown != "forbid", **search)
+    texts = []
+    for sentence, row, indices in zip(sentences, source, translations, strict=True):
+        english = [words.english[i] for i in indices]
+        if unknown == "copy" and UNKNOWN in indices:
+            german = german_words(sentence)
+            english = [german[place] if i == UNKNOWN else word for i, word, place in
+                       zip(indices, english, _aligned(model, row, indices), strict=True)]
+        texts.append(detokenise(english))
+    return texts
+
+
+def _aligned(model: Transformer, source: Tensor, translation: list[int]) -> Iterator[int]:
+    """Yield, for each translated word, the place of the source word most attended to."""
+    source = source[source != PAD].unsqueeze(0)  # (1, source tokens)
+    target = torch.tensor([[START, *translation[:-1]]], device=source.device)
+    maps = attention_maps(model, source, target)
+    last = list(model.decoder.named_children())[-1][0]
+    weights = maps[f"decoder.{last}.cross_attention"][0].mean(0)  # (target tokens, source tokens)
+    yield from weights[:, :-1].argmax(1).tolist()  # the end of the sentence is no word to copy
+
+
+# --- From words to text, and its score -----------------------------------------------------------
+
+
+@cache
+def _detokenizer() -> Any:
+    from sacremoses import MosesDetokenizer
+
+    return MosesDetokenizer("en")
+
+
+def detokenise(words: Sequence[str]) -> str:
+    """Join English words as one writes them; the inverse, nearly, of spaCy's tokenizer."""
+    text = re.sub(r"(?<=\w) - (?=\w)", "-", " ".join(words))  # t - shirt
+    return _detokenizer().detokenize(text.replace(" n't", "n't").split())  # do n't
+
+
+@dataclass(frozen=True)
+class Score:
+    """Lower-cased BLEU with its 95 % bootstrap interval over sentences, and chrF."""
+
+    bleu: float
+    bleu_low: float
+    bleu_high: float
+    chrf: float
+    signature: str  # of sacreBLEU, which says how the BLEU was computed
+
+
+def score(hypotheses: Sequence[str], references: Sequence[str], resamples: int = 1000) -> Score:
+    """Score translations against one reference each, in the order of the sentences.
+
+    Raises:
+        ValueError: if there are no sentences, or not as many references as hypotheses.
+
+    Source: M. Post, "A Call for Clarity in Reporting BLEU Scores", WMT 2018; the interval after
+    P. Koehn, "Statistical Significance Tests for Machine Translation Evaluation", EMNLP 2004.
+    """
+    from sacrebleu.metrics import BLEU, CHRF
+
+    _check_pairs(hypotheses, references)
+    metric = BLEU(lowercase=True)  # lower-cases both sides itself
+    result = metric.corpus_score(list(hypotheses), [list(references)], n_bootstrap=resamples)
+    chrf = CHRF(lowercase=True).corpus_score(list(hypotheses), [list(references)])
+    low, high = ((result.score, result.score) if resamples < 2
+                 else (result._mean - result._ci, result._mean + result._ci))
+    return Score(result.score, low, high, chrf.score, str(metric.get_signature()))
+
+
+def sentence_counts(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """Return what BLEU counts in each sentence, so that any resample of them can be scored.
+
+    Returns:
+        Integers (sentences, 10): matching n-grams and all n-grams of the hypothesis for
+        n = 1 ... 4, words of the hypothesis, words of the reference.
+
+    Raises:
+        ValueError: if there are no sentences, or not as many references as hypotheses.
+    """
+    from sacrebleu.metrics import BLEU
+
+    _check_pairs(hypotheses, references)
+    metric = BLEU(lowercase=True, effective_order=True)
+    each = [metric.sentence_score(h, [r]) for h, r in zip(hypotheses, references, strict=True)]
+    return np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in each], dtype=np.int32)
+
+
+def _check_pairs(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    if len(hypotheses) != len(references) or not references:
+        raise ValueError(f"got {len(hypotheses)} hypotheses and {len(references)} references; each "
+                         "sentence needs one of either")
+
+
+def bleu_of_counts(counts: np.ndarray) -> np.ndarray:
+    """Return the BLEU of sums of :func:`sentence_counts`, (..., 10) to (...).
+
+    Without smoothing: it is meant for whole test sets. No match of four words at all gives 0.
+    """
+    precisions = counts[..., :4] / np.maximum(counts[..., 4:8], 1)
+    brevity = np.minimum(0.0, 1 - counts[..., 9] / np.maximum(counts[..., 8], 1e-9))
+    with np.errstate(divide="ignore"):
+        return 100 * np.exp(brevity + np.log(precisions).mean(-1))
+
+
+def sentence_effects(counts: np.ndarray) -> np.ndarray:
+    """Return what each test sentence adds to a network's BLEU, (sentences, 10) to (sentences,).
+
+    They are the jackknife's: BLEU with all sentences minus BLEU without this one, times the number
+    of sentences less one. Their variance over the number of sentences is BLEU's over test sets;
+    unlike a bootstrap it hangs on no random numbers.
+
+    Source: B. Efron, C. Stein, "The Jackknife Estimate of Variance", Ann. Statist. 9 (1981).
+    """
+    total = counts.sum(0)
+    return (len(counts) - 1) * (bleu_of_counts(total) - bleu_of_counts(total - counts))

@@ -1,0 +1,221 @@
+"""The statistics of a comparison, and the rules by which a claim gets its verdict.
+
+Every difference is a quality minus another: that of pruned networks minus that of block-circulant
+ones, say. Above zero the first is better.
+
+Networks that were trained apart are two independent samples, however their seeds are numbered.
+Networks that share their start (a pruned chain and its control) are compared seed by seed. In
+translation another set of test sentences would have given other scores as well, so there the
+interval holds both: the spread over trainings and the spread over sentences.
+
+A claim that a difference over several levels of compression is above zero is
+
+- confirmed, if the mean over the levels is above zero with its whole interval, and no single level
+  is significantly below;
+- refuted, if the mean is below zero with its whole interval, or a single level is significantly
+  below;
+- undecided otherwise;
+- without a verdict, if either side has been trained fewer than three times.
+
+Single levels are tested at 5 % with Holm's correction across the levels.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+ENOUGH_SEEDS = 3  # trainings of either side, without which there is no verdict
+
+
+class Interval(NamedTuple):
+    """A mean with its 95 % interval; the bounds are nan where there is none."""
+
+    mean: float
+    low: float
+    high: float
+
+    def text(self, unit: str = "") -> str:
+        """Return the mean with its sign and unit, and the bounds in brackets."""
+        return f"{self.mean:+.2f}{' ' * bool(unit)}{unit} ({self.low:+.2f} to {self.high:+.2f})"
+
+
+def interval(values: Sequence[float] | np.ndarray | pd.Series) -> Interval:
+    """Return the mean of a sample and its 95 % interval by Student's t."""
+    sample = np.asarray(values, dtype=float)
+    if len(sample) < 2:
+        return Interval(float(sample.mean()), float("nan"), float("nan"))
+    mean, half = sample.mean(), stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample)
+    return Interval(float(mean), float(mean - half), float(mean + half))
+
+
+def difference(first: Sequence[float], second: Sequence[float],
+               of_sentences: np.ndarray | None = None, paired: bool = False
+               ) -> tuple[Interval, float]:
+    """Return the mean of one sample minus that of another, its 95 % interval and its p-value.
+
+    The degrees of freedom are those of Welch and Satterthwaite. With test sentences the variance is
+    the sum of two parts, over trainings and over sentences. What a sentence does to a single
+    training is counted in both, which errs on the side of caution; a test holds the coverage at
+    95 %, give or take 2.
+
+    Args:
+        first: a score for each training.
+        second: the same of the other method.
+        of_sentences: what each test sentence adds to the difference of the means, (sentences,); see
+            :func:`circtools.experiments.translation.sentence_effects`. None where only trainings
+            are sampled.
+        paired: whether the two samples share their starts, training by training.
+
+    Returns:
+        The bounds are nan where there is one training and nothing is known of sentences.
+
+    Source: B. L. Welch, "The generalization of 'Student's' problem when several different
+    population variances are involved", Biometrika 34 (1947).
+    """
+    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    mean = float(a.mean() - b.mean())
+    parts = [(sample.var(ddof=1) / len(sample), len(sample) - 1)  # and degrees of freedom
+             for sample in ([a - b] if paired else [a, b]) if len(sample) > 1]
+    if of_sentences is not None:
+        n = len(of_sentences)
+        parts.append((of_sentences.var(ddof=1) / n, n - 1))
+    if not parts:
+        return Interval(mean, float("nan"), float("nan")), float("nan")
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        return Interval(mean, mean, mean), float(mean == 0)
+    freedom = variance**2 / sum(part**2 / of_freedom for part, of_freedom in parts)
+    error = variance**0.5
+    half = float(stats.t.ppf(0.975, freedom)) * error
+    return (Interval(mean, mean - half, mean + half),
+            float(2 * stats.t.sf(abs(mean) / error, freedom)))
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Return p-values adjusted for their number, in their order.
+
+    It is eight lines here because the library that has it is a large one.
+
+    Source: S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scand. J. Stat. 6
+    (1979).
+    """
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p)
+    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return np.minimum(adjusted, 1.0)[np.argsort(order)]
+
+
+def with_all_levels(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the seeds that have been run at the same levels, as many as there are.
+
+    A mean over the levels can be compared between seeds only if it is over the same ones.
+    """
+    if pairs.empty:
+        return pairs
+    of_seed = {seed: frozenset(rows["block_size"]) for seed, rows in pairs.groupby("seed")}
+    seeds = Counter(of_seed.values())
+    most = max(seeds, key=lambda levels: (len(levels), seeds[levels]))
+    return pairs[pairs["seed"].map(of_seed.get).map(most.__eq__)]
+
+
+def levels(pairs: pd.DataFrame, effects: dict[tuple[str, int], np.ndarray] | None = None,
+           paired: bool = False) -> tuple[pd.DataFrame, Interval]:
+    """Return the difference at each level, and its mean over the levels.
+
+    Args:
+        pairs: columns ``block_size``, ``compression``, ``seed``, ``first`` and ``second`` (scores);
+            with ``effects`` also ``first_run`` and ``second_run``, their keys there.
+        effects: of the test sentences on each network's score.
+        paired: as for :func:`difference`.
+
+    Returns:
+        The columns ``block_size``, ``compression``, ``mean``, ``low``, ``high``, ``p`` (adjusted by
+        Holm) and ``decided`` (1 significantly above zero, -1 significantly below, 0 neither), a row
+        a level; and the mean with its interval.
+    """
+    wide = pairs.pivot_table(index="seed", columns=["block_size", "compression"],
+                             values=["first", "second"])  # (seeds, sides times levels)
+    first, second = wide["first"].to_numpy(), wide["second"].to_numpy()
+    of_sentences = None
+    if effects is not None:
+        of_runs = [np.array([effects[first] - effects[second] for first, second in
+                             zip(rows["first_run"], rows["second_run"], strict=True)]).mean(0)
+                   for _, rows in pairs.groupby("block_size")]
+        of_sentences = np.array(of_runs)  # (levels, sentences)
+
+    def at(levels: slice) -> tuple[Interval, float]:
+        own = None if of_sentences is None else of_sentences[levels].mean(0)
+        return difference(first[:, levels].mean(1), second[:, levels].mean(1), own, paired)
+
+    found = [(*names, *mean, p) for i, names in enumerate(wide["first"].columns)
+             for mean, p in [at(slice(i, i + 1))]]
+    each = pd.DataFrame(found, columns=["block_size", "compression", "mean", "low", "high", "p"])
+    each["p"] = holm(each["p"].fillna(1.0))
+    each["decided"] = np.where(each["p"] < 0.05, np.sign(each["mean"]), 0).astype(int)
+    return each, at(slice(None))[0]
+
+
+def sign_verdict(mean: Interval, claimed: int = 1) -> str:
+    """Return the verdict on a difference that is claimed to be above (1) or below (-1) zero."""
+    low, high = (mean.low, mean.high) if claimed > 0 else (-mean.high, -mean.low)
+    return "confirmed" if low > 0 else "refuted" if high < 0 else "undecided"
+
+
+def verdict_over_levels(each: pd.DataFrame, mean: Interval, claimed: int = 1) -> str:
+    """Return the verdict on a difference over several levels, claimed to have this sign."""
+    return "refuted" if (claimed * each["decided"] < 0).any() else sign_verdict(mean, claimed)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim's evidence and its verdict.
+
+    Attributes:
+        key: which claim; the pages have its words.
+        task: ``"mnist"`` (differences in percentage points of test error) or ``"multi30k"`` (BLEU).
+        preset: its size.
+        series: the results that it is tested on.
+        difference: a quality minus another, with its interval.
+        verdict: confirmed, refuted, undecided, or no verdict.
+        seeds: trainings of either side.
+        levels: of compression, as factors.
+        above: those at which the difference is significantly above zero.
+        below: and below.
+    """
+
+    key: str
+    task: str
+    preset: str
+    series: str
+    difference: Interval
+    verdict: str
+    seeds: int
+    levels: list[float]
+    above: list[float]
+    below: list[float]
+
+
+def over_levels(key: str, each: pd.DataFrame, mean: Interval, seeds: int, verdict: str = "",
+                claimed: int = 1, **more: str) -> Claim:
+    """Return a claim about the levels and the mean that :func:`levels` found.
+
+    Args:
+        key: which claim.
+        each: the levels.
+        mean: the difference over the levels.
+        seeds: trainings of either side.
+        verdict: if it is none on the sign of the difference.
+        claimed: the sign that is claimed, 1 or -1.
+        more: task, preset and series.
+    """
+    verdict = verdict or verdict_over_levels(each, mean, claimed)
+    return Claim(key=key, difference=mean, seeds=seeds, levels=list(each["compression"]),
+                 verdict=verdict if seeds >= ENOUGH_SEEDS else "no verdict",
+                 above=list(each["compression"][each["decided"] > 0]),
+                 below=list(each["compression"][each["decided"] < 0]),
+                 **more)
