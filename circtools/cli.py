@@ -11,6 +11,7 @@ from circtools.experiments import (
     multi30k,
     multi30k_runs,
     results,
+    store,
     translation,
 )
 from circtools.report import facts, gallery, pages, poster
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--scheduler", metavar="ADDRESS",
                      help="address of a Dask scheduler (tcp://host:8786) whose workers, which see "
                           "the same files, do the runs; needs 'pip install circtools[cluster]'")
-    run.add_argument("--results", type=Path, default=results.FOLDER, metavar="FOLDER",
+    run.add_argument("--results", type=Path, default=store.FOLDER, metavar="FOLDER",
                      help="where the results are (default data/results)")
     run.add_argument("--source", default="auto", choices=["auto", "real", "sample"],
                      help="auto uses the built-in sample if the data cannot be had")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from circtools.experiments import captions, results, translation
+from circtools.experiments import bleu, captions, results, store
 from circtools.experiments.results import ROUNDS_AT
 from circtools.report import claims, statistics, translation_claims
 
@@ -86,10 +86,10 @@ def test_sentence_effects_give_the_spread_that_a_bootstrap_gives() -> None:
     rng = np.random.default_rng(0)
     references = [english for _, english in captions.pairs(400, seed=3)]
     texts = [text if rng.random() < 0.7 else text.split(" ", 1)[1] for text in references]
-    counts = translation.sentence_counts(texts, references)
+    counts = bleu.sentence_counts(texts, references)
     drawn = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), 4000)
-    bootstrap = translation.bleu_of_counts(drawn @ counts).std()
-    effects = translation.sentence_effects(counts)
+    bootstrap = bleu.bleu_of_counts(drawn @ counts).std()
+    effects = bleu.sentence_effects(counts)
     assert effects.std(ddof=1) / len(counts) ** 0.5 == pytest.approx(bootstrap, rel=0.05)
 
 
@@ -163,7 +163,7 @@ def sweep(gap: float, seeds: int, spread: float = 0.2) -> pd.DataFrame:
 @pytest.fixture
 def no_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
     """Test sentences that are all alike, so that only trainings are sampled."""
-    monkeypatch.setattr(results, "counts", lambda *run: np.ones((50, 10), dtype=int))
+    monkeypatch.setattr(store, "counts", lambda *run: np.ones((50, 10), dtype=int))
 
 
 @pytest.mark.usefixtures("no_sentences")
@@ -227,7 +227,7 @@ def test_claim_2_over_sentences_for_a_single_seed(tmp_path: Path) -> None:
     frame = sweep(1.0, seeds=1)
     for row in frame.itertuples():
         texts = references if row.method == "pruned" else half
-        results.write_counts(translation.sentence_counts(texts, references),
+        store.write_counts(bleu.sentence_counts(texts, references),
                              tmp_path / f"{row.run}.json", row.round)
     wins, by_eight = claims.all_claims(frame, tmp_path)
     assert wins.verdict == by_eight.verdict == "no verdict", "it is a single training"

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from circtools.experiments import multi30k_runs, results
+from circtools.experiments import multi30k_runs, results, store
 from circtools.experiments.results import FEW, ROUNDS_AT
 from circtools.report import speed_figures, translation_claims, translation_figures
 
 
 @pytest.fixture(autouse=True)
 def close_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "counts", counts)
+    monkeypatch.setattr(store, "counts", counts)
     yield
     plt.close("all")
 
@@ -94,7 +94,7 @@ def test_complete_trainings_at_several_rates(tmp_path: Path) -> None:
                   "provenance": {"device": "cpu", "commit": "0"},
                   "history": [{"val_loss": loss} for loss in (3.0, run.lr * 1000)],
                   "final": [{"round": 0, "val_loss": 2.0}]}
-        results.write(result, run.path(tmp_path, "real"))
+        store.write(result, run.path(tmp_path, "real"))
     figure = translation_figures.learning_curves(results.load(tmp_path), 4, tmp_path)
     assert labels(figure) == {"dense, base rate", "b = 4, base rate",
                               "b = 4, 4 times the base",
@@ -120,7 +120,7 @@ def test_seeds_of_claim_3_alone_are_in_no_curve(table: pd.DataFrame) -> None:
 
 
 def test_examples_and_lengths(table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "texts", lambda run, number=0: [f"{run}, {number}"] * 5)
+    monkeypatch.setattr(store, "texts", lambda run, number=0: [f"{run}, {number}"] * 5)
     shown = translation_figures.side_by_side(translation_figures.of_multi30k(table), 3)
     assert list(shown.index) == ["1x", "2x", "4x", "8x", "16x", "32x", "128x"]
     assert shown.loc["16x", "pruned"] == "pruned-0, 12"

@@ -14,11 +14,13 @@ import torch.nn.functional as F
 from circtools import BlockCirculantLinear, compression
 from circtools.compression import prune
 from circtools.experiments import (
+    bleu,
     data,
     execute,
     multi30k,
     multi30k_runs,
     results,
+    store,
     training,
     translation,
 )
@@ -341,15 +343,15 @@ def test_a_run_leaves_its_result_and_its_translations(
     row = table.iloc[0]
     assert len(table) == 1 and row["series"] == "same" and row["tied"] and row["task"] == "multi30k"
     assert row["compression"] == row["compression_model"] == 1
-    texts = results.texts(row["run"], folder=tmp_path)
+    texts = store.texts(row["run"], folder=tmp_path)
     assert len(texts) == len(corpus.test)
-    again = translation.score(texts, corpus.test.english)
+    again = bleu.score(texts, corpus.test.english)
     assert again.bleu == row["test_bleu"] and again.chrf == row["test_chrf"]
-    counts = results.counts(row["run"], folder=tmp_path)
+    counts = store.counts(row["run"], folder=tmp_path)
     assert len(counts) == len(texts)  # sacreBLEU smooths the tiny BLEU of one epoch
-    assert translation.bleu_of_counts(counts.sum(0)) == pytest.approx(again.bleu, abs=0.1)
+    assert bleu.bleu_of_counts(counts.sum(0)) == pytest.approx(again.bleu, abs=0.1)
     assert row["test_bleu_low"] <= row["test_bleu"] <= row["test_bleu_high"]
-    result = results.read(tmp_path)[0]
+    result = store.read(tmp_path)[0]
     assert result["final"][0]["test_signature"] == again.signature
     assert result["config"]["precision"] in ("bfloat16", "float32")
     assert execute.pending("multi30k", "tiny", 1, tmp_path, "sample") == []

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from circtools import cli, compression
-from circtools.experiments import execute, multi30k, multi30k_runs, results
+from circtools.experiments import execute, multi30k, multi30k_runs, results, store
 from circtools.experiments.multi30k_runs import FINE_TUNED, METHODS, PRESETS, Experiment, plan
 from circtools.experiments.runs import Run
 
@@ -124,20 +124,20 @@ def check_compression(tuned: pd.DataFrame) -> None:
 
 def check_artefacts(tuned: pd.DataFrame, folder: Path) -> None:
     for row in tuned.itertuples():
-        assert len(results.texts(row.run, row.round, folder)) == 30
+        assert len(store.texts(row.run, row.round, folder)) == 30
     run = tuned.loc[tuned["method"] == "pruned", "run"].iloc[0]
-    heads = results.arrays(run, folder)["encoder.0.attention.query"]
+    heads = store.arrays(run, folder)["encoder.0.attention.query"]
     assert heads.shape == (2,) and 0 < heads.mean() < 1
-    result = next(r for r in results.read(folder) if r["run"] == run)
+    result = next(r for r in store.read(folder) if r["run"] == run)
     density = result["final"][3]["density"]
     assert heads.mean() == pytest.approx(density["encoder.0.attention.query"], abs=1e-3)
     assert "output" not in density and len(density) == 16
     run = tuned.loc[tuned["method"] == "projected", "run"].iloc[0]
-    result = next(r for r in results.read(folder) if r["run"] == run)
+    result = next(r for r in store.read(folder) if r["run"] == run)
     errors = result["final"][0]["projection_error"]
     assert len(errors) == 16 and all(0.5 < e < 1 for e in errors.values())
     circulant = tuned[(tuned["method"] == "block_circulant") & (tuned["block_size"] == 4)]
-    rows = results.arrays(circulant["run"].iloc[0], folder)
+    rows = store.arrays(circulant["run"].iloc[0], folder)
     assert rows["decoder.0.feed_forward.hidden"].shape == (8, 4, 4)
 
 
@@ -148,7 +148,7 @@ def test_another_size_tries_what_was_chosen_beside_the_base_values(tmp_path: Pat
         good = 0.1 if run.preset == "small" else -0.1
         loss = 2 + abs(run.lr / recipe.lr - 1) + (run.dropout != base) - good * (run.matrix_lr > 1)
         numbers = range(2, run.rounds + 1, 2) if run.rounds else [0]
-        results.write({
+        store.write({
             "config": vars(run) | {"start": vars(run.start) if run.start else None,
                                    "start_lr": run.start.lr if run.start else None,
                                    "base_lr": recipe.lr, "base_dropout": base},
@@ -261,8 +261,8 @@ def test_a_chain_that_stopped_resumes_after_its_last_round(
     pd.testing.assert_frame_equal(first[columns], second[columns])
     name = first["run"].iloc[0]
     for number in (1, 2, 3):
-        assert results.texts(name, number, tiny / "whole") == \
-            results.texts(name, number, tiny / "killed")
+        assert store.texts(name, number, tiny / "whole") == \
+            store.texts(name, number, tiny / "killed")
 
 
 def test_a_run_that_diverges_is_recorded_and_not_repeated(
@@ -273,7 +273,7 @@ def test_a_run_that_diverges_is_recorded_and_not_repeated(
     losses = iter([2.0, math.nan])
     monkeypatch.setattr(multi30k, "validation_loss", lambda *_: next(losses))
     path = execute.execute(run, tiny, "sample")
-    [result] = results.read(tiny)
+    [result] = store.read(tiny)
     assert result["final"] == [] and "val_loss is nan after epoch 2" in result["diverged"]
     assert [epoch["val_loss"] for epoch in result["history"]] == [2.0]
     assert not execute.weights_path(run, tiny, "sample").exists()
@@ -381,6 +381,6 @@ def test_the_estimate_counts_a_runs_own_epochs(tmp_path: Path) -> None:
     result = {"config": vars(chain) | {"start": vars(start), "start_lr": start.lr},
               "data": "real", "provenance": {"device": "cpu: a processor"},
               "history": [{"seconds": seconds} for seconds in (9.0, 10.0, 11.0, 12.0, 8.0, 10.0)]}
-    results.write(result, chain.path(tmp_path, "real"))
+    store.write(result, chain.path(tmp_path, "real"))
     longer, other = replace(chain, rounds=15), replace(chain, method="unpruned")
     assert execute.estimate_seconds([longer, other], tmp_path, "real") == [300.0, 60.0]

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from circtools import cli
-from circtools.experiments import data, execute, multi30k, results, runs, translation
+from circtools.experiments import bleu, data, execute, multi30k, results, runs, store
 from circtools.report import gallery, translation_claims
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,7 +36,7 @@ def test_what_circtools_needs_is_among_the_pins() -> None:
 
 
 def test_the_committed_results_are_complete() -> None:
-    assert execute.pending("mnist", "base", 5, results.FOLDER, "real") == []
+    assert execute.pending("mnist", "base", 5, store.FOLDER, "real") == []
 
 
 def test_committed_results_are_of_the_real_data_and_unchanged_code() -> None:
@@ -53,7 +53,7 @@ def test_committed_results_are_of_the_real_data_and_unchanged_code() -> None:
 
 def test_a_chain_starts_from_the_dense_network_that_it_is_compared_with() -> None:
     """At ``small`` from that very one; at ``base`` it was trained again (data/README.md)."""
-    everything = {result["run"]: result for result in results.read()}
+    everything = {result["run"]: result for result in store.read()}
     chains = [result for result in everything.values() if result["config"]["task"] == "multi30k"
               and result["config"]["start"] and result["config"]["rounds"]
               and "diverged" not in result]
@@ -79,8 +79,8 @@ def test_every_translation_scores_what_its_result_says() -> None:
         pytest.skip("needs Multi30k: the references are not committed")
     rows = results.select(results.load(), task="multi30k").dropna(subset="test_bleu")
     for row in rows.drop_duplicates(["run", "round"]).itertuples():
-        texts = results.texts(row.run, row.round)
-        scored = translation.score(texts, corpus.test.english, resamples=0)
+        texts = store.texts(row.run, row.round)
+        scored = bleu.score(texts, corpus.test.english, resamples=0)
         assert scored.bleu == pytest.approx(row.test_bleu, abs=1e-9), row.run
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circtools.experiments import results
+from circtools.experiments import results, store
 
 BASE = 0.001
 
@@ -41,7 +41,7 @@ def search(method: str, scores: dict[float, float], **more: Any) -> list[dict[st
 
 def load(folder: Path, *all_results: dict[str, Any], data: str | None = "real") -> pd.DataFrame:
     for number, one in enumerate(all_results):
-        results.write(one, folder / one["data"] / f"run{number:03}.json")
+        store.write(one, folder / one["data"] / f"run{number:03}.json")
     return results.load(folder, data=data)
 
 
@@ -60,17 +60,17 @@ DENSE = search("dense", {BASE: 0.03, 0.004: 0.02})  # 0.004 is chosen
 
 def test_written_and_read_again(tmp_path: Path) -> None:
     path = tmp_path / "real" / "mnist" / "a run.json"
-    results.write(result("dense"), path)
-    assert results.read(tmp_path) == [result("dense") | {"run": "real/mnist/a run"}]
+    store.write(result("dense"), path)
+    assert store.read(tmp_path) == [result("dense") | {"run": "real/mnist/a run"}]
     assert [file.name for file in path.parent.iterdir()] == ["a run.json"]
 
 
 def test_a_result_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    results.write({"loss": 1.0}, path)
+    store.write({"loss": 1.0}, path)
     for bad in (float("nan"), object()):
         with pytest.raises((ValueError, TypeError)):
-            results.write({"loss": bad}, path)
+            store.write({"loss": bad}, path)
     assert json.loads(path.read_text(encoding="utf-8")) == {"loss": 1.0}
     assert list(tmp_path.iterdir()) == [path]
 
@@ -83,7 +83,7 @@ def test_a_kill_while_writing_leaves_no_half_result(
 
     monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        results.write({"loss": 1.0}, tmp_path / "run.json")
+        store.write({"loss": 1.0}, tmp_path / "run.json")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -95,36 +95,36 @@ def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
 
 def test_copies_that_jupyter_makes_are_no_results(tmp_path: Path) -> None:
     path = tmp_path / "real" / "run.json"
-    results.write(result("dense"), path)
-    results.write(result("dense"), path.parent / ".ipynb_checkpoints" / "run-checkpoint.json")
-    assert len(results.read(tmp_path)) == 1
+    store.write(result("dense"), path)
+    store.write(result("dense"), path.parent / ".ipynb_checkpoints" / "run-checkpoint.json")
+    assert len(store.read(tmp_path)) == 1
 
 
 def test_provenance_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "nowhere")
-    assert results.provenance.__wrapped__()["commit"] == "unknown"
+    assert store.provenance.__wrapped__()["commit"] == "unknown"
 
 
 def test_what_a_run_leaves_is_found_by_its_name(tmp_path: Path) -> None:
     """Also if a run of the sample is named as one of the real data."""
     for number, data in enumerate(("real", "sample")):
         path = tmp_path / data / "mnist" / "run.json"
-        results.write(result("dense", data=data), path)
-        results.write_arrays({"rows": np.full(2, number)}, path.with_suffix(".npz"))
-        results.write_texts([f"{data} text", "its\u2028second line", ""], path, number=3)
-        results.write_counts(np.full((3, 10), 300 + number), path, number=3)
+        store.write(result("dense", data=data), path)
+        store.write_arrays({"rows": np.full(2, number)}, path.with_suffix(".npz"))
+        store.write_texts([f"{data} text", "its\u2028second line", ""], path, number=3)
+        store.write_counts(np.full((3, 10), 300 + number), path, number=3)
     for number, run in enumerate(results.load(tmp_path, data=None)["run"]):
-        assert results.arrays(run, tmp_path)["rows"].tolist() == [number, number]
-        assert (results.counts(run, 3, tmp_path) == 300 + number).all()
-        assert results.texts(run, 3, tmp_path)[1:] == ["its\u2028second line", ""]
+        assert store.arrays(run, tmp_path)["rows"].tolist() == [number, number]
+        assert (store.counts(run, 3, tmp_path) == 300 + number).all()
+        assert store.texts(run, 3, tmp_path)[1:] == ["its\u2028second line", ""]
     with pytest.raises(ValueError, match="translation 1 has a line break"):
-        results.write_texts(["fine", "two\nlines"], tmp_path / "run.json")
+        store.write_texts(["fine", "two\nlines"], tmp_path / "run.json")
     with pytest.raises(FileNotFoundError, match=r"other\.npz"):
-        results.arrays("other", tmp_path)
+        store.arrays("other", tmp_path)
 
 
 def test_provenance_names_commit_device_and_versions() -> None:
-    origin = results.provenance()
+    origin = store.provenance()
     assert set(origin) == {"commit", "device", "python", "torch", "numpy"}
     assert all(origin.values()) and origin["device"].startswith("cpu: ")
 

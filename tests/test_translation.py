@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from circtools.experiments import captions, multi30k, translation
+from circtools.experiments import bleu, captions, multi30k, translation
+from circtools.experiments.bleu import score
 from circtools.experiments.multi30k import END, START, UNKNOWN, Words
-from circtools.experiments.translation import beam_search, detokenise, score, translate
+from circtools.experiments.translation import beam_search, detokenise, translate
 from circtools.transformer import PAD, Config, Transformer
 
 WORDS = 12
@@ -170,27 +171,27 @@ def test_counts_of_any_sentences_give_their_bleu() -> None:
     pairs = captions.pairs(80, seed=1)
     references = [english for _, english in pairs]
     written = [english.replace("the", "a") for english in references[:-4]] + references[-4:]
-    counts = translation.sentence_counts(written, references)
+    counts = bleu.sentence_counts(written, references)
     rows = np.array([3, 3, 8, 30, 30, 77, 0])
     parts = [[texts[i] for i in rows] for texts in (written, references)]
     for picked, (hypotheses, right) in ((slice(None), (written, references)), (rows, parts)):
         truth = score(hypotheses, right, resamples=0).bleu
-        assert translation.bleu_of_counts(counts[picked].sum(0)) == pytest.approx(truth)
+        assert bleu.bleu_of_counts(counts[picked].sum(0)) == pytest.approx(truth)
     both = np.stack([counts.sum(0), counts[rows].sum(0)])
-    assert translation.bleu_of_counts(both).shape == (2,)
-    none = translation.sentence_counts(["x"], ["a b c d e"])
-    assert translation.bleu_of_counts(none.sum(0) + np.array([0] * 4 + [1] * 6)) == 0
+    assert bleu.bleu_of_counts(both).shape == (2,)
+    none = bleu.sentence_counts(["x"], ["a b c d e"])
+    assert bleu.bleu_of_counts(none.sum(0) + np.array([0] * 4 + [1] * 6)) == 0
     with pytest.raises(ValueError, match="1 hypotheses and 2 references"):
-        translation.sentence_counts(["a"], ["a", "b"])
+        bleu.sentence_counts(["a"], ["a", "b"])
 
 
 def test_scores_of_next_to_nothing() -> None:
-    for empty in translation.score, translation.sentence_counts:
+    for empty in bleu.score, bleu.sentence_counts:
         with pytest.raises(ValueError, match="0 hypotheses and 0 references"):
             empty([], [])
-    nothing = translation.sentence_counts(["", ""], ["a dog runs .", "a cat sits ."])
-    assert translation.bleu_of_counts(nothing.sum(0)) == 0
-    assert translation.score(["", ""], ["a dog runs .", "a cat sits ."]).bleu == 0
+    nothing = bleu.sentence_counts(["", ""], ["a dog runs .", "a cat sits ."])
+    assert bleu.bleu_of_counts(nothing.sum(0)) == 0
+    assert bleu.score(["", ""], ["a dog runs .", "a cat sits ."]).bleu == 0
 
 
 @pytest.mark.parametrize("written", [

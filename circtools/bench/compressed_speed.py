@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from circtools import compression
-from circtools.experiments import multi30k, multi30k_runs, results, translation
+from circtools.experiments import multi30k, multi30k_runs, store, translation
 from circtools.experiments.multi30k_runs import Preset
 from circtools.experiments.results import FEW
 from circtools.transformer import Transformer
@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="base", choices=list(multi30k_runs.PRESETS))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=results.FOLDER / "benchmarks")
+    parser.add_argument("--output", type=Path, default=store.FOLDER / "benchmarks")
     options = parser.parse_args()
     corpus, preset = multi30k.load("auto"), multi30k_runs.PRESETS[options.preset]
     dense = build(corpus.words, preset, "dense", 1)
@@ -103,8 +103,8 @@ def main() -> None:
             rows.append({"method": method, "compression": b, **speed})
             print(f"{method:16}{b:4}x   training {speed['training']:.2f}   "
                   f"translation {speed['translation']:.2f}", flush=True)
-    results.write({"preset": options.preset, "data": corpus.origin, "ratios": rows,
-                   "provenance": results.provenance() | {"threads": torch.get_num_threads()}},
+    store.write({"preset": options.preset, "data": corpus.origin, "ratios": rows,
+                   "provenance": store.provenance() | {"threads": torch.get_num_threads()}},
                   options.output / f"compressed_speed-{options.preset}.json")
 
 

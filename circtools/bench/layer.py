@@ -36,13 +36,13 @@ from tqdm import tqdm
 
 from circtools import BlockCirculantLinear, cost
 from circtools.compression import LowRankLinear
-from circtools.experiments import results
+from circtools.experiments import store
 from circtools.layers import ALGORITHMS
 
 SIZES, TOKENS, BLOCKS = (256, 512, 1024, 2048, 4096), (1, 32, 256, 2048), (2, 4, 8, 16, 32, 64, 128)
 INT8 = "int8 (onnxruntime)"
 SPARSITIES = (0.5, 0.75, 0.9, 0.95, 0.99)
-FILE = results.FOLDER / "benchmarks" / "layer.json"
+FILE = store.FOLDER / "benchmarks" / "layer.json"
 BUDGET = 0.5  # seconds for each cell, at least; three rounds are always done
 
 
@@ -72,7 +72,7 @@ def main() -> None:
     others = measure_others(sizes, tokens)
     show(pd.DataFrame(cells), pd.DataFrame(others))
     if not options.quick:
-        results.write({"provenance": results.provenance() | {"threads": options.threads},
+        store.write({"provenance": store.provenance() | {"threads": options.threads},
                        "machine": machine, "cells": cells, "others": others}, options.output)
 
 

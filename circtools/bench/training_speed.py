@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from circtools.experiments import execute, multi30k, multi30k_runs, results, translation
+from circtools.experiments import execute, multi30k, multi30k_runs, store, translation
 from circtools.transformer import PAD
 
 
@@ -145,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="base", choices=list(multi30k_runs.PRESETS))
     parser.add_argument("--rounds", type=int, default=8, help="of 8 batches for each way")
-    parser.add_argument("--output", type=Path, default=results.FOLDER / "benchmarks")
+    parser.add_argument("--output", type=Path, default=store.FOLDER / "benchmarks")
     options = parser.parse_args()
     corpus, preset = multi30k.load("auto"), multi30k_runs.PRESETS[options.preset]
     torch.manual_seed(0)
@@ -165,8 +165,8 @@ def main() -> None:
     for name, dtype in (("fp32 limit", torch.float32), ("bf16 limit", torch.bfloat16)):
         speed[name] = product_rate(dtype) / operations_per_word(corpus, preset)
     seconds = {}
-    run = multi30k_runs.plan(options.preset, 1, results.FOLDER)[0][0]
-    weights = execute.weights_path(run, results.FOLDER, corpus.origin)
+    run = multi30k_runs.plan(options.preset, 1, store.FOLDER)[0][0]
+    weights = execute.weights_path(run, store.FOLDER, corpus.origin)
     if weights.exists():  # of a network trained here; an untrained one never ends its sentences
         model = multi30k.transformer(corpus.words, **preset.sizes).eval()
         model.load_state_dict(torch.load(weights, weights_only=True))
@@ -182,10 +182,10 @@ def main() -> None:
     print(f"circtools bf16 reaches {share:.2f} of its limit")
     for name, value in seconds.items():
         print(f"translating {len(corpus.test)} sentences, {name}: {value} s")
-    results.write({"benchmark": "training_speed", "preset": options.preset, "data": corpus.origin,
+    store.write({"benchmark": "training_speed", "preset": options.preset, "data": corpus.origin,
                    "target_words_per_second": speed, "translation_seconds": seconds,
                    "threads": torch.get_num_threads(), "cores": os.cpu_count(),
-                   "provenance": results.provenance()},
+                   "provenance": store.provenance()},
                   options.output / f"training_speed-{options.preset}.json")
 
 

@@ -18,7 +18,7 @@ from circtools.experiments import (
     mnist_runs,
     multi30k,
     multi30k_runs,
-    results,
+    store,
     training,
 )
 from circtools.experiments.files import ROOT
@@ -66,7 +66,7 @@ def plan_table(runs: Sequence[Run], folder: Path, source: str, device: str = "cp
 
 
 def run_all(task: str, preset: str = "base", seeds: int = 5, workers: int = 2,
-            folder: Path = results.FOLDER, source: str = "auto", device: str = "cpu",
+            folder: Path = store.FOLDER, source: str = "auto", device: str = "cpu",
             methods: Sequence[str] = (), scheduler: str | None = None,
             only: str | None = None) -> None:
     """Run everything that has no result yet, several runs at a time, stage by stage.
@@ -165,7 +165,7 @@ def estimate_seconds(runs: Iterable[Run], folder: Path, source: str,
     block size where one has been run; without any, from a short measurement.
     """
     done = [({**result["config"], "seconds": epoch["seconds"]})
-            for result in results.read(folder) for epoch in result["history"]
+            for result in store.read(folder) for epoch in result["history"]
             if result["data"] == source and result["provenance"]["device"].startswith(device)]
     table = pd.DataFrame(done, columns=["task", "preset", "method", "block_size", "seconds"])
     by_preset = table.groupby(["task", "preset"])["seconds"].median()
@@ -184,7 +184,7 @@ def estimate_seconds(runs: Iterable[Run], folder: Path, source: str,
     return estimates
 
 
-def execute(run: Run, folder: Path = results.FOLDER, source: str = "real", device: str = "cpu",
+def execute(run: Run, folder: Path = store.FOLDER, source: str = "real", device: str = "cpu",
             progress: str | None = None) -> Path:
     """Run one run, or resume it, unless its result is there; return the result's path.
 
@@ -195,7 +195,7 @@ def execute(run: Run, folder: Path = results.FOLDER, source: str = "real", devic
     if path.exists():
         return path
     started = time.monotonic()
-    origin = results.provenance(device)  # of the code as it began: it may be changed meanwhile
+    origin = store.provenance(device)  # of the code as it began: it may be changed meanwhile
     work = TASKS[run.task].Experiment(run, source, device)
     history: list[dict[str, float]] = []
     final: list[dict[str, Any]] = []
@@ -227,7 +227,7 @@ def execute(run: Run, folder: Path = results.FOLDER, source: str = "real", devic
         work.keep(path)
     if run.method == "dense" and not diverged:
         training.save_atomically(work.model.state_dict(), weights_path(run, folder, source))
-    results.write(result, path)
+    store.write(result, path)
     for file in _checkpoint(run, folder, source, "").parent.glob(f"{run.name}-*.ckpt"):
         file.unlink(missing_ok=True)
     return path
@@ -310,5 +310,5 @@ def weights_path(run: Run, folder: Path, source: str) -> Path:
     Results in another folder than the course's own have their weights, and the files of unfinished
     runs, with them.
     """
-    kept = CHECKPOINTS if folder == results.FOLDER else folder / "checkpoints"
+    kept = CHECKPOINTS if folder == store.FOLDER else folder / "checkpoints"
     return kept / source / run.task / run.preset / f"{run.name}.pt"

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from circtools import compression
-from circtools.experiments import mnist, results
+from circtools.experiments import mnist, results, store
 from circtools.experiments.runs import SEARCH_SEEDS, Run, missing
 from circtools.layers import BlockCirculantLinear
 
@@ -180,10 +180,10 @@ class Experiment:
         layer = self.model.hidden
         if isinstance(layer, BlockCirculantLinear) and self.run.block_size >= 7:
             rows = layer.weight.detach().cpu().numpy().astype(np.float16)
-            results.write_arrays({"first_rows": rows}, path.with_suffix(".npz"))
+            store.write_arrays({"first_rows": rows}, path.with_suffix(".npz"))
         if self.run.method == "pruned":
             mask = compression.masks(self.model)["hidden"].cpu().numpy()
-            results.write_arrays({"mask": np.packbits(mask), "shape": np.array(mask.shape)},
+            store.write_arrays({"mask": np.packbits(mask), "shape": np.array(mask.shape)},
                                  path.with_suffix(".npz"))
 
     def seconds_per_epoch(self) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from circtools import compression
 from circtools.compression import LowRankLinear
-from circtools.experiments import multi30k, results, translation
+from circtools.experiments import bleu, multi30k, results, store, translation
 from circtools.experiments.multi30k import Recipe
 from circtools.experiments.results import FEW, ROUNDS_AT, TRIAL_PRESET, Factors
 from circtools.experiments.runs import PRUNING, SEARCH_SEEDS, Run, missing
@@ -212,7 +212,7 @@ def epochs(run: Run) -> tuple[int, int]:
     return before, p.recipe.epochs + (pruning if run.method == "block_circulant_long" else 0)
 
 
-DEMO = dense("small", 0, tied=True).path(results.FOLDER, "real").with_suffix(".pt")
+DEMO = dense("small", 0, tied=True).path(store.FOLDER, "real").with_suffix(".pt")
 
 
 def build(words: multi30k.Words, preset: Preset, method: str, block_size: int, *, dropout: float,
@@ -297,11 +297,11 @@ class Experiment:
         self._written = {}
         if self.run.stage == "final":
             written = translation.translate(self.model, words, val.words)
-            metrics["val_bleu"] = translation.score(written, val.english, resamples=0).bleu
+            metrics["val_bleu"] = bleu.score(written, val.english, resamples=0).bleu
             for name, split in {"": corpus.test, **self._extra}.items():
                 texts = translation.translate(self.model, words, split.words)
                 self._written[name] = texts, split.english
-            scored = {name: translation.score(*texts) for name, texts in self._written.items()}
+            scored = {name: bleu.score(*texts) for name, texts in self._written.items()}
             metrics |= {f"test_{name}": value for name, value in asdict(scored.pop("")).items()}
             metrics["extra"] = {name: {"bleu": score.bleu, "chrf": score.chrf}
                                 for name, score in scored.items()}
@@ -310,8 +310,8 @@ class Experiment:
     def keep_round(self, path: Path, number: int) -> None:
         """Write beside the result what the last measurement translated."""
         for name, (texts, references) in self._written.items():
-            results.write_texts(texts, path, number, name)
-            results.write_counts(translation.sentence_counts(texts, references), path, number, name)
+            store.write_texts(texts, path, number, name)
+            store.write_counts(bleu.sentence_counts(texts, references), path, number, name)
 
     def counts(self) -> dict[str, Any]:
         """Return the compression over the Transformer layers, over all weight matrices but the
@@ -343,7 +343,7 @@ class Experiment:
                       for name, mask in compression.masks(self.model).items()
                       if "attention" in name}
         if arrays:
-            results.write_arrays(arrays, path.with_suffix(".npz"))
+            store.write_arrays(arrays, path.with_suffix(".npz"))
 
     def prunable(self) -> list[nn.Module]:
         """Return the layers that a chain prunes: the Transformer's, or all with weight matrices."""

@@ -1,23 +1,14 @@
-"""Results: one JSON file a run, and all of them as one tidy pandas table."""
+"""All results as one tidy pandas table, and which hyper-parameters they choose."""
 
-import gzip
-import json
 import math
-import os
-import platform
-import subprocess
-from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
-import torch
 
-from circtools.experiments.files import ROOT, replacing
+from circtools.experiments import store
+from circtools.experiments.store import FOLDER
 
-FOLDER = ROOT / "data" / "results"
 COLUMNS = (
     "task", "preset", "data", "method", "series", "layers", "pixels", "block_size", "round",
     "compression", "compression_all", "compression_model", "file_bytes", "tied", "lr", "start_lr",
@@ -39,137 +30,6 @@ class Factors(NamedTuple):
 FACTORS = ["lr_factor", "dropout_factor", "matrix_lr"]  # the same as columns
 
 
-def write(result: dict[str, Any], path: Path) -> None:
-    """Write a result as JSON, atomically."""
-    with replacing(path) as temporary:
-        text = json.dumps(result, indent=1, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
-    """Write the arrays of a run (first rows, masks) as one compressed npz file, atomically."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-
-
-def write_texts(texts: Sequence[str], path: Path, number: int = 0, test_set: str = "") -> None:
-    """Write what a run translated, a line a sentence, gzipped, beside its result.
-
-    Args:
-        texts: lines without line breaks.
-        path: of the result.
-        number: of the round, for a network that is pruned in rounds.
-        test_set: one of ``multi30k.EXTRA``; by default the test set of 2016.
-
-    Raises:
-        ValueError: if a text has a line break, and would come back as two.
-    """
-    for i, text in enumerate(texts):
-        if "\n" in text:
-            raise ValueError(f"translation {i} has a line break: {text!r}")
-    name = _round_name(path.stem, number, test_set)
-    with replacing(path.with_name(f"{name}.txt.gz")) as temporary:
-        temporary.write_bytes(gzip.compress("".join(f"{t}\n" for t in texts).encode(), mtime=0))
-
-
-def texts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") -> list[str]:
-    """Return the translations of the test set that a run (a round) left beside its result.
-
-    Args:
-        run: its name in the column ``run`` of :func:`load`.
-        number: of the round.
-        folder: where the results are.
-        test_set: one of ``multi30k.EXTRA``; by default the test set of 2016.
-
-    Raises:
-        FileNotFoundError: if there are none.
-    """
-    path = folder / (_round_name(run, number, test_set) + ".txt.gz")
-    return gzip.decompress(path.read_bytes()).decode().split("\n")[:-1]
-
-
-def counts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") -> np.ndarray:
-    """Return what BLEU counted in each test sentence of a run (of a round), (sentences, 10).
-
-    See :func:`circtools.experiments.translation.sentence_counts`. With them two runs can be
-    compared sentence by sentence where the references are not at hand.
-
-    Raises:
-        FileNotFoundError: if there are none.
-    """
-    return arrays(_round_name(run, number, test_set) + ".counts", folder)["counts"].astype(int)
-
-
-def write_counts(counts: np.ndarray, path: Path, number: int = 0, test_set: str = "") -> None:
-    """Write what :func:`counts` reads, beside the translations of a run (of a round)."""
-    target = path.with_name(_round_name(path.stem, number, test_set) + ".counts.npz")
-    write_arrays({"counts": counts.astype(np.uint16)}, target)
-
-
-def _round_name(run: str, number: int, test_set: str = "") -> str:
-    parts = [run, f"round{number}" if number else "", test_set]
-    return ".".join(filter(None, parts))
-
-
-@cache
-def provenance(device: str = "cpu") -> dict[str, str]:
-    """Return what a result must say of its origin: commit, device, library versions."""
-    def git(*words: str) -> str:
-        try:
-            done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True,
-                                  check=False)
-        except OSError:  # there is no git
-            return ""
-        return done.stdout.strip()
-
-    commit = git("rev-parse", "HEAD") or "unknown"
-    if git("status", "--porcelain", "--", "circtools"):
-        commit += "+changed"
-    return {
-        "commit": commit,
-        "device": (f"cuda: {torch.cuda.get_device_name(device)}"
-                   if torch.device(device).type == "cuda" else f"cpu: {_processor()}"),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
-
-
-def _processor() -> str:
-    """Return the processor's name with its count of cores."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-        name = next((line.split(":", 1)[1].strip() for line in lines
-                     if line.startswith("model name")), name)
-    return f"{name}, {os.cpu_count()} cores"
-
-
-def read(folder: Path = FOLDER) -> list[dict[str, Any]]:
-    """Return every run's result as it was written, in the order of the file names.
-
-    Its name, ``run``, is the file's, with the folders that say its data, task and preset. The
-    folder ``benchmarks``, which holds timings, is left out, as are the copies that Jupyter makes of
-    files that are opened in it.
-
-    Raises:
-        ValueError: if a file is no JSON, naming it.
-    """
-    results = []
-    for path in sorted(folder.rglob("*.json")):
-        if path.parent.name in ("benchmarks", ".ipynb_checkpoints"):
-            continue
-        try:
-            result = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is no valid result ({error}); delete it and run the "
-                             "experiment again") from error
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        results.append(result | {"run": name})
-    return results
-
-
 def load(folder: Path = FOLDER, data: str | None = "real") -> pd.DataFrame:
     """Return all finished runs as one table, a row a run (a round, for pruning) and series.
 
@@ -189,7 +49,7 @@ def load(folder: Path = FOLDER, data: str | None = "real") -> pd.DataFrame:
         ``compression_model`` over every parameter. ``epochs`` count from the first weights on,
         ``seconds`` are those of the run itself, without the network it started from.
     """
-    rows = [row for result in read(folder) for row in _rows(result)]
+    rows = [row for result in store.read(folder) for row in _rows(result)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     parts = [_with_series(part) for origin, part in table.groupby("data", sort=False)
              if data in (None, origin)]
@@ -245,16 +105,6 @@ def describe(table: pd.DataFrame) -> str:
             f"{', '.join(sorted({commit[:7] for commit in final['commit']}))}")
 
 
-def arrays(run: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
-    """Return the arrays that a run of seed 0 left beside its result (first rows, masks).
-
-    Raises:
-        FileNotFoundError: if there are none.
-    """
-    with np.load(folder / f"{run}.npz") as file:
-        return dict(file)
-
-
 POSTER_ROUNDS = 15
 STRUCTURE = ["task", "preset", "data", "method", "layers", "pixels", "block_size", "round"]
 
@@ -284,12 +134,16 @@ def choices(table: pd.DataFrame) -> pd.DataFrame:
 
 
 TRIAL_PRESET = "small"  # whose choices serve every size, as factors of its own base values
+
+
 # Block sizes, and the rounds of pruning that stand against each: 0.79 ** rounds leaves as little.
 ROUNDS_AT = {2: 3, 4: 6, 8: 9, 16: 12, 32: 15}
 FEW = (4, 16)  # where the controls are measured, and where hyper-parameters are tried
 COMPARED = (1, *FEW)
 COMPARED_ROUNDS = (0, *(ROUNDS_AT[b] for b in FEW))
 LEVEL = ["block_size", "round"]
+
+
 # Methods without trials of their own, and whose choice they take.
 BORROWED = {"pruned_all": "pruned", "random_pruned": "pruned", "unpruned": "pruned",
             "gradual": "dense", "block_circulant_long": "block_circulant"}

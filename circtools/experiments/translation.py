@@ -1,12 +1,10 @@
-"""Translation with a trained Transformer: beam search, from words back to text, and BLEU."""
+"""Translation with a trained Transformer: beam search, and from words back to text."""
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -172,9 +170,6 @@ def _aligned(model: Transformer, source: Tensor, translation: list[int]) -> Iter
     yield from weights[:, :-1].argmax(1).tolist()  # the end of the sentence is no word to copy
 
 
-# --- From words to text, and its score -----------------------------------------------------------
-
-
 @cache
 def _detokenizer() -> Any:
     from sacremoses import MosesDetokenizer
@@ -186,82 +181,3 @@ def detokenise(words: Sequence[str]) -> str:
     """Join English words as one writes them; the inverse, nearly, of spaCy's tokenizer."""
     text = re.sub(r"(?<=\w) - (?=\w)", "-", " ".join(words))  # t - shirt
     return _detokenizer().detokenize(text.replace(" n't", "n't").split())  # do n't
-
-
-@dataclass(frozen=True)
-class Score:
-    """Lower-cased BLEU with its 95 % bootstrap interval over sentences, and chrF."""
-
-    bleu: float
-    bleu_low: float
-    bleu_high: float
-    chrf: float
-    signature: str  # of sacreBLEU, which says how the BLEU was computed
-
-
-def score(hypotheses: Sequence[str], references: Sequence[str], resamples: int = 1000) -> Score:
-    """Score translations against one reference each, in the order of the sentences.
-
-    Raises:
-        ValueError: if there are no sentences, or not as many references as hypotheses.
-
-    Source: M. Post, "A Call for Clarity in Reporting BLEU Scores", WMT 2018; the interval after
-    P. Koehn, "Statistical Significance Tests for Machine Translation Evaluation", EMNLP 2004.
-    """
-    from sacrebleu.metrics import BLEU, CHRF
-
-    _check_pairs(hypotheses, references)
-    metric = BLEU(lowercase=True)  # lower-cases both sides itself
-    result = metric.corpus_score(list(hypotheses), [list(references)], n_bootstrap=resamples)
-    chrf = CHRF(lowercase=True).corpus_score(list(hypotheses), [list(references)])
-    low, high = ((result.score, result.score) if resamples < 2
-                 else (result._mean - result._ci, result._mean + result._ci))
-    return Score(result.score, low, high, chrf.score, str(metric.get_signature()))
-
-
-def sentence_counts(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """Return what BLEU counts in each sentence, so that any resample of them can be scored.
-
-    Returns:
-        Integers (sentences, 10): matching n-grams and all n-grams of the hypothesis for
-        n = 1 ... 4, words of the hypothesis, words of the reference.
-
-    Raises:
-        ValueError: if there are no sentences, or not as many references as hypotheses.
-    """
-    from sacrebleu.metrics import BLEU
-
-    _check_pairs(hypotheses, references)
-    metric = BLEU(lowercase=True, effective_order=True)
-    each = [metric.sentence_score(h, [r]) for h, r in zip(hypotheses, references, strict=True)]
-    return np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in each], dtype=np.int32)
-
-
-def _check_pairs(hypotheses: Sequence[str], references: Sequence[str]) -> None:
-    if len(hypotheses) != len(references) or not references:
-        raise ValueError(f"got {len(hypotheses)} hypotheses and {len(references)} references; each "
-                         "sentence needs one of either")
-
-
-def bleu_of_counts(counts: np.ndarray) -> np.ndarray:
-    """Return the BLEU of sums of :func:`sentence_counts`, (..., 10) to (...).
-
-    Without smoothing: it is meant for whole test sets. No match of four words at all gives 0.
-    """
-    precisions = counts[..., :4] / np.maximum(counts[..., 4:8], 1)
-    brevity = np.minimum(0.0, 1 - counts[..., 9] / np.maximum(counts[..., 8], 1e-9))
-    with np.errstate(divide="ignore"):
-        return 100 * np.exp(brevity + np.log(precisions).mean(-1))
-
-
-def sentence_effects(counts: np.ndarray) -> np.ndarray:
-    """Return what each test sentence adds to a network's BLEU, (sentences, 10) to (sentences,).
-
-    They are the jackknife's: BLEU with all sentences minus BLEU without this one, times the number
-    of sentences less one. Their variance over the number of sentences is BLEU's over test sets;
-    unlike a bootstrap it hangs on no random numbers.
-
-    Source: B. Efron, C. Stein, "The Jackknife Estimate of Variance", Ann. Statist. 9 (1981).
-    """
-    total = counts.sum(0)
-    return (len(counts) - 1) * (bleu_of_counts(total) - bleu_of_counts(total - counts))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from circtools.experiments import results
+from circtools.experiments import store
 from circtools.report import statistics, translation_claims
 from circtools.report.statistics import Claim
 
@@ -66,7 +66,7 @@ def order_gap(table: pd.DataFrame, series: str) -> pd.DataFrame:
     return wide.reindex(columns=[*names]).rename(columns=names).dropna().reset_index()
 
 
-def all_claims(table: pd.DataFrame, folder: Path = results.FOLDER) -> list[Claim]:
+def all_claims(table: pd.DataFrame, folder: Path = store.FOLDER) -> list[Claim]:
     """Return the claims that the results speak of, one for each size and series.
 
     ``tuned`` gives the verdict, ``same`` is the reproduction with the dense hyper-parameters.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from circtools.experiments import results
+from circtools.experiments import store
 from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import select
 from circtools.report import claims, speed_figures, translation_claims
@@ -32,7 +32,7 @@ class Quality:
     seeds: int
 
 
-def facts(table: pd.DataFrame, folder: Path = results.FOLDER) -> dict[str, Any]:
+def facts(table: pd.DataFrame, folder: Path = store.FOLDER) -> dict[str, Any]:
     """Return every fact by its name; what has not been run has none.
 
     The names: ``claim1_first`` to ``claim4_permuted``, each a :class:`.statistics.Claim`;

@@ -19,7 +19,7 @@ from matplotlib import get_data_path, rc_context
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from circtools.experiments import results
+from circtools.experiments import store
 from circtools.experiments.files import ROOT, replacing
 from circtools.experiments.multi30k_runs import PRESETS
 from circtools.report import (
@@ -41,7 +41,7 @@ EXAMPLE = 12  # the test sentence shown, chosen because translations differ; the
 PREVIEW_DPI = 52
 
 
-def numbers(table: pd.DataFrame, folder: Path = results.FOLDER) -> dict[str, Any]:
+def numbers(table: pd.DataFrame, folder: Path = store.FOLDER) -> dict[str, Any]:
     """Return what the layout names: the facts, one sentence's translations, who made it.
 
     Args:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from circtools import cost
-from circtools.experiments import results
+from circtools.experiments import store
 from circtools.report import style
 from circtools.report.mnist_figures import LOOK, select
 
@@ -30,7 +30,7 @@ def load(name: str = "layer") -> dict[str, Any]:
     Raises:
         FileNotFoundError: if it has not been run.
     """
-    path = results.FOLDER / "benchmarks" / f"{name}.json"
+    path = store.FOLDER / "benchmarks" / f"{name}.json"
     if not path.exists():
         raise FileNotFoundError(f"there is no {path.name} in data/results/benchmarks; the script "
                                 "of that name in benchmarks/ writes it")

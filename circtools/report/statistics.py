@@ -67,7 +67,7 @@ def difference(first: Sequence[float], second: Sequence[float],
         first: a score for each training.
         second: the same of the other method.
         of_sentences: what each test sentence adds to the difference of the means, (sentences,); see
-            :func:`circtools.experiments.translation.sentence_effects`. None where only trainings
+            :func:`circtools.experiments.bleu.sentence_effects`. None where only trainings
             are sampled.
         paired: whether the two samples share their starts, training by training.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from circtools.experiments import results, translation
+from circtools.experiments import bleu, store
 from circtools.experiments.results import FACTORS, FEW, ROUNDS_AT
 from circtools.report.statistics import Claim, Interval, levels, over_levels, with_all_levels
 
@@ -164,7 +164,7 @@ def _pairs(rows: list[tuple[object, object, object]]) -> pd.DataFrame:
     ).astype({"block_size": int}).sort_values(["block_size", "seed"])
 
 
-def compare(pairs: pd.DataFrame, folder: Path = results.FOLDER, paired: bool = False
+def compare(pairs: pd.DataFrame, folder: Path = store.FOLDER, paired: bool = False
             ) -> tuple[pd.DataFrame, Interval, str]:
     """Return the difference at each level, the mean over the levels, and what was sampled.
 
@@ -178,13 +178,13 @@ def compare(pairs: pd.DataFrame, folder: Path = results.FOLDER, paired: bool = F
     """
     pairs = with_all_levels(pairs)
     runs = pd.concat([pairs["first_run"], pairs["second_run"]]).unique()
-    effects = {run: translation.sentence_effects(results.counts(*run, folder)) for run in runs}
+    effects = {run: bleu.sentence_effects(store.counts(*run, folder)) for run in runs}
     each, mean = levels(pairs, effects, paired)
     seeds = pairs["seed"].nunique()
     return each, mean, "1 seed, test sentences alone" if seeds == 1 else f"{seeds} seeds"
 
 
-def claims(table: pd.DataFrame, folder: Path = results.FOLDER) -> list[Claim]:
+def claims(table: pd.DataFrame, folder: Path = store.FOLDER) -> list[Claim]:
     """Return the verdicts on claims 2 and 3, as far as there are results.
 
     Args:

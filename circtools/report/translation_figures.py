@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from circtools.compression import AMOUNT
-from circtools.experiments import results, translation
+from circtools.experiments import bleu, store
 from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import FEW, ROUNDS_AT, TRIAL_PRESET
 from circtools.experiments.runs import PRUNING
@@ -254,7 +254,7 @@ def learning_rates(table: pd.DataFrame, method: str) -> Figure:
     return figure
 
 
-def learning_curves(table: pd.DataFrame, block_size: int = 4, folder: Path = results.FOLDER, *,
+def learning_curves(table: pd.DataFrame, block_size: int = 4, folder: Path = store.FOLDER, *,
                     preset: str = TRIAL_PRESET) -> Figure:
     """Complete trainings of block-circulant layers at several rates, beside the dense network's.
 
@@ -273,7 +273,7 @@ def learning_curves(table: pd.DataFrame, block_size: int = 4, folder: Path = res
     looks = {"dense": [(style.BLACK, "--", ""), ("0.45", ":", "")],
              f"b = {block_size}": [(style.BLUE, "-", "o"), (style.BLUE, "--", "s"),
                                    (style.SKY, ":", "v")]}
-    history = {run["run"]: run["history"] for run in results.read(folder)}
+    history = {run["run"]: run["history"] for run in store.read(folder)}
     with style.context():
         figure, axes = plt.subplots(figsize=(9, 5.2))
         for (name, look), runs in zip(looks.items(), (dense, circulant), strict=True):
@@ -296,7 +296,7 @@ def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 6, 9, 12, 15
     """Which weights global pruning leaves: the share left of each matrix, round by round.
 
     Args:
-        run: a pruned network's result, as :func:`circtools.experiments.results.read` gives it.
+        run: a pruned network's result, as :func:`circtools.experiments.store.read` gives it.
         rounds: the columns.
     """
     density = pd.DataFrame({f["round"]: f["density"] for f in run["final"] if "density" in f})
@@ -414,7 +414,7 @@ def side_by_side(rows: pd.DataFrame, sentence: int) -> pd.DataFrame:
     for row in tuned.itertuples():
         label = LOOK[row.method]["label"]
         if label in texts:
-            texts[label][f"{row.level:.0f}x"] = results.texts(row.run, row.round)[sentence]
+            texts[label][f"{row.level:.0f}x"] = store.texts(row.run, row.round)[sentence]
     order = ["1x", *(f"{b}x" for b in (*ROUNDS_AT, rows["block_size"].max()))]
     return pd.DataFrame(texts).reindex(list(dict.fromkeys(order))).dropna(how="all")
 
@@ -434,10 +434,10 @@ def bleu_by_length(table: pd.DataFrame, block_size: int = 16, parts: int = 4) ->
     with style.context():
         figure, axes = plt.subplots(figsize=(9, 5))
         for i, (method, row) in enumerate(runs.items()):
-            counts = results.counts(row["run"].iloc[0], row["round"].iloc[0])
+            counts = store.counts(row["run"].iloc[0], row["round"].iloc[0])
             groups = np.array_split(counts[:, 9].argsort(kind="stable"), parts)
-            bleu = [translation.bleu_of_counts(counts[group].sum(0)) for group in groups]
-            axes.bar(np.arange(parts) + 0.28 * (i - 1), bleu, 0.26, color=LOOK[method]["color"],
+            scores = [bleu.bleu_of_counts(counts[group].sum(0)) for group in groups]
+            axes.bar(np.arange(parts) + 0.28 * (i - 1), scores, 0.26, color=LOOK[method]["color"],
                      hatch=("", "//", "..")[i], edgecolor="white", label=LOOK[method]["label"])
         lengths = [counts[group, 9] for group in groups]
         axes.set_xticks(range(parts), [f"{n.min()} to {n.max()}" for n in lengths])
@@ -450,16 +450,16 @@ def bleu_by_length(table: pd.DataFrame, block_size: int = 16, parts: int = 4) ->
 
 
 def artefacts(table: pd.DataFrame, method: str, **values: object) -> dict[str, np.ndarray]:
-    """Return the arrays that the tuned run of seed 0 of a method left; see results.arrays."""
+    """Return the arrays that the tuned run of seed 0 of a method left; see store.arrays."""
     rows = select(of_multi30k(table), method=method, series="tuned", seed=0, **values)
-    return results.arrays(rows["run"].iloc[0])
+    return store.arrays(rows["run"].iloc[0])
 
 
 def training_curves(runs: Sequence[dict[str, Any]]) -> Figure:
     """Validation loss against the epoch, one line per run, one look per preset.
 
     Args:
-        runs: results as :func:`circtools.experiments.results.read` gives them.
+        runs: results as :func:`circtools.experiments.store.read` gives them.
     """
     with style.context():
         figure, axes = plt.subplots(figsize=(9, 5))

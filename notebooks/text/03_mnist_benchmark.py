@@ -24,6 +24,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
+from circtools.experiments import store
 from circtools import compress, compression_ratio, nearest_circulant
 from circtools.experiments import mnist, results
 from circtools.report import claims, mnist_figures, pages, statistics, style
@@ -257,7 +258,7 @@ def first_rows(block_size, pixels="natural"):
     """The learned first rows of the tuned run of seed 0, a row a block."""
     run = results.select(course, method="block_circulant", series="tuned", seed=0, pixels=pixels,
                          block_size=block_size, layers="first")["run"].item()
-    return results.arrays(run)["first_rows"]
+    return store.arrays(run)["first_rows"]
 
 
 mnist_figures.images([first_rows(784).reshape(-1), *first_rows(28)[:5]],

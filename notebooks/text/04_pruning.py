@@ -31,6 +31,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
+from circtools.experiments import store
 from circtools import compression, compression_ratio, prune
 from circtools.experiments import mnist, results
 from circtools.report import claims, diagrams, mnist_figures, pages, statistics, style
@@ -283,7 +284,7 @@ for low, high in ((2, 28), (49, 392), (784, 784)):
 
 # %% alt="Hidden units that survive look at a few pixels, in short strokes"
 chain = results.select(course, method="pruned", series="tuned", seed=0, layers="first", round=29)
-saved = results.arrays(chain["run"].item())
+saved = store.arrays(chain["run"].item())
 mask = np.unpackbits(saved["mask"])[: saved["shape"].prod()].reshape(saved["shape"])
 inputs = mask.sum(1)
 print(f"FULL-SCALE, round 29: {mask.sum()} weights remain; {np.count_nonzero(inputs)} of "

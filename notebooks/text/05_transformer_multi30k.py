@@ -26,6 +26,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from circtools.experiments import bleu
+from circtools.experiments import store
 from circtools.experiments import multi30k, results, training, translation
 from circtools.report import architecture, mnist_figures, speed_figures, style, translation_figures
 from circtools.experiments.multi30k_runs import DEMO, PRESETS
@@ -273,7 +275,7 @@ demo, demo_words = multi30k.load_model(DEMO)
 score_of = {}
 for beam in (1, 4):
     texts = translation.translate(demo, demo_words, corpus.val.german, beam=beam)
-    score_of[beam] = translation.score(texts, corpus.val.english, resamples=0).bleu
+    score_of[beam] = bleu.score(texts, corpus.val.english, resamples=0).bleu
 print(f"LIVE, {corpus.origin} data, validation BLEU of the network that comes with the course: "
       f"{score_of[1]:.1f} greedy, {score_of[4]:.1f} with a beam of 4")
 
@@ -366,7 +368,7 @@ print("FULL-SCALE RESULTS:", results.describe(runs))
 demo_row = results.select(runs, preset="small", seed=0).iloc[0]
 print(f"BLEU of {demo_row['run']}: {demo_row['test_bleu']:.1f} "
       f"(95 % interval {demo_row['test_bleu_low']:.1f} to {demo_row['test_bleu_high']:.1f})")
-demo_result = next(r for r in results.read() if r["run"] == demo_row["run"])
+demo_result = next(r for r in store.read() if r["run"] == demo_row["run"])
 signature = demo_result["final"][0]["test_signature"]
 print("sacreBLEU's signature, which says how it was computed:", signature)
 
@@ -384,7 +386,7 @@ shown = runs.sort_values(["preset", "seed"])[list(columns)].rename(columns=colum
 shown.round({"BLEU": 1, "from": 1, "to": 1, "chrF": 1, "validation loss": 3}).reset_index(drop=True)
 
 # %% alt="The validation loss falls fast, then flattens; the larger network ends a little lower"
-translation_figures.training_curves([r for r in results.read() if r["run"] in set(runs["run"])]);
+translation_figures.training_curves([r for r in store.read() if r["run"] in set(runs["run"])]);
 
 # %% [markdown]
 # **What to notice.** The loss falls fastest during the warm-up, then ever more slowly; at the end

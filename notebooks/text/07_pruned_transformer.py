@@ -22,6 +22,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
+from circtools.experiments import store
 from circtools import compression, prune
 from circtools.experiments import multi30k, results, translation
 from circtools.report import (
@@ -179,7 +180,7 @@ else:
 
 # %% alt="Values and outputs of the last cross-attention keep the most weights"
 chain = results.select(rows, method="pruned", series="tuned", seed=0)
-run = next(r for r in results.read() if r["run"] == chain["run"].iloc[0])
+run = next(r for r in store.read() if r["run"] == chain["run"].iloc[0])
 translation_figures.emptied_layers(run);
 
 # %% [markdown]

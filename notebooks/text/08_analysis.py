@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
+from circtools.experiments import store
 from circtools.experiments import multi30k_runs, results
 from circtools.report import (
     claims,
@@ -251,7 +252,7 @@ translation_figures.side_by_side(rows, 4).fillna("")
 
 # %%
 dense = results.select(rows, method="dense", series="tuned", seed=0)
-lengths = results.counts(dense["run"].iloc[0])[:, 9]
+lengths = store.counts(dense["run"].iloc[0])[:, 9]
 translation_figures.side_by_side(rows, int(np.argsort(lengths)[-25])).fillna("")
 
 # %% [markdown]

@@ -1,0 +1,159 @@
+"""One folder of results on disk: a JSON file per run, and the arrays and texts beside it."""
+
+import gzip
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from circtools.experiments.files import ROOT, replacing
+
+FOLDER = ROOT / "data" / "results"
+
+
+def write(result: dict[str, Any], path: Path) -> None:
+    """Write a result as JSON, atomically."""
+    with replacing(path) as temporary:
+        text = json.dumps(result, indent=1, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Write the arrays of a run (first rows, masks) as one compressed npz file, atomically."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def write_texts(texts: Sequence[str], path: Path, number: int = 0, test_set: str = "") -> None:
+    """Write what a run translated, a line a sentence, gzipped, beside its result.
+
+    Args:
+        texts: lines without line breaks.
+        path: of the result.
+        number: of the round, for a network that is pruned in rounds.
+        test_set: one of ``multi30k.EXTRA``; by default the test set of 2016.
+
+    Raises:
+        ValueError: if a text has a line break, and would come back as two.
+    """
+    for i, text in enumerate(texts):
+        if "\n" in text:
+            raise ValueError(f"translation {i} has a line break: {text!r}")
+    name = _round_name(path.stem, number, test_set)
+    with replacing(path.with_name(f"{name}.txt.gz")) as temporary:
+        temporary.write_bytes(gzip.compress("".join(f"{t}\n" for t in texts).encode(), mtime=0))
+
+
+def texts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") -> list[str]:
+    """Return the translations of the test set that a run (a round) left beside its result.
+
+    Args:
+        run: its name in the column ``run`` of :func:`load`.
+        number: of the round.
+        folder: where the results are.
+        test_set: one of ``multi30k.EXTRA``; by default the test set of 2016.
+
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    path = folder / (_round_name(run, number, test_set) + ".txt.gz")
+    return gzip.decompress(path.read_bytes()).decode().split("\n")[:-1]
+
+
+def counts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") -> np.ndarray:
+    """Return what BLEU counted in each test sentence of a run (of a round), (sentences, 10).
+
+    See :func:`circtools.experiments.bleu.sentence_counts`. With them two runs can be
+    compared sentence by sentence where the references are not at hand.
+
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    return arrays(_round_name(run, number, test_set) + ".counts", folder)["counts"].astype(int)
+
+
+def write_counts(counts: np.ndarray, path: Path, number: int = 0, test_set: str = "") -> None:
+    """Write what :func:`counts` reads, beside the translations of a run (of a round)."""
+    target = path.with_name(_round_name(path.stem, number, test_set) + ".counts.npz")
+    write_arrays({"counts": counts.astype(np.uint16)}, target)
+
+
+def _round_name(run: str, number: int, test_set: str = "") -> str:
+    parts = [run, f"round{number}" if number else "", test_set]
+    return ".".join(filter(None, parts))
+
+
+@cache
+def provenance(device: str = "cpu") -> dict[str, str]:
+    """Return what a result must say of its origin: commit, device, library versions."""
+    def git(*words: str) -> str:
+        try:
+            done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True,
+                                  check=False)
+        except OSError:  # there is no git
+            return ""
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "HEAD") or "unknown"
+    if git("status", "--porcelain", "--", "circtools"):
+        commit += "+changed"
+    return {
+        "commit": commit,
+        "device": (f"cuda: {torch.cuda.get_device_name(device)}"
+                   if torch.device(device).type == "cuda" else f"cpu: {_processor()}"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _processor() -> str:
+    """Return the processor's name with its count of cores."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines
+                     if line.startswith("model name")), name)
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def read(folder: Path = FOLDER) -> list[dict[str, Any]]:
+    """Return every run's result as it was written, in the order of the file names.
+
+    Its name, ``run``, is the file's, with the folders that say its data, task and preset. The
+    folder ``benchmarks``, which holds timings, is left out, as are the copies that Jupyter makes of
+    files that are opened in it.
+
+    Raises:
+        ValueError: if a file is no JSON, naming it.
+    """
+    results = []
+    for path in sorted(folder.rglob("*.json")):
+        if path.parent.name in ("benchmarks", ".ipynb_checkpoints"):
+            continue
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is no valid result ({error}); delete it and run the "
+                             "experiment again") from error
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        results.append(result | {"run": name})
+    return results
+
+
+def arrays(run: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
+    """Return the arrays that a run of seed 0 left beside its result (first rows, masks).
+
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    with np.load(folder / f"{run}.npz") as file:
+        return dict(file)
