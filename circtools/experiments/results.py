@@ -15,7 +15,7 @@ COLUMNS = (
     "dropout", "lr_factor", "dropout_factor", "matrix_lr", "start_factors",
     "seed", "val_error", "test_error", "val_loss", "val_bleu", "test_bleu", "test_bleu_low",
     "test_bleu_high", "test_chrf", "epochs", "seconds",
-    "device", "commit", "run",
+    "device", "commit", "run", "folder",
 )
 
 
@@ -47,9 +47,10 @@ def load(folder: Path = FOLDER, data: str | None = "real") -> pd.DataFrame:
         A table with the columns :data:`COLUMNS`. ``test_error`` is a fraction, ``compression`` is
         over the compressed layers, ``compression_all`` over all weight matrices but embeddings,
         ``compression_model`` over every parameter. ``epochs`` count from the first weights on,
-        ``seconds`` are those of the run itself, without the network it started from.
+        ``seconds`` are those of the run itself, without the network it started from. ``folder`` is
+        where the run's file, and what lies beside it, was read.
     """
-    rows = [row for result in store.read(folder) for row in _rows(result)]
+    rows = [row | {"folder": folder} for result in store.read(folder) for row in _rows(result)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     parts = [_with_series(part) for origin, part in table.groupby("data", sort=False)
              if data in (None, origin)]
