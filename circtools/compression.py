@@ -1,6 +1,6 @@
 """The two ways to compress, as operations on any model, and the counts to compare them by.
 
-Block-circulant: :func:`compress` swaps a model's ``nn.Linear`` layers for circulant ones.
+Structure: :func:`compress` swaps a model's ``nn.Linear`` layers for circulant or other ones.
 Pruning: :func:`prune` zeroes the smallest weights that remain; call it, fine-tune, repeat.
 :func:`compression_ratio` counts either.
 """
@@ -9,57 +9,78 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import parametrize
 from torch.nn.utils import prune as torch_prune
 
-from circtools.layers import BlockCirculantLinear
-from circtools.matrices import check_block_size
+from circtools.linear import BlockCirculantLinear, StructuredLinear
+from circtools.structures import STRUCTURES
 
 AMOUNT = 0.21  # the poster's share of the remaining weights that a round of pruning takes
 GRADUAL = (0.2, 0.7)  # the shares of a training where gradual pruning begins and ends
 
 
-def compress(
-    model: nn.Module,
-    block_size: int,
-    skip: Sequence[str] = (),
-    *,
-    init: Literal["project", "random"] = "project",
-    algorithm: str = "auto",
-) -> nn.Module:
-    """Swap the ``nn.Linear`` layers of a model for block-circulant ones.
+def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
+             skip: Sequence[str] = (), init: Literal["project", "random"] = "project",
+             **options: Any) -> nn.Module:
+    """Swap the ``nn.Linear`` layers of a model for structured ones.
+
+    For example ``compress(model, "block_circulant", block_size=8, skip=["head"])``.
 
     Args:
         model: any module; its submodules are replaced in place.
-        block_size: b, the compression factor of every swapped layer.
+        structure: a key of :data:`circtools.structures.STRUCTURES`, or a class of that kind.
         skip: names of layers to leave alone, as ``named_modules`` has them; ``*`` matches any
             part of a name (``"decoder.*"``).
         init: ``"project"`` keeps as much of the present weights as fits (for a trained model),
             ``"random"`` draws fresh weights of the right variance (to train from scratch: a
             projected random matrix would be too small by a factor of sqrt(b)).
-        algorithm: as for :class:`~circtools.layers.BlockCirculantLinear`.
+        options: of the layers, such as ``block_size`` or ``ratio``.
 
     Returns:
         The model; if it is itself an ``nn.Linear``, the layer that replaces it.
 
     Raises:
-        TypeError, ValueError: for a bad block size, a ``skip`` that matches nothing, an unknown
-            ``init``, a layer whose weight is pruned or computed from others, or a weight that the
-            layer shares with another module (tied output weights): nothing is swapped then.
+        TypeError, ValueError: for an unknown structure, bad options, a ``skip`` that matches
+            nothing, an unknown ``init``, a layer whose weight is pruned or computed from others,
+            or a weight that the layer shares with another module (tied output weights): nothing
+            is swapped then.
 
     Layers whose weights torch reads past them (those in ``nn.MultiheadAttention`` and
     ``nn.TransformerEncoderLayer``) cannot be swapped; they and subclasses of ``nn.Linear`` are
-    left dense, with a warning.
+    left dense, with a warning. An optimizer made before does not know the new weights.
     """
-    check_block_size(block_size)
+    kind = STRUCTURES.get(structure) if isinstance(structure, str) else structure
+    if not isinstance(kind, type) or not issubclass(kind, StructuredLinear):
+        raise ValueError(f"structure must be one of {', '.join(STRUCTURES)} or a class of such "
+                         f"layers, got {structure!r}; for example compress(model, "
+                         "'block_circulant', block_size=8)")
     if init not in ("project", "random"):
         raise ValueError(f"init must be 'project' or 'random', got {init!r}")
+    layers = _swappable(model, skip)
+    replaced: dict[nn.Linear, StructuredLinear] = {}  # a module used twice is swapped once
+    for name, linear in layers.items():
+        _check_swappable(model, name, linear)
+        try:
+            new = replaced.get(linear) or kind.from_linear(linear, project=init == "project",
+                                                           **options)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{name or 'the model'}: {error}") from error
+        replaced[linear] = new
+    for name, linear in layers.items():
+        if name == "":
+            return replaced[linear]
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, replaced[linear])
+    return model
+
+
+def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[str, nn.Linear]:
+    """Return the layers to swap by name; warn of those that cannot be."""
     if isinstance(skip, str):
         raise TypeError(f"skip must be a sequence of names, got the string {skip!r}; "
                         f"write [{skip!r}]")
@@ -71,9 +92,7 @@ def compress(
             raise ValueError(f"skip={pattern!r} matches no module; the model has "
                              f"{[name for name, _ in named if name]}")
         skipped |= found
-
-    swaps: dict[str, BlockCirculantLinear] = {}
-    replaced: dict[nn.Linear, BlockCirculantLinear] = {}  # a module used twice is swapped once
+    layers: dict[str, nn.Linear] = {}
     passed_by: set[nn.Module] = set()  # their weights are read past them
     for name, module in named:
         if (isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer))
@@ -81,27 +100,14 @@ def compress(
             passed_by.update(module.modules())
             if module not in skipped:
                 warnings.warn(f"{name or 'the model'}: nn.{type(module).__name__} reads weights "
-                              "past its submodules, which are left dense", stacklevel=2)
-        if not isinstance(module, nn.Linear) or module in passed_by or module in skipped:
-            continue
-        if type(module) is not nn.Linear:
-            warnings.warn(f"{name or 'the model'}: {type(module).__name__} is more than an "
-                          "nn.Linear and is left dense", stacklevel=2)
-            continue
-        if module not in replaced:
-            _check_swappable(model, name, module)
-            replaced[module] = BlockCirculantLinear.from_linear(
-                module, block_size, algorithm=algorithm
-            )
-            if init == "random":
-                replaced[module].reset_parameters()
-        swaps[name] = replaced[module]
-    for name, layer in swaps.items():
-        if name == "":
-            return layer
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, layer)
-    return model
+                              "past its submodules, which are left dense", stacklevel=3)
+        elif isinstance(module, nn.Linear) and module not in passed_by | skipped:
+            if type(module) is nn.Linear:
+                layers[name] = module
+            else:
+                warnings.warn(f"{name or 'the model'}: {type(module).__name__} is more than an "
+                              "nn.Linear and is left dense", stacklevel=3)
+    return layers
 
 
 def _check_swappable(model: nn.Module, name: str, layer: nn.Linear) -> None:
@@ -117,42 +123,18 @@ def _check_swappable(model: nn.Module, name: str, layer: nn.Linear) -> None:
                              f"would untie them; pass skip=[{name!r}]")
 
 
-class LowRankLinear(nn.Module):
-    """Linear layer whose weight matrix is a product of two thin ones: ``y = x (up down)^T + bias``.
-
-    Args:
-        in_features: width of the input.
-        out_features: width of the output.
-        ratio: how many times fewer weights it stores than a dense layer, roughly: the rank is
-            rounded, and is at least 1.
-
-    Source: T. Sainath et al., "Low-rank matrix factorization for deep neural network training
-    with high-dimensional output targets", ICASSP 2013.
-    """
-
-    def __init__(self, in_features: int, out_features: int, ratio: float) -> None:
-        super().__init__()
-        if ratio < 1:
-            raise ValueError(f"ratio must be 1 or more, got {ratio}")
-        self.in_features, self.out_features = in_features, out_features
-        rank = max(1, round(in_features * out_features / (in_features + out_features) / ratio))
-        # The product's entries have the variance of nn.Linear's weights, 1 / (3 in_features).
-        self.down = nn.Parameter(torch.empty(rank, in_features))
-        self.up = nn.Parameter(torch.randn(out_features, rank) / rank**0.5)
-        self.bias = nn.Parameter(torch.empty(out_features))
-        bound = in_features**-0.5
-        nn.init.uniform_(self.down, -bound, bound)
-        nn.init.uniform_(self.bias, -bound, bound)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer to x of shape (..., in_features)."""
-        return F.linear(F.linear(x, self.down), self.up, self.bias)
-
-
 def weight_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Return the layers with a weight matrix, dense or structured, by name, without embeddings."""
-    kinds = (nn.Linear, BlockCirculantLinear, LowRankLinear)
-    return {name: m for name, m in model.named_modules() if isinstance(m, kinds)}
+    return {name: m for name, m in model.named_modules()
+            if isinstance(m, (nn.Linear, StructuredLinear))}
+
+
+def prepare(model: nn.Module) -> nn.Module:
+    """Call :meth:`.BlockCirculantLinear.prepare` on every such layer of a model; return it."""
+    for module in model.modules():
+        if isinstance(module, BlockCirculantLinear):
+            module.prepare()
+    return model
 
 
 def prune(
@@ -328,8 +310,8 @@ def file_bytes(model: nn.Module) -> int:
 
 
 def _stored_parameters(layer: nn.Module) -> list[nn.Parameter]:
-    if isinstance(layer, LowRankLinear):
-        return [layer.down, layer.up]
+    if isinstance(layer, StructuredLinear):
+        return layer.stored_parameters()
     if parametrize.is_parametrized(layer, "weight"):
         return list(layer.parametrizations["weight"].parameters())
     return [layer.weight_orig if hasattr(layer, "weight_orig") else layer.weight]
@@ -352,6 +334,6 @@ def _weight_counts(model: nn.Module) -> Iterator[tuple[bool, int, int]]:
         stored = sum(parameter.numel() for parameter in _stored_parameters(layer))
         if hasattr(layer, "weight_mask") and layer.weight_orig not in whole:
             stored = int(torch.count_nonzero(layer.weight_mask))
-        structured = isinstance(layer, (BlockCirculantLinear, LowRankLinear))
+        structured = isinstance(layer, StructuredLinear)
         dense = layer.in_features * layer.out_features
         yield structured or hasattr(layer, "weight_mask"), dense, stored

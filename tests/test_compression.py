@@ -1,16 +1,17 @@
 """Swapping in circulant layers, pruning in rounds, and the counts."""
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
-from circtools import BlockCirculantLinear, compress, compression_ratio, prune
+import circtools
+from circtools import BlockCirculantLinear, compression_ratio, prepare, prune
 from circtools.compression import (
     AMOUNT,
-    LowRankLinear,
     density,
     empty_layers,
     file_bytes,
@@ -20,6 +21,10 @@ from circtools.compression import (
     weight_layers,
 )
 from circtools.transformer import Config, Transformer
+
+
+def compress(model: nn.Module, block_size: int, **options: Any) -> Any:
+    return circtools.compress(model, "block_circulant", block_size=block_size, **options)
 
 
 def network() -> nn.Sequential:
@@ -200,6 +205,26 @@ def test_bad_arguments_of_compress_are_named(
     with pytest.raises(error, match=words):
         compress(model, **arguments)
     assert circulant_names(model) == [], "nothing is swapped then"
+
+
+def test_an_unknown_structure_is_named() -> None:
+    for structure in ("circulant", 8, nn.Linear):
+        with pytest.raises(ValueError, match="structure must be one of block_circulant, random"):
+            circtools.compress(network(), structure)
+
+
+def test_a_bad_option_names_the_layer() -> None:
+    with pytest.raises(ValueError, match=r"2\.0: block_size 10 is larger than the matrix"):
+        compress(network(), 10)
+
+
+def test_prepare_reaches_every_layer() -> None:
+    model, x = compress(network(), 4), torch.randn(3, 12)
+    before = model(x)
+    assert prepare(model.eval()) is model
+    assert all(m._prepared for m in model.modules() if isinstance(m, BlockCirculantLinear))
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), before)
 
 
 def test_a_pruned_layer_is_refused() -> None:
@@ -395,31 +420,7 @@ def test_bad_arguments_of_prune_are_named(
         prune(**{"layers": [nn.Linear(4, 4)], **arguments})
 
 
-# --- Low rank, stored weights, bytes -------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("inputs", "outputs", "ratio"),
-                         [(256, 256, 4), (256, 1024, 16), (8, 5, 3)])
-def test_low_rank_is_a_product_and_stores_that_much_less(inputs: int, outputs: int,
-                                                         ratio: float) -> None:
-    torch.manual_seed(0)
-    layer = LowRankLinear(inputs, outputs, ratio)
-    x = torch.randn(7, 3, inputs)
-    matrix = layer.up @ layer.down
-    torch.testing.assert_close(layer(x), x @ matrix.T + layer.bias, rtol=1e-4, atol=1e-5)
-    rank = len(layer.down)
-    assert torch.linalg.matrix_rank(matrix) == rank
-    expected = inputs * outputs / (rank * (inputs + outputs))
-    assert compression_ratio(layer) == pytest.approx(expected)
-    if inputs > 100:
-        assert expected == pytest.approx(ratio, rel=0.03)
-        as_linear = 1 / (3 * inputs)  # the variance of nn.Linear's weights
-        assert float(matrix.detach().var() / as_linear) == pytest.approx(1, rel=0.1)
-
-
-def test_low_rank_of_less_than_one_is_named() -> None:
-    with pytest.raises(ValueError, match=r"got 0\.5"):
-        LowRankLinear(8, 8, 0.5)
+# --- Stored weights, bytes ------------------------------------------------------------------------
 
 
 def test_stored_weights_leave_out_what_is_pruned_and_count_tied_ones_once() -> None:

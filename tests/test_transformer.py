@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from circtools.compression import compress
 from circtools.experiments.losses import linear_cross_entropy
-from circtools.layers import BlockCirculantLinear
+from circtools.linear import BlockCirculantLinear
 from circtools.transformer import PAD, Attention, Config, Dropout, Transformer, attention_maps
 
 SIZES: dict[str, Any] = {"source_words": 19, "target_words": 23, "layers": 2, "d_model": 24,
@@ -174,7 +174,7 @@ def test_the_kind_of_linear_layer_is_an_argument() -> None:
     # 6 layers in each encoder layer (4 projections, 2 feed-forward), 10 in each decoder layer
     assert len(circulant) == 2 * 6 + 2 * 10
     assert type(model.output) is nn.Linear
-    swapped = compress(Transformer(Config(**SIZES)), 4, skip=["output"], init="random")
+    swapped = compress(Transformer(Config(**SIZES)), "block_circulant", block_size=4, skip=["output"], init="random")
     assert sum(isinstance(m, BlockCirculantLinear) for m in swapped.modules()) == len(circulant)
     assert model(sentences([5], 19), sentences([4], 23)).shape == (1, 4, 23)
 

@@ -11,7 +11,7 @@ from torch import nn
 from circtools import compression
 from circtools.experiments import mnist, results, store
 from circtools.experiments.runs import SEARCH_SEEDS, Run, missing
-from circtools.layers import BlockCirculantLinear
+from circtools.linear import BlockCirculantLinear
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ class Experiment:
         self.model: nn.Module = mnist.classifier()
         if run.method == "block_circulant":
             skip = ["output"] if run.layers == "first" else []
-            compression.compress(self.model, run.block_size, skip=skip, init="random")
+            compression.compress(self.model, "block_circulant", block_size=run.block_size,
+                                 skip=skip, init="random")
         self.model.to(device)
         self.finetune_epochs, self.rounds_at_once = self.preset.finetune_epochs, 1
         self.config = {"base_lr": self.preset.base_lr, "preset_values": asdict(self.preset),

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from circtools import compression
-from circtools.compression import LowRankLinear
+from circtools.structures import LowRankLinear
 from circtools.experiments import bleu, multi30k, results, store, translation
 from circtools.experiments.multi30k import Recipe
 from circtools.experiments.results import FEW, ROUNDS_AT, TRIAL_PRESET, Factors
 from circtools.experiments.runs import PRUNING, SEARCH_SEEDS, Run, missing
-from circtools.layers import BlockCirculantLinear
+from circtools.linear import BlockCirculantLinear
 from circtools.transformer import LinearLayer, Transformer
 
 SAME = (4, 16, 32)  # block sizes of the series "same", with the dense hyper-parameters
@@ -269,7 +269,8 @@ class Experiment:
             return {}
         before = {name: layer.weight.detach().clone()
                   for name, layer in compression.weight_layers(self.model).items()}
-        compression.compress(self.model, self.run.block_size, skip=["output"], init="project")
+        compression.compress(self.model, "block_circulant", block_size=self.run.block_size,
+                             skip=["output"])
         layers = compression.weight_layers(self.model)
         return {"projection_error": {
             name: ((layers[name].dense_weight() - weight).norm() / weight.norm()).item()
@@ -295,6 +296,7 @@ class Experiment:
         metrics: dict[str, Any] = {
             "val_loss": multi30k.validation_loss(self.model, val.to(self.device))}
         self._written = {}
+        compression.prepare(self.model)
         if self.run.stage == "final":
             written = translation.translate(self.model, words, val.words)
             metrics["val_bleu"] = bleu.score(written, val.english, resamples=0).bleu

@@ -36,7 +36,7 @@ from circtools import (
     spectrum,
 )
 from circtools.report import diagrams, style
-from circtools.layers import ALGORITHMS
+from circtools.products import ALGORITHMS, choose
 from exercises import check, hint, solution
 
 style.use()
@@ -87,8 +87,7 @@ print(f"{rows.numel()} numbers make {block_circulant(rows).numel()}")
 layer = BlockCirculantLinear(in_features=32, out_features=16, block_size=4)
 print(layer)
 print("weight", tuple(layer.weight.shape), "stands for", tuple(layer.dense_weight().shape))
-# algorithm=auto: the one of three that the layer estimates to be fastest (in training, the one of
-# the two that build no matrix); see below
+# algorithm=auto: the one of three that suits the block size; see below
 
 # %%
 x = torch.randn(100, 32)  # (batch, in_features)
@@ -286,7 +285,7 @@ compare("gradient and b * projection", layer.weight.grad, b * nearest_circulant(
 #
 # - **dense**: build the matrix, multiply. $n^2$ multiplications for every input, and the whole
 #   matrix in memory while it multiplies; only what is stored gets smaller. It is the plain
-#   reference, and in inference the fastest way for narrow layers.
+#   reference.
 # - **fft**: as in notebook 01, block by block. Transform the inputs ($q$ transforms of size $b$),
 #   multiply and add up frequency by frequency, transform back.
 # - **dft**: the same with the Fourier transform written as a small real matrix of size b x b. That
@@ -308,8 +307,7 @@ for name in ALGORITHMS:
 for name in ("fft", "dft"):
     compare(f"{name} and dense, outputs", outputs[name], outputs["dense"])
     compare(f"{name} and dense, gradients", gradients[name], gradients["dense"])
-print("with 1024 features and 256 inputs, auto takes",
-      {b: BlockCirculantLinear(1024, 1024, b).plan(256).algorithm for b in (2, 8, 64, 1024)})
+print("by the block size, auto takes", {b: choose(b) for b in (1, 2, 8, 64, 1024)})
 
 # %% [markdown]
 # **2.3** Multiply a block-circulant matrix by one vector with the FFT, without building the matrix.
@@ -337,7 +335,7 @@ def small_model():
                          nn.LayerNorm(64), nn.Linear(64, 10))
 
 
-model = compress(small_model(), block_size=8, skip=["5"], init="random")
+model = compress(small_model(), "block_circulant", block_size=8, skip=["5"], init="random")
 print(model)
 
 # %% [markdown]
@@ -372,12 +370,12 @@ def pruned():
 
 
 attempts = {
-    "tied output weights": lambda: compress(tied(), 8),
-    "a pruned layer": lambda: compress(pruned(), 8),
-    "a name that is not there": lambda: compress(small_model(), 8, skip=["head"]),
-    "a block of size 0": lambda: compress(small_model(), 0),
-    "a block of size 8.0": lambda: compress(small_model(), 8.0),
-    "a block beyond the layer": lambda: compress(small_model(), 512),
+    "tied output weights": lambda: compress(tied(), "block_circulant", block_size=8),
+    "a pruned layer": lambda: compress(pruned(), "block_circulant", block_size=8),
+    "a name that is not there": lambda: compress(small_model(), "block_circulant", block_size=8, skip=["head"]),
+    "a block of size 0": lambda: compress(small_model(), "block_circulant", block_size=0),
+    "a block of size 8.0": lambda: compress(small_model(), "block_circulant", block_size=8.0),
+    "a block beyond the layer": lambda: compress(small_model(), "block_circulant", block_size=512),
 }
 for what, attempt in attempts.items():
     try:
@@ -395,7 +393,8 @@ for what, attempt in attempts.items():
 # %% tags=["nbval-check-output"]
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    block = compress(nn.TransformerDecoderLayer(64, 4, 256, batch_first=True), 8)
+    block = compress(nn.TransformerDecoderLayer(64, 4, 256, batch_first=True),
+                     "block_circulant", block_size=8)
 for warning in caught:
     print(warning.message)
 print([name for name, m in block.named_modules() if isinstance(m, BlockCirculantLinear)])
@@ -471,7 +470,7 @@ for name, matrix in tasks.items():
 #   structure.
 # - Fresh weights are drawn as for `nn.Linear`; gradients are summed along wrapped diagonals; three
 #   algorithms compute the same product.
-# - `compress(model, b, skip=...)` works on any model; what it cannot do rightly it refuses, or
+# - `compress(model, structure, skip=...)` works on any model; what it cannot do rightly it refuses, or
 #   leaves dense with a warning.
 #
 # Where next: [03 · The MNIST benchmark](03_mnist_benchmark.ipynb) trains these layers on real

@@ -27,7 +27,7 @@ from IPython.display import Markdown
 from circtools.experiments import store
 from circtools import compress, compression_ratio, nearest_circulant
 from circtools.experiments import mnist, results
-from circtools.report import claims, mnist_figures, pages, statistics, style
+from circtools.report import claims, comparisons, mnist_figures, pages, statistics, style
 from exercises import check, hint, solution
 
 style.use()
@@ -61,7 +61,8 @@ pd.DataFrame(history).rename_axis("epoch")[["train_loss", "val_error"]].round(4)
 
 # %%
 torch.manual_seed(0)
-shared = compress(mnist.classifier(), block_size=28, skip=["output"], init="random")
+shared = compress(mnist.classifier(), "block_circulant", block_size=28, skip=["output"],
+                  init="random")
 print(shared.hidden)
 print(f"first layer: {compression_ratio(shared):g}x smaller, "
       f"all weight matrices: {compression_ratio(shared, 'weights'):.1f}x")
@@ -131,7 +132,8 @@ for block_size in (1, 28, 784):
         torch.manual_seed(0)
         model = mnist.classifier()
         if block_size > 1:
-            compress(model, block_size, skip=["output"], init="random")
+            compress(model, "block_circulant", block_size=block_size, skip=["output"],
+                     init="random")
         history = mnist.train(model, few, epochs=2, lr=lr, seed=0)
         rows.append({"block size": block_size, "learning rate": lr,
                      "validation error": f"{history[-1]['val_error']:.1%}"})
@@ -235,7 +237,8 @@ for block_size in (1, 784):
         torch.manual_seed(0)
         model = mnist.classifier()
         if block_size > 1:
-            compress(model, block_size, skip=["output"], init="random")
+            compress(model, "block_circulant", block_size=block_size, skip=["output"],
+                     init="random")
         model.hidden.requires_grad_(trained)
         history = mnist.train(model, few, epochs=3, lr=4e-3, seed=0)
         rows.append({"block size": block_size, "first layer": "trained" if trained else "random",
@@ -333,7 +336,7 @@ mnist_figures.images([digits.train_x[0], digits.train_x[1], digits.permuted().tr
 mnist_figures.mnist_permuted(course);
 
 # %%
-levels, _ = statistics.levels(claims.order_gap(course, "tuned"))
+levels, _ = statistics.levels(comparisons.pixel_order_pairs(course, "tuned"))
 print("FULL-SCALE, tuned: what the permutation adds to the test error, in percentage points")
 levels[["block_size", "mean", "low", "high", "p", "decided"]].round(3)
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from circtools import BlockCirculantLinear, cost, layers
-from circtools.layers import ALGORITHMS, FAST, choose_algorithm, dft_bases
+from circtools import BlockCirculantLinear, linear
 from circtools.matrices import block_circulant, circulant
+from circtools.products import ALGORITHMS, choose, dft_matrices, dft_products
 
 NAMES = ("auto", *ALGORITHMS)
 SHAPES = st.tuples(st.integers(1, 24), st.integers(1, 24)).flatmap(
@@ -91,16 +91,16 @@ def test_first_and_second_derivatives(name: str, shape: tuple[int, int, int]) ->
 
 
 @given(st.integers(1, 40))
-def test_dft_bases_turn_a_product_of_circulants_into_single_products(b: int) -> None:
-    of_x, of_w, back = dft_bases(b, torch.empty(0, dtype=torch.float64))
+def test_dft_matrices_turn_a_product_of_circulants_into_single_products(b: int) -> None:
+    of_x, of_w, back = dft_matrices(b, torch.empty(0, dtype=torch.float64))
     real = 1 + (b % 2 == 0 and b > 1)
     assert of_x.shape == of_w.shape == back.shape == (real + 3 * ((b - real) // 2), b)
-    assert cost.dft_products(b) == len(of_x)
+    assert dft_products(b) == len(of_x)
     x, w = torch.randn(2, b, dtype=torch.float64)
     close(((of_x @ x) * (of_w @ w)) @ back, circulant(w) @ x, 1e-12)
 
 
-def test_dft_bases_made_in_inference_mode_serve_a_training() -> None:
+def test_dft_matrices_made_in_inference_mode_serve_a_training() -> None:
     layer = BlockCirculantLinear(22, 11, 11, algorithm="dft")
     with torch.inference_mode():
         layer(torch.randn(2, 22))
@@ -124,14 +124,14 @@ def test_outputs_vary_as_those_of_linear(block_size: int) -> None:
 
 def test_from_linear_projects_and_leaves_the_layer_alone() -> None:
     circulant = BlockCirculantLinear(12, 8, 4)
-    linear = nn.Linear(12, 8)
+    dense = nn.Linear(12, 8)
     with torch.no_grad():
-        linear.weight.copy_(circulant.dense_weight())
-    before = linear.weight.clone()
-    projected = BlockCirculantLinear.from_linear(linear.eval(), 4)
+        dense.weight.copy_(circulant.dense_weight())
+    before = dense.weight.clone()
+    projected = BlockCirculantLinear.from_linear(dense.eval(), 4)
     close(projected.weight, circulant.weight, 1e-6)
-    assert torch.equal(projected.bias, linear.bias) and projected.bias is not linear.bias
-    assert torch.equal(linear.weight, before) and not projected.training
+    assert torch.equal(projected.bias, dense.bias) and projected.bias is not dense.bias
+    assert torch.equal(dense.weight, before) and not projected.training
     assert BlockCirculantLinear.from_linear(nn.Linear(4, 4, bias=False), 2).bias is None
 
 
@@ -142,89 +142,64 @@ def test_state_dict_copy_and_repr() -> None:
     x = torch.randn(4, 9)
     assert torch.equal(layer(x), other(x))
     assert torch.equal(layer(x), copy.deepcopy(layer)(x))
-    assert "in_features=9, out_features=6, block_size=3, bias=True" in repr(layer)
+    assert "in_features=9, out_features=6, bias=True, block_size=3" in repr(layer)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_autocast_gives_what_linear_gives(name: str) -> None:
-    layer, linear = BlockCirculantLinear(24, 16, 4, algorithm=name), nn.Linear(24, 16)
+    layer, plain = BlockCirculantLinear(24, 16, 4, algorithm=name), nn.Linear(24, 16)
     x = torch.randn(8, 24)
     expected = layer(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = layer(x)
-        assert y.dtype == linear(x).dtype == torch.bfloat16
+        assert y.dtype == plain(x).dtype == torch.bfloat16
     close(y, expected, 2e-2)
     y.float().sum().backward()
     assert layer.weight.grad.dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_spectrum_is_kept_in_evaluation_and_dropped_when_the_weight_changes(name: str) -> None:
+@pytest.mark.parametrize("b", [1, 4])
+def test_what_was_prepared_serves_until_the_weight_changes(name: str, b: int) -> None:
     torch.manual_seed(0)
-    layer = BlockCirculantLinear(12, 8, 4, algorithm=name).eval()
-    x = torch.randn(3, 12)
+    layer, x = BlockCirculantLinear(12, 8, b, algorithm=name).eval(), torch.randn(3, 12)
 
-    def check() -> Tensor:
+    def check(kept: bool = False) -> None:
         with torch.no_grad():
             close(layer(x), x @ layer.dense_weight().T + layer.bias, 1e-5)
-            [prepared] = layer._prepared.values()
-            return prepared
+            if kept:  # what is prepared is what is used
+                layer._prepared[1].mul_(2)
+                assert not torch.allclose(layer(x), x @ layer.dense_weight().T + layer.bias)
+                layer._prepared[1].div_(2)
 
-    first = check()
-    assert check() is first, "kept"
-    with torch.no_grad():
-        layer.weight.mul_(2)  # an edit in place
-    assert check() is not first
-    layer.load_state_dict(BlockCirculantLinear(12, 8, 4).state_dict())
     check()
-    layer.weight = nn.Parameter(torch.randn(2, 3, 4))
-    check()
-    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
-    layer(x).sum().backward()  # gradients are on: nothing is kept of this
-    optimizer.step()
-    last = check()
-    layer.weight.data.mul_(3)  # torch does not count this one
-    assert layer.eval()._prepared == {}
-    assert check() is not last
-    layer.double()
-    x = x.double()
-    check()
-    assert layer.train()._prepared == {}
-    with torch.no_grad():
-        layer(x)
-    assert layer._prepared == {}, "nothing is kept in training mode"
-    layer.eval()
-    check()
-    assert copy.deepcopy(layer)._prepared == {}
+    assert layer._prepared is None, "nothing is kept without being asked"
+    assert layer.prepare() is layer
+    check(kept=True)
+    for change in (lambda: layer.weight.mul_(2),
+                   lambda: layer.load_state_dict(
+                       BlockCirculantLinear(12, 8, b).state_dict()),
+                   lambda: setattr(layer, "weight", nn.Parameter(torch.randn_like(layer.weight))),
+                   lambda: setattr(layer.weight, "data", torch.randn_like(layer.weight)),
+                   layer.double, layer.float):
+        layer.prepare()
+        with torch.no_grad():
+            change()
+        x = x.to(layer.weight.dtype)
+        check()
+    layer.prepare()
+    assert copy.deepcopy(layer)._prepared is None and layer.train()._prepared is None
+    layer.eval().prepare()
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
-        assert layer.float()(x.float()).dtype == torch.bfloat16
-    x = x.float()
+        assert layer(x).dtype == torch.bfloat16
     check()
-
-
-@torch.no_grad()
-def test_weights_that_come_and_go_are_never_mixed_up() -> None:
-    """A tensor that is freed may leave its address to the next one."""
-    layer, x = BlockCirculantLinear(64, 64, 8, bias=False).eval(), torch.randn(3, 64)
-    for _ in range(20):
-        w = torch.randn(8, 8, 8)
-        close(torch.func.functional_call(layer, {"weight": w}, (x,)), x @ block_circulant(w).T,
-              1e-4)
-        del w
-    for _ in range(20):
-        layer.weight = nn.Parameter(torch.randn(8, 8, 8))
-        close(layer(x), x @ layer.dense_weight().T, 1e-4)
-    many = torch.randn(5, 8, 8, 8)
-    batched = torch.vmap(lambda w: torch.func.functional_call(layer, {"weight": w}, (x,)))(many)
-    close(batched[4], x @ block_circulant(many[4]).T, 1e-4)
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD])
 def test_a_fused_step_in_evaluation_mode_is_noticed(optimizer: type) -> None:
-    layer, x = BlockCirculantLinear(64, 64, 8, bias=False).eval(), torch.randn(3, 64)
+    """Torch does not count it as a change of the weight."""
+    layer, x = BlockCirculantLinear(64, 64, 8, bias=False).eval().prepare(), torch.randn(3, 64)
     step = optimizer(layer.parameters(), lr=0.1, fused=True).step
-    with torch.no_grad():
-        layer(x)
     layer(x).square().sum().backward()
     step()
     with torch.no_grad():
@@ -232,16 +207,47 @@ def test_a_fused_step_in_evaluation_mode_is_noticed(optimizer: type) -> None:
 
 
 @torch.no_grad()
-def test_swapped_storage_is_noticed() -> None:
+def test_without_being_prepared_no_edit_is_missed() -> None:
+    layer, x = BlockCirculantLinear(64, 64, 8, bias=False).eval(), torch.randn(3, 64)
+    numbers = layer.weight.detach().numpy()  # the same memory
+    for edit in (lambda: layer.weight.data.mul_(3), lambda: numbers.fill(0.5)):
+        layer(x)
+        edit()
+        close(layer(x), x @ layer.dense_weight().T, 1e-4)
+
+
+@torch.no_grad()
+def test_weights_that_come_and_go_are_never_mixed_up() -> None:
+    """A tensor that is freed may leave its address to the next one."""
     layer, x = BlockCirculantLinear(64, 64, 8, bias=False).eval(), torch.randn(3, 64)
     vector = nn.utils.parameters_to_vector(layer.parameters())
-    for _ in range(5):
+    for _ in range(20):
+        layer.prepare()
+        w = torch.randn(8, 8, 8)
+        close(torch.func.functional_call(layer, {"weight": w}, (x,)), x @ block_circulant(w).T,
+              1e-4)
+        del w
+        layer.weight = nn.Parameter(torch.randn(8, 8, 8))
+        close(layer(x), x @ layer.dense_weight().T, 1e-4)
+        layer.prepare()
         nn.utils.vector_to_parameters(vector + torch.randn_like(vector), layer.parameters())
         close(layer(x), x @ layer.dense_weight().T, 1e-4)
-        nn.utils.vector_to_parameters(vector, layer.parameters())
-    layer(x)
-    layer.bfloat16().float()
-    close(layer(x), x @ layer.dense_weight().T, 1e-4)
+    many = torch.randn(5, 8, 8, 8)
+    batched = torch.vmap(lambda w: torch.func.functional_call(layer, {"weight": w}, (x,)))(many)
+    close(batched[4], x @ block_circulant(many[4]).T, 1e-4)
+
+
+def test_memory_of_what_is_prepared() -> None:
+    wide, narrow = BlockCirculantLinear(512, 512, 8), BlockCirculantLinear(256, 256, 16)
+    for layer, numbers in ((wide, 512 * 512 / 8 * 11 / 8), (narrow, 256 * 256)):
+        assert layer.prepare()._prepared[1].numel() == numbers
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_an_input_of_another_dtype_is_named(name: str) -> None:
+    layer = BlockCirculantLinear(8, 8, 4, algorithm=name)
+    with pytest.raises(TypeError, match=r"input is torch\.bfloat16 and the weight torch\.float32"):
+        layer(torch.randn(3, 8, dtype=torch.bfloat16))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -355,72 +361,13 @@ def test_many_tokens_are_multiplied_in_parts(bias: bool, monkeypatch: pytest.Mon
     x = torch.randn(3, 17, 15)
     with torch.no_grad():
         whole = layer(x)
-        monkeypatch.setattr(layers, "AT_A_TIME", 16 * 7)  # seven tokens at a time
+        monkeypatch.setattr(linear, "PART", 16 * 7)  # seven tokens at a time
         close(layer(x), whole, 1e-6)
     close(layer(x), whole, 1e-6)  # with gradients, all at once
 
 
-def test_the_plan_can_be_asked_for_and_is_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer = BlockCirculantLinear(64, 64, 8).eval()
-    cheap = dict.fromkeys(ALGORITHMS, cost.Work(1.0, 0.0, 0.0, 0.0))
-    for name in ALGORITHMS:
-        costs = cheap | {name: cost.Work(0.0, 0.0, 0.0, 0.0)}
-        monkeypatch.setitem(cost.COSTS, (False, False), costs)
-        choose_algorithm.cache_clear()
-        with torch.no_grad():
-            assert layer.plan(5).algorithm == name
-            assert set(layer.plan(5).seconds) == set(ALGORITHMS)
-            layer(torch.randn(5, 64))
-        assert list(layer._prepared) == [name]
-        layer.eval()
-    # Where gradients are computed, also in evaluation mode, the matrix is not made.
-    assert layer.plan(5, training=False).algorithm == "dft"
-    monkeypatch.setitem(cost.COSTS, (False, False), cheap | {"dense": cost.Work(0.0, 0, 0, 0)})
-    choose_algorithm.cache_clear()
-    assert layer.plan(5, training=False).algorithm == "dense" != layer.plan(5).algorithm
-    choose_algorithm.cache_clear()
-    assert BlockCirculantLinear(64, 64, 8, algorithm="fft").plan(5).algorithm == "fft"
-    assert BlockCirculantLinear(8, 8, 1).plan(5).algorithm == "dense"
-    with pytest.raises(ValueError, match="got 0"):
-        layer.plan(0)
-
-
-def test_a_large_matrix_is_never_made_in_training() -> None:
-    """Where making it would be fastest, but it has more entries than the input and output."""
-    layer = BlockCirculantLinear(2048, 2048, 2)
-    assert layer.plan(100, dtype=torch.bfloat16).algorithm in FAST
-    assert layer.plan(100, dtype=torch.bfloat16).seconds.keys() == set(ALGORITHMS)
-    narrow = BlockCirculantLinear(64, 64, 2)
-    assert narrow.plan(1000).algorithm in FAST, "nor in full precision"
-    assert narrow.plan(1000, dtype=torch.bfloat16).algorithm == "dense"
-    with torch.autocast("cpu", torch.bfloat16):
-        assert narrow._algorithm(1000, torch.bfloat16) == "dense"
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 7), (3, 2, 5), (2, 4, 8), (4, 1, 1)])
-def test_the_matrix_made_quickly_is_the_plain_one(shape: tuple[int, int, int]) -> None:
-    torch.manual_seed(0)
-    for dtype in (torch.float64, torch.float32, torch.bfloat16):
-        w = torch.randn(shape, dtype=dtype, requires_grad=True)
-        quick, plain = layers.DenseMatrix.apply(w), block_circulant(w)
-        assert torch.equal(quick, plain)
-        gradient = torch.randn_like(plain)
-        of_quick, of_plain = (torch.autograd.grad(m, w, gradient)[0] for m in (quick, plain))
-        close(of_quick, of_plain, {torch.bfloat16: 5e-2, torch.float32: 1e-5}.get(dtype, 1e-12))
-    w = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradgradcheck(layers.DenseMatrix.apply, (w,))
-
-
-def test_the_cost_model_counts_what_there_is_to_do() -> None:
-    dense = cost.work("dense", 4, 8, 16, tokens=100, training=False)
-    assert dense.products == 2 * 100 * (4 * 16) * (8 * 16)
-    dft = cost.work("dft", 4, 8, 16, tokens=100, training=False)
-    assert dft.products / dense.products == pytest.approx((2 + 3 * 7) / 16**2)
-    for name in ALGORITHMS:
-        once, twice = (cost.seconds(name, 4, 8, 16, t, training=True) for t in (1000, 2000))
-        assert 1 < twice / once <= 2 and once > cost.seconds(name, 4, 8, 16, 1000, training=False)
-    with pytest.raises(KeyError):
-        cost.work("magic", 1, 1, 2, 1, training=False)
+def test_the_block_size_chooses_the_algorithm() -> None:
+    assert [choose(b) for b in (1, 2, 128, 129, 784)] == ["dense", "dft", "dft", "fft", "fft"]
 
 
 @pytest.mark.parametrize("block_size", [1, 4, 5, 32])

@@ -1,0 +1,278 @@
+"""Linear layers whose weight matrix has a structure: drop-ins for ``torch.nn.Linear``."""
+
+import math
+from typing import Any, NamedTuple, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from circtools.matrices import block_circulant, check_block_size, nearest_circulant
+from circtools.products import ALGORITHMS, FAST, choose, is_traced
+
+# The number of entries of x that are multiplied at a time where no gradient is needed. Larger
+# spectra get fresh memory from the system at every call, which takes longer than the products.
+PART = 2**19
+NARROW = 2**16  # entries of a matrix that is multiplied as it is, once it has been made
+
+
+class StructuredLinear(nn.Module):
+    """Base of the layers ``y = x M^T + bias`` whose matrix M is made of fewer numbers.
+
+    A subclass creates its parameters and calls :meth:`reset_parameters`. It says how to multiply,
+    how to draw its first weights and which of its matrices is nearest to a dense one.
+
+    Args:
+        in_features: width of the input.
+        out_features: width of the output.
+        bias: learn an additive bias of shape ``(out_features,)``.
+        device, dtype: as for ``torch.nn.Linear``.
+
+    Shapes:
+        input ``(..., in_features)``, output ``(..., out_features)``.
+
+    Raises:
+        TypeError: if a size is not an int.
+        ValueError: if a size is not positive; in ``forward``, if the input has another width.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True,
+                 device: torch.device | str | None = None,
+                 dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        for name, size in (("in_features", in_features), ("out_features", out_features)):
+            if isinstance(size, bool) or not isinstance(size, int):
+                raise TypeError(f"{name} must be an int, got {size!r}")
+            if size < 1:
+                raise ValueError(f"{name} must be 1 or more, got {size}")
+        self.in_features, self.out_features = in_features, out_features
+        self._factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.bias = self._new(out_features) if bias else None
+
+    def _new(self, *shape: int) -> nn.Parameter:
+        return nn.Parameter(torch.empty(shape, **self._factory))
+
+    def reset_parameters(self) -> None:
+        """Draw the weights such that outputs vary as those of ``nn.Linear``, and its bias."""
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features)
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """Return x M^T for x of shape (tokens, in_features)."""
+        raise NotImplementedError
+
+    def project(self, matrix: Tensor) -> None:
+        """Set the weights to those whose matrix is nearest, in the Frobenius norm."""
+        raise ValueError(f"{type(self).__name__} has no projection; draw its weights at random")
+
+    def stored_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that M is made of."""
+        return [parameter for name, parameter in self.named_parameters() if name != "bias"]
+
+    def dense_weight(self) -> Tensor:
+        """Return M as ``nn.Linear`` would hold it, (out_features, in_features)."""
+        like = self.stored_parameters()[0]
+        return self.multiply(torch.eye(self.in_features, device=like.device, dtype=like.dtype)).T
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] != self.in_features:
+            raise ValueError(
+                f"expected an input of width {self.in_features}, got shape {tuple(x.shape)}")
+        tokens = math.prod(x.shape[:-1])  # not -1, which an empty batch would leave undetermined
+        y = self.multiply(x.reshape(tokens, self.in_features))  # (tokens, out_features)
+        if self.bias is not None:
+            y = y + self.bias.to(y.dtype)
+        return y.view(*x.shape[:-1], self.out_features)
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear, *arguments: Any, project: bool = True,
+                    **options: Any) -> Self:
+        """Return the layer of this kind that is nearest to a dense one, which is left as it is.
+
+        Args:
+            linear: the layer that gives the sizes and the weights.
+            project: False draws fresh weights instead.
+            arguments: of the class after the sizes, such as the block size.
+            options: of the class, by name.
+
+        Raises:
+            TypeError: if ``linear`` is not an ``nn.Linear``; and as the class.
+        """
+        if not isinstance(linear, nn.Linear):
+            raise TypeError(f"from_linear takes a torch.nn.Linear, got {type(linear).__name__}")
+        weight = linear.weight
+        layer = cls(linear.in_features, linear.out_features, *arguments,
+                    bias=linear.bias is not None, device=weight.device, dtype=weight.dtype,
+                    **options)
+        with torch.no_grad():
+            if project:
+                layer.project(weight)
+                if layer.bias is not None:
+                    layer.bias.copy_(linear.bias)
+        if layer.bias is not None:
+            layer.bias.requires_grad_(linear.bias.requires_grad)
+        for parameter in layer.stored_parameters():
+            parameter.requires_grad_(weight.requires_grad)
+        return layer.train(linear.training)
+
+    def extra_repr(self) -> str:
+        return (f"in_features={self.in_features}, out_features={self.out_features}, "
+                f"bias={self.bias is not None}")
+
+
+class _State(NamedTuple):
+    """One state of a weight; the data are kept, so that no others can come to lie there."""
+
+    weight: Tensor
+    data: Tensor
+    version: int
+
+    @classmethod
+    def of(cls, weight: Tensor) -> "_State":
+        return cls(weight, weight.detach(), 0 if weight.is_inference() else weight._version)
+
+    def is_of(self, weight: Tensor) -> bool:
+        now = _State.of(weight)
+        return (self.weight is weight and self.version == now.version
+                and self.data.data_ptr() == now.data.data_ptr())
+
+
+class BlockCirculantLinear(StructuredLinear):
+    """Linear layer with a block-circulant weight matrix: ``y = x C(weight)^T + bias``.
+
+    ``weight`` has shape ``(out_blocks, in_blocks, block_size)``; ``weight[i, j]`` is the first row
+    of block (i, j), see :mod:`circtools.matrices`. Sizes that the block does not divide are
+    padded and cropped, and the padding counts as stored weights.
+
+    Args:
+        in_features: width of the input.
+        out_features: width of the output.
+        block_size: b; 1 is an unstructured matrix, larger blocks store b times fewer weights.
+        bias: learn an additive bias of shape ``(out_features,)``.
+        device, dtype: as for ``torch.nn.Linear``.
+        algorithm: ``"dense"``, ``"fft"``, ``"dft"``, or ``"auto"``, which goes by the block size;
+            see :func:`circtools.products.choose`.
+
+    Shapes:
+        input ``(..., in_features)``, output ``(..., out_features)``.
+
+    Raises:
+        TypeError: if a size is not an int; in ``forward``, if input and weight differ in dtype.
+        ValueError: if a size is not positive, the block is larger than the matrix, or the
+            algorithm is unknown; in ``forward``, if the input has another width.
+
+    Source: C. Ding et al., "CirCNN: Accelerating and Compressing Deep Neural Networks Using
+    Block-Circulant Weight Matrices", MICRO 2017, section 3.
+    """
+
+    def __init__(self, in_features: int, out_features: int, block_size: int, bias: bool = True,
+                 device: torch.device | str | None = None, dtype: torch.dtype | None = None, *,
+                 algorithm: str = "auto") -> None:
+        super().__init__(in_features, out_features, bias, device, dtype)
+        check_block_size(block_size, largest=max(in_features, out_features))
+        if algorithm not in ("auto", *ALGORITHMS):
+            raise ValueError(f"algorithm must be one of auto, {', '.join(ALGORITHMS)}, "
+                             f"got {algorithm!r}")
+        self.block_size, self.algorithm = block_size, algorithm
+        p, q = -(-out_features // block_size), -(-in_features // block_size)
+        self.weight = self._new(p, q, block_size)
+        self._prepared: tuple[str, Tensor, _State] | None = None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights and the bias as ``nn.Linear`` does.
+
+        Every output sums ``in_features`` inputs with weights of the same variance as in
+        ``nn.Linear``, so its variance is the same too, though the weights are shared.
+        """
+        bound = 1 / math.sqrt(self.in_features)
+        nn.init.uniform_(self.weight, -bound, bound)
+        super().reset_parameters()
+
+    def project(self, matrix: Tensor) -> None:
+        self.weight.copy_(nearest_circulant(matrix, self.block_size))
+
+    def dense_weight(self) -> Tensor:
+        """Return the weight matrix as ``nn.Linear`` would hold it, (out_features, in_features)."""
+        return self._dense(self.weight)
+
+    def _dense(self, weight: Tensor) -> Tensor:
+        return block_circulant(weight)[: self.out_features, : self.in_features]
+
+    def multiply(self, x: Tensor) -> Tensor:
+        x, weight = _in_autocast_dtype(x, self.weight)
+        if x.dtype != weight.dtype:
+            raise TypeError(f"the input is {x.dtype} and the weight {weight.dtype}; convert one "
+                            "with .to(dtype), or use torch.autocast")
+        name, spectrum = self._spectrum(weight, x)
+        if name == "dense":
+            return F.linear(x, spectrum)
+        p, q, b = weight.shape
+        blocks = F.pad(x, (0, q * b - self.in_features)).unflatten(1, (q, b))  # (tokens, q, b)
+        product = FAST[name].product
+        if torch.is_grad_enabled() or is_traced(x) or blocks.numel() <= PART:
+            y = product(blocks, spectrum)  # (tokens, out_blocks, b)
+        else:
+            y = x.new_empty(len(x), p, b)
+            step = max(1, PART // (q * b))
+            for part, out in zip(blocks.split(step), y.split(step), strict=True):
+                out.copy_(product(part, spectrum))
+        return y.flatten(1)[:, : self.out_features].contiguous()  # (tokens, out_features)
+
+    def _algorithm(self) -> str:
+        return choose(self.block_size) if self.algorithm == "auto" else self.algorithm
+
+    def _spectrum(self, weight: Tensor, x: Tensor) -> tuple[str, Tensor]:
+        """Return an algorithm and what it multiplies by: the prepared one while it holds."""
+        if torch.is_grad_enabled():  # an optimizer's step may follow, and torch counts not all
+            self._prepared = None
+        elif self._prepared is not None and not is_traced(x):
+            name, spectrum, state = self._prepared
+            if weight is self.weight and state.is_of(weight):
+                return name, spectrum
+        name = self._algorithm()
+        return name, self._dense(weight) if name == "dense" else FAST[name].spectrum(weight)
+
+    @torch.no_grad()
+    def prepare(self) -> Self:
+        """Compute once what depends on the weight alone, for inference with a trained layer.
+
+        Later calls without gradients use it. A call with gradients, ``train()``, and any change of
+        the weight that torch counts end that. After a change that it does not count (an edit
+        through ``weight.data``, numpy or another process) call this again. Without this call the
+        layer computes everything anew each time, and is never out of date.
+
+        It keeps about 1.5 numbers per stored weight. A matrix of at most 65,536 entries, for which
+        the plain product is the fastest, is kept dense.
+
+        Returns:
+            The layer itself.
+        """
+        narrow = self.algorithm == "auto" and self.out_features * self.in_features <= NARROW
+        name, weight = "dense" if narrow else self._algorithm(), self.weight.detach()
+        spectrum = self._dense(weight) if name == "dense" else FAST[name].spectrum(weight)
+        self._prepared = name, spectrum.contiguous(), _State.of(self.weight)
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode; forgets what :meth:`prepare` kept."""
+        self._prepared = None
+        return super().train(mode)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what a copy or a pickle holds: all but what can be prepared again."""
+        return {**super().__getstate__(), "_prepared": None}
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, block_size={self.block_size}, algorithm={self.algorithm}"
+
+
+def _in_autocast_dtype(*tensors: Tensor) -> list[Tensor]:
+    """Return tensors as ``nn.Linear`` would see them under autocast; float64 stays as it is."""
+    device = tensors[0].device.type
+    # A device such as "meta" has no autocast.
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return list(tensors)
+    dtype = torch.get_autocast_dtype(device)
+    return [t if t.dtype == torch.float64 else t.to(dtype) for t in tensors]

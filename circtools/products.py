@@ -1,0 +1,174 @@
+"""Fast products with a block-circulant matrix.
+
+A circulant block is diagonal in the frequency domain: there the product of a block with a vector
+is one number times another for each frequency. Each algorithm has two steps. The first depends on
+the weights alone and turns first rows w, (out_blocks, in_blocks, b), into their spectrum. The
+second multiplies inputs x, (tokens, in_blocks, b), by it and returns (tokens, out_blocks, b).
+
+- ``dft`` writes the transforms as products with small real matrices. It works in every dtype and
+  in exported graphs, and is the faster one for small blocks.
+- ``fft`` uses the fast Fourier transform, which wins for large blocks.
+
+The plain reference for both is :func:`circtools.matrices.block_circulant`.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LARGEST_DFT = 128  # block size up to which the DFT was the faster one on two cores of a CPU
+HALF = (torch.float16, torch.bfloat16)  # torch.fft has no transforms of these on a CPU
+
+
+def fft_spectrum(w: Tensor) -> Tensor:
+    """Return the complex spectra of first rows, (out_blocks, in_blocks, b // 2 + 1)."""
+    return torch.fft.rfft(w.float() if w.dtype in HALF else w).conj()
+
+
+def fft_product(x: Tensor, spectrum: Tensor) -> Tensor:
+    """Multiply inputs by :func:`fft_spectrum`."""
+    dtype, b = x.dtype, x.shape[2]
+    if x.shape[0] == 0:  # the FFT library refuses to plan an empty transform
+        return fft_product(F.pad(x, (0, 0, 0, 0, 0, 1)), spectrum)[:0]
+    x_hat = torch.fft.rfft(x.float() if dtype in HALF else x)  # (tokens, in_blocks, b // 2 + 1)
+    y_hat = torch.einsum("tqk,pqk->tpk", x_hat, spectrum)  # (tokens, out_blocks, b // 2 + 1)
+    return torch.fft.irfft(y_hat, n=b).to(dtype)  # (tokens, out_blocks, b)
+
+
+def dft_spectrum(w: Tensor) -> Tensor:
+    """Return the real numbers that inputs are multiplied by, (products, out_blocks, in_blocks)."""
+    p, q, b = w.shape
+    of_w = dft_matrices(b, w).of_w  # (products, b)
+    return (of_w @ w.reshape(p * q, b).T).unflatten(1, (p, q))
+
+
+def dft_product(x: Tensor, spectrum: Tensor) -> Tensor:
+    """Multiply inputs by :func:`dft_spectrum`.
+
+    The transform puts the frequencies first. There each is one contiguous matrix product over the
+    blocks: one for a real frequency, three for a complex one.
+    """
+    tokens, q, b = x.shape
+    of_x, _, back = dft_matrices(b, x)
+    x_hat = (of_x @ x.reshape(tokens * q, b).T).unflatten(1, (tokens, q))  # (products, tokens, q)
+    multiply = Products.apply if torch.is_grad_enabled() and not is_traced(x) else torch.matmul
+    y_hat = multiply(x_hat, spectrum.mT)  # (products, tokens, out_blocks)
+    return (y_hat.flatten(1).T @ back).view(tokens, spectrum.shape[1], b)
+
+
+class Products(torch.autograd.Function):
+    """``x @ w`` for each frequency, with a gradient of w that lies in memory as w.mT does.
+
+    The spectrum is transposed to multiply by it; its own order is what the backward pass wants.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, w: Tensor) -> Tensor:
+        return x @ w
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def jvp(ctx: Any, x_tangent: Tensor, w_tangent: Tensor) -> Tensor:
+        x, w = ctx.saved_tensors
+        return x_tangent @ w + x @ w_tangent
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, w = ctx.saved_tensors
+        of_x, of_w = ctx.needs_input_grad
+        return gradient @ w.mT if of_x else None, (gradient.mT @ x).mT if of_w else None
+
+
+class DftMatrices(NamedTuple):
+    """The transforms as matrices (products, b); see :func:`dft_matrices`."""
+
+    of_x: Tensor
+    of_w: Tensor
+    back: Tensor
+
+
+def dft_products(b: int) -> int:
+    """Return how many real products a block of size b takes: one or three per frequency."""
+    real = 2 - b % 2  # the constant one and, for even b, the alternating one
+    return real + 3 * (b - real) // 2
+
+
+def dft_matrices(b: int, like: Tensor) -> DftMatrices:
+    """Return the matrices that transform inputs, weights, and products back to outputs.
+
+    For a circulant matrix C of first row w, ``C x = ((of_x @ x) * (of_w @ w)) @ back``.
+
+    At a frequency with cosine parts x_c, w_c and sine parts x_s, w_s the output has the parts
+    y_c = x_c w_c + x_s w_s and y_s = x_s w_c - x_c w_s. Gauss's trick takes three products instead
+    of four: with k_1 = (x_c + x_s) w_c, k_2 = x_c (w_c + w_s) and k_3 = x_s (w_c - w_s) these are
+    y_c = k_1 - k_3 and y_s = k_1 - k_2.
+
+    Args:
+        b: block size.
+        like: a tensor of the dtype and device that are wanted.
+    """
+    compute = _dft_matrices if is_traced(like) else _cached_dft_matrices
+    return compute(b, like.dtype, like.device)
+
+
+def _dft_matrices(b: int, dtype: torch.dtype, device: torch.device) -> DftMatrices:
+    positions = torch.arange(b, device=device)
+    real = [torch.ones(1, b, dtype=torch.float64, device=device)]
+    if b % 2 == 0:
+        real.append((1 - 2 * (positions % 2)).double()[None])
+    k = torch.arange(1, (b - 1) // 2 + 1, device=device)
+    # Reduce the product modulo b while it is an integer: the angle then keeps full precision.
+    angles = (k[:, None] * positions % b).double() * (2 * math.pi / b)  # (complex frequencies, b)
+    cos, sin = angles.cos(), angles.sin()
+    of_x = torch.cat([*real, cos + sin, cos, sin])
+    of_w = torch.cat([*real, cos, cos + sin, cos - sin])
+    back = torch.cat([*real, 2 * (cos + sin), -2 * sin, -2 * cos]) / b
+    return DftMatrices(of_x.to(dtype), of_w.to(dtype), back.to(dtype))
+
+
+@lru_cache(maxsize=128)
+def _cached_dft_matrices(b: int, dtype: torch.dtype, device: torch.device) -> DftMatrices:
+    with torch.inference_mode(False):  # or else no later training could use them
+        return _dft_matrices(b, dtype, device)
+
+
+def is_traced(x: Tensor) -> bool:
+    """Return whether an operation on x is being recorded: by a compiler, an export, torch.func.
+
+    What is recorded must be plain operators, and nothing that was computed before.
+    """
+    return (torch.compiler.is_compiling() or torch.jit.is_tracing()
+            or type(x) not in (Tensor, nn.Parameter))
+
+
+class Algorithm(NamedTuple):
+    """The two steps of a fast product: ``product(x, spectrum(w))``."""
+
+    spectrum: Callable[[Tensor], Tensor]
+    product: Callable[[Tensor, Tensor], Tensor]
+
+
+FAST = {"fft": Algorithm(fft_spectrum, fft_product), "dft": Algorithm(dft_spectrum, dft_product)}
+ALGORITHMS = ("dense", *FAST)
+
+
+def choose(block_size: int) -> str:
+    """Return the algorithm that suits a block size: the DFT up to 128, the FFT above.
+
+    A block of one number is the dense product. Exported graphs take the DFT at any size, because
+    ONNX has products and no transform for every size.
+    """
+    if block_size == 1:
+        return "dense"
+    return "dft" if block_size <= LARGEST_DFT or torch.compiler.is_exporting() else "fft"

@@ -1,0 +1,218 @@
+"""Other structures with as few weights, to tell what of a result is due to the circulant one.
+
+Each is compared with a block-circulant layer that stores as many weights.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from circtools.linear import BlockCirculantLinear, StructuredLinear
+from circtools.matrices import block_circulant, check_block_size
+
+
+class SharedLinear(StructuredLinear):
+    """Linear layer whose matrix repeats its weights by a table: ``M[r, c] = weight[table[r, c]]``.
+
+    The table is a buffer: it is saved with the weights and is not counted among them.
+
+    Args:
+        table: which weight stands where, integers of shape (out_features, in_features).
+        options: ``bias``, ``device`` and ``dtype``, as for ``torch.nn.Linear``.
+    """
+
+    table: Tensor
+
+    def __init__(self, table: Tensor, **options: Any) -> None:
+        out_features, in_features = table.shape
+        super().__init__(in_features, out_features, **options)
+        self.register_buffer("table", table.to(self._factory["device"], torch.int32))
+        self.weight = self._new(int(table.max()) + 1)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        bound = 1 / math.sqrt(self.in_features)
+        nn.init.uniform_(self.weight, -bound, bound)
+        super().reset_parameters()
+
+    def dense_weight(self) -> Tensor:
+        return self.weight.index_select(0, self.table.flatten()).view(self.table.shape)
+
+    def multiply(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.dense_weight())
+
+    def project(self, matrix: Tensor) -> None:
+        places = self.table.flatten()
+        total = torch.zeros_like(self.weight).index_add_(0, places, matrix.flatten())
+        self.weight.copy_(total / torch.bincount(places, minlength=len(self.weight)).clamp(min=1))
+
+
+class RandomSharingLinear(SharedLinear):
+    """A block-circulant layer with the rows and the columns of each block in random order.
+
+    Each block is shuffled on its own, so every weight is used as often as in a circulant block
+    and nothing is left of the rotation. The order comes from torch's random numbers.
+
+    Args:
+        in_features: width of the input.
+        out_features: width of the output.
+        block_size: how many times fewer weights it stores.
+        options: ``bias``, ``device`` and ``dtype``, as for ``torch.nn.Linear``.
+
+    Source: weights shared at random are W. Chen et al., "Compressing Neural Networks with the
+    Hashing Trick", ICML 2015; here each is used equally often.
+    """
+
+    def __init__(self, in_features: int, out_features: int, block_size: int,
+                 **options: Any) -> None:
+        check_block_size(block_size, largest=max(in_features, out_features))
+        b, p, q = block_size, -(-out_features // block_size), -(-in_features // block_size)
+        blocks = block_circulant(torch.arange(p * q * b).view(p, q, b))
+        blocks = blocks.view(p, b, q, b).transpose(1, 2)  # (out_blocks, in_blocks, b, b)
+        rows, columns = (torch.rand(p, q, b).argsort(-1) for _ in range(2))
+        blocks = blocks.gather(2, rows[..., :, None].expand_as(blocks))
+        blocks = blocks.gather(3, columns[..., None, :].expand_as(blocks))
+        table = blocks.transpose(1, 2).reshape(p * b, q * b)[:out_features, :in_features]
+        super().__init__(table, **options)
+
+
+class TileCirculantLinear(SharedLinear):
+    """Layer for images whose blocks are circulant in both directions of a tile of pixels.
+
+    Inputs and outputs are images of ``side * side`` pixels, row by row, cut into tiles of
+    ``tile * tile`` pixels. Within a block, output pixel (r, c) of a tile weighs input pixel
+    (r', c') by a number that depends on (r' - r, c' - c) modulo the tile alone.
+
+    Args:
+        side: of the images, which the tile divides.
+        tile: side of a tile; ``tile * tile`` times fewer weights are stored.
+        arrangement: ``"local"`` tiles are squares of neighbouring pixels; ``"strided"`` tiles take
+            every (side / tile)-th pixel in both directions, so that the tile's shifts are
+            shifts of the image; ``"raster"`` tiles are cut from the row of all pixels.
+        options: ``bias``, ``device`` and ``dtype``, as for ``torch.nn.Linear``.
+
+    Raises:
+        ValueError: if the tile does not divide the side, or the arrangement is unknown.
+    """
+
+    def __init__(self, side: int, tile: int, arrangement: str = "local", **options: Any) -> None:
+        if tile < 1 or side % tile:
+            raise ValueError(f"tile must divide the image's side {side}, got {tile}")
+        n, b = side // tile, tile * tile  # tiles in a row of them, pixels of a tile
+        pixels = torch.arange(side * side)
+        if arrangement == "local":
+            pixels = pixels.view(n, tile, n, tile).permute(0, 2, 1, 3)
+        elif arrangement == "strided":
+            pixels = pixels.view(tile, n, tile, n).permute(1, 3, 0, 2)
+        elif arrangement != "raster":
+            raise ValueError("arrangement must be 'local', 'strided' or 'raster', got "
+                             f"{arrangement!r}")
+        pixels = pixels.reshape(n * n, b)  # (tiles, pixels of a tile)
+        r, c = torch.arange(b) // tile, torch.arange(b) % tile
+        shift = ((r[None] - r[:, None]) % tile) * tile + (c[None] - c[:, None]) % tile  # (b, b)
+        block = torch.arange(n**4).view(n * n, 1, n * n, 1) * b  # (out tile, 1, in tile, 1)
+        values = (block + shift[:, None]).reshape(side * side, side * side)
+        table = torch.empty_like(values)
+        order = pixels.flatten()
+        table[order[:, None], order[None]] = values
+        super().__init__(table, **options)
+
+
+def _rank(in_features: int, out_features: int, ratio: float) -> int:
+    """Return the r with which r * (in + out) weights are ``ratio`` times fewer than in * out."""
+    if ratio < 1:
+        raise ValueError(f"ratio must be 1 or more, got {ratio}")
+    return max(1, round(in_features * out_features / (in_features + out_features) / ratio))
+
+
+class LowRankLinear(StructuredLinear):
+    """Linear layer whose weight matrix is a product of two thin ones: ``y = x (up down)^T + bias``.
+
+    Args:
+        in_features: width of the input.
+        out_features: width of the output.
+        ratio: how many times fewer weights it stores than a dense layer, roughly: the rank is
+            rounded, and is at least 1.
+        options: ``bias``, ``device`` and ``dtype``, as for ``torch.nn.Linear``.
+
+    Source: T. Sainath et al., "Low-rank matrix factorization for deep neural network training
+    with high-dimensional output targets", ICASSP 2013.
+    """
+
+    def __init__(self, in_features: int, out_features: int, ratio: float, **options: Any) -> None:
+        super().__init__(in_features, out_features, **options)
+        rank = _rank(in_features, out_features, ratio)
+        self.down, self.up = self._new(rank, in_features), self._new(out_features, rank)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        # The product's entries have the variance of nn.Linear's weights, 1 / (3 in_features).
+        nn.init.normal_(self.up, std=self.up.shape[1] ** -0.5)
+        bound = self.in_features**-0.5
+        nn.init.uniform_(self.down, -bound, bound)
+        super().reset_parameters()
+
+    def multiply(self, x: Tensor) -> Tensor:
+        return F.linear(F.linear(x, self.down), self.up)
+
+    def project(self, matrix: Tensor) -> None:
+        """The truncated singular value decomposition (Eckart and Young, 1936)."""
+        rank = len(self.down)
+        wide = torch.promote_types(matrix.dtype, torch.float32)
+        u, s, v = torch.linalg.svd(matrix.to(wide), full_matrices=False)
+        self.up.copy_(u[:, :rank] * s[:rank].sqrt())
+        self.down.copy_(s[:rank, None].sqrt() * v[:rank])
+
+
+class MonarchLinear(StructuredLinear):
+    """Linear layer with two block-diagonal factors and a shuffle between them.
+
+    Each of ``blocks`` blocks of ``first`` reads its own part of the input; each block of ``second``
+    reads one number from every few of them. No weight is shared, and the matrix may have full rank.
+
+    Args:
+        in_features: width of the input.
+        out_features: width of the output.
+        ratio: how many times fewer weights it stores than a dense layer, roughly.
+        options: ``bias``, ``device`` and ``dtype``, as for ``torch.nn.Linear``.
+
+    Raises:
+        ValueError: if ``ratio`` is below 1.
+
+    Source: T. Dao et al., "Monarch: Expressive Structured Matrices for Efficient and Accurate
+    Training", ICML 2022 (arXiv 2204.00595), section 3.
+    """
+
+    def __init__(self, in_features: int, out_features: int, ratio: float, **options: Any) -> None:
+        super().__init__(in_features, out_features, **options)
+        width = _rank(in_features, out_features, ratio)  # of what lies between, per block
+        common = math.gcd(in_features, out_features)
+        enough = min(in_features, out_features) / width  # blocks for full rank
+        self.blocks = m = next(d for d in range(1, common + 1)
+                               if common % d == 0 and (d >= enough or d == common))
+        self.first = self._new(m, width, in_features // m)
+        self.second = self._new(m, out_features // m, width)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.second, std=self.second.shape[2] ** -0.5)
+        bound = self.first.shape[2] ** -0.5
+        nn.init.uniform_(self.first, -bound, bound)
+        super().reset_parameters()
+
+    def multiply(self, x: Tensor) -> Tensor:
+        m, width, _ = self.first.shape
+        parts = x.unflatten(1, (m, -1)).transpose(0, 1)  # (blocks, tokens, in_features / blocks)
+        middle = parts @ self.first.mT  # (blocks, tokens, width)
+        # Number i of every block, then number i + 1, ...: cut anew, a part has some of all blocks.
+        mixed = middle.permute(1, 2, 0).reshape(len(x), m, width).transpose(0, 1)
+        y = mixed @ self.second.mT  # (blocks, tokens, out_features / blocks)
+        return y.transpose(0, 1).flatten(1)  # (tokens, out_features)
+
+
+STRUCTURES: dict[str, type[StructuredLinear]] = {
+    "block_circulant": BlockCirculantLinear, "random_sharing": RandomSharingLinear,
+    "low_rank": LowRankLinear, "monarch": MonarchLinear}
