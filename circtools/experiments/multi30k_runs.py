@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from circtools import compression
-from circtools.structures import LowRankLinear
+from circtools.structures import LowRankLinear, RandomSharingLinear
 from circtools.experiments import bleu, multi30k, results, store, translation
 from circtools.experiments.multi30k import Recipe
 from circtools.experiments.results import FEW, ROUNDS_AT, TRIAL_PRESET, Factors
@@ -31,7 +31,7 @@ RATES = {"from scratch": (1.0, 2.0, 4.0, 8.0),  # multiples of the base learning
 MATRIX_LR = 4.0  # tried for the Transformer layers' matrices alone
 BASE = Factors()
 FINE_TUNED = (*PRUNING, "projected")
-METHODS = ("dense", "block_circulant", *FINE_TUNED, "low_rank", "small_dense",
+METHODS = ("dense", "block_circulant", "random_sharing", *FINE_TUNED, "low_rank", "small_dense",
            "gradual", "block_circulant_long")  # pruned while it is trained; for more epochs
 
 
@@ -231,6 +231,8 @@ def build(words: multi30k.Words, preset: Preset, method: str, block_size: int, *
     linear: LinearLayer = nn.Linear
     if method in ("block_circulant", "block_circulant_long"):
         linear = partial(BlockCirculantLinear, block_size=block_size)
+    elif method == "random_sharing":
+        linear = partial(RandomSharingLinear, block_size=block_size)
     elif method == "low_rank":
         linear = partial(LowRankLinear, ratio=block_size)
     elif method == "small_dense":

@@ -147,7 +147,8 @@ LEVEL = ["block_size", "round"]
 
 # Methods without trials of their own, and whose choice they take.
 BORROWED = {"pruned_all": "pruned", "random_pruned": "pruned", "unpruned": "pruned",
-            "gradual": "dense", "block_circulant_long": "block_circulant"}
+            "gradual": "dense", "block_circulant_long": "block_circulant",
+            "random_sharing": "block_circulant"}
 
 
 def choices_by_factor(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> pd.DataFrame:
