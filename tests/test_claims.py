@@ -1,7 +1,10 @@
 """The statistics and the verdicts, on tables whose answer is known."""
 
+import shutil
+import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +12,16 @@ from scipy import stats
 
 from circtools.experiments import bleu, captions, results, store
 from circtools.experiments.results import ROUNDS_AT
-from circtools.report import claims, statistics, translation_claims
+from circtools.report import (
+    claims,
+    comparisons,
+    gallery,
+    network_figures,
+    poster,
+    statistics,
+    style,
+    translation_figures,
+)
 
 
 def rows(method: str, errors: dict[tuple[float, int], float], series: str = "tuned",
@@ -97,7 +109,7 @@ def test_difference_is_interpolated_in_the_logarithm_for_each_seed() -> None:
     frame = table(
         rows("block_circulant", {(4.0, 0): 0.020, (4.0, 1): 0.025})
         + rows("pruned", {(2.0, 0): 0.02, (8.0, 0): 0.04, (2.0, 1): 0.03, (8.0, 1): 0.03}))
-    gap = claims.gap(frame, "tuned").set_index("seed")
+    gap = comparisons.mnist_pairs(frame, "tuned").set_index("seed")
     assert gap["first"].tolist() == pytest.approx([-3.0, -3.0])  # halfway between 2x and 8x
     assert gap["second"].tolist() == pytest.approx([-2.0, -2.5])
 
@@ -106,7 +118,7 @@ def test_levels_out_of_reach_of_the_pruned_network_are_left_out() -> None:
     frame = table(
         rows("block_circulant", {(4.0, 0): 0.02, (99.0, 0): 0.02})
         + rows("pruned", {(2.0, 0): 0.02, (8.0, 0): 0.04}))
-    assert claims.gap(frame, "tuned")["block_size"].tolist() == [4]
+    assert comparisons.mnist_pairs(frame, "tuned")["block_size"].tolist() == [4]
 
 
 @pytest.mark.parametrize(("gap", "verdict", "growth"), [
@@ -136,9 +148,9 @@ def test_the_order_of_the_pixels() -> None:
     frame = table(
         rows("block_circulant", {(8.0, 0): 0.02, (8.0, 1): 0.03})
         + rows("block_circulant", {(8.0, 0): 0.021, (8.0, 1): 0.031}, pixels="permuted"))
-    gap = claims.order_gap(frame, "tuned")
+    gap = comparisons.pixel_order_pairs(frame, "tuned")
     assert (gap["first"] - gap["second"]).tolist() == pytest.approx([0.1, 0.1])
-    assert claims.order_gap(frame[:2], "tuned").empty
+    assert comparisons.pixel_order_pairs(frame[:2], "tuned").empty
 
 
 # --- Translation ---------------------------------------------------------------------------------
@@ -148,7 +160,8 @@ def bleu_row(method: str, bleu: float, seed: int = 0, block_size: int = 1, numbe
              ) -> dict[str, object]:
     return {"task": "multi30k", "preset": "small", "series": "tuned", "method": method,
             "block_size": block_size, "round": number, "compression": float(block_size),
-            "seed": seed, "tied": False, "test_bleu": bleu, "run": f"{method}{block_size}"}
+            "seed": seed, "tied": False, "test_bleu": bleu, "run": f"{method}{block_size}",
+            "folder": Path("nowhere")}
 
 
 def sweep(gap: float, seeds: int, spread: float = 0.2) -> pd.DataFrame:
@@ -185,7 +198,7 @@ def test_a_seed_that_lacks_levels_does_not_count() -> None:
     assert claims.all_claims(frame) == claims.all_claims(pd.concat([frame, begun]))
     uneven = frame[~((frame["seed"] == 0) & (frame["block_size"] == 32)
                      | (frame["seed"] == 1) & (frame["block_size"] == 2))]
-    kept = statistics.with_all_levels(translation_claims.pairs_at_equal_compression(uneven))
+    kept = statistics.with_all_levels(comparisons.pairs_at_equal_compression(uneven))
     assert set(kept["seed"]) == {2}, "the others lack a level each, and not the same"
 
 
@@ -196,17 +209,17 @@ def test_settings_that_validation_bleu_would_have_chosen() -> None:
         "lr_factor": factor, "dropout_factor": 1.0, "matrix_lr": 1.0, "val_bleu": bleu,
         "series": "rejected", "run": f"{factor}-{b}"} for factor, b, bleu in tried]
         + [bleu_row("pruned", 31.0, 0, number=6)])
-    found = translation_claims.chosen_by_bleu(frame)
+    found = comparisons.chosen_by_bleu(frame)
     chosen = found[found["method"] == "block_circulant"]
     assert set(chosen["run"]) == {"2.0-4", "2.0-16"} and set(chosen["series"]) == {"tuned"}
     assert len(found) == 3
-    alone = translation_claims.chosen_by_bleu(frame[frame["block_size"] != 16])
+    alone = comparisons.chosen_by_bleu(frame[frame["block_size"] != 16])
     assert set(alone["method"]) == {"pruned"}
 
 
 def test_methods_that_share_no_seed_are_not_compared() -> None:
     frame = table([bleu_row("block_circulant", 30.0, 0, 4), bleu_row("pruned", 31.0, 1, number=6)])
-    assert translation_claims.presets_compared(frame) == []
+    assert comparisons.presets_compared(frame) == []
 
 
 def test_in_files_of_equal_size_pruning_has_fewer_weights() -> None:
@@ -214,28 +227,28 @@ def test_in_files_of_equal_size_pruning_has_fewer_weights() -> None:
             for b in (2, 4, 8)]
     rows += [bleu_row("pruned", 30.0 - n, number=n) | {"file_bytes": 1000 * 0.79**n + 90}
              for n in range(1, 9)]
-    pairs = translation_claims.pairs_at_equal_size(table(rows))
+    pairs = comparisons.pairs_at_equal_size(table(rows))
     # 500 and 250 bytes; 125 are beyond round 8.
     assert pairs["block_size"].tolist() == [2, 4]
-    assert [number for _, number in pairs["first_run"]] == [4, 8]
+    assert [number for _, number, _ in pairs["first_run"]] == [4, 8]
     assert (pairs["first"] - pairs["second"]).tolist() == [-4, -8]
 
 
 def test_claim_2_over_sentences_for_a_single_seed(tmp_path: Path) -> None:
     references = [english for _, english in captions.pairs(200, seed=3)]
     half = [text if i % 2 else "no idea" for i, text in enumerate(references)]
-    frame = sweep(1.0, seeds=1)
+    frame = sweep(1.0, seeds=1).assign(folder=tmp_path)
     for row in frame.itertuples():
         texts = references if row.method == "pruned" else half
         store.write_counts(bleu.sentence_counts(texts, references),
                              tmp_path / f"{row.run}.json", row.round)
-    wins, by_eight = claims.all_claims(frame, tmp_path)
+    wins, by_eight = claims.all_claims(frame)
     assert wins.verdict == by_eight.verdict == "no verdict", "it is a single training"
     assert wins.difference.mean == pytest.approx(1.0, abs=0.3)
     assert 5 < wins.difference.high - wins.difference.mean < 10, "half of the sentences are missing"
-    pairs = translation_claims.pairs_at_equal_compression(frame)
+    pairs = comparisons.pairs_at_equal_compression(frame)
     same = pairs.assign(second=pairs["first"], second_run=pairs["first_run"])
-    each, mean, _ = translation_claims.compare(same, tmp_path)
+    each, mean, _ = comparisons.compare(same)
     assert (each["decided"] == 0).all() and tuple(mean) == (0, 0, 0)
 
 
@@ -251,3 +264,37 @@ def test_claim_3_is_paired_with_the_network_that_it_started_from() -> None:
     dense, control = claims.all_claims(frame)
     assert dense.verdict == "confirmed" and dense.difference.mean == pytest.approx(1.15)
     assert control.verdict == "undecided"
+
+
+# --- Where the numbers come from -----------------------------------------------------------------
+
+
+def test_everything_is_read_from_the_folder_of_the_table(
+    tmp_path: Path
+) -> None:
+    """In the copy all sentences score alike, so that one training has an interval without width."""
+    copy = shutil.copytree(store.FOLDER, tmp_path / "results")
+    for path in copy.rglob("*.counts.npz"):
+        with np.load(path) as file:
+            alike = np.broadcast_to(file["counts"].sum(0).astype(np.uint32), file["counts"].shape)
+        store.write_arrays({"counts": alike}, path)
+    changed, opened = results.load(copy), []
+    sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
+    for claim in claims.all_claims(changed):
+        width = claim.difference.high - claim.difference.low
+        assert (width == 0) == (claim.task == "multi30k" and claim.seeds == 1), claim
+    with style.context():
+        for name, draw in gallery.FIGURES.items():
+            figure = draw(changed)
+            if name == "translation_gap":
+                bars = [segment for lines in figure.axes[0].collections
+                        for segment in lines.get_segments()]
+                assert len(bars) > 10 and np.ptp(bars, axis=1)[:, 1].max() == 0
+            plt.close(figure)
+    network_figures.learning_curves(changed)
+    network_figures.artefacts(changed, "pruned")
+    translation_figures.bleu_by_length(changed)
+    poster.numbers(changed)
+    plt.close("all")
+    assert any(name.startswith(str(copy)) for name in opened)
+    assert not [name for name in opened if name.startswith(str(store.FOLDER))]

@@ -11,7 +11,16 @@ from matplotlib.figure import Figure
 
 from circtools.experiments import multi30k_runs, results, store
 from circtools.experiments.results import FEW, ROUNDS_AT
-from circtools.report import speed_figures, translation_claims, translation_figures
+from circtools.report import (
+    claims,
+    comparisons,
+    network_figures,
+    speed_figures,
+    translation_figures,
+)
+from circtools.report.gallery import FIGURES
+
+FOLDER = Path("nowhere")
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +44,7 @@ def table() -> pd.DataFrame:
                      "compression_model": compression**0.5, "file_bytes": 4e6 / compression,
                      "test_bleu": bleu, "seed": seed,
                      "test_bleu_low": bleu - 1.5, "test_bleu_high": bleu + 1.5,
-                     "run": f"{method}-{seed}", **more})
+                     "run": f"{method}-{seed}", "folder": FOLDER, **more})
 
     for seed in (0, 1):
         add("dense", 1.0, seed)
@@ -71,10 +80,10 @@ def test_the_learning_rates_that_were_tried() -> None:
                                  ("block_circulant", 16, 0), ("pruned", 1, 6), ("pruned", 1, 12))
             for preset in ("small", "base") for factor in (1.0, 2.0)]
     table = pd.DataFrame(rows)
-    figure = translation_figures.learning_rates(table, "block_circulant")
+    figure = network_figures.learning_rates(table, "block_circulant")
     assert labels(figure) == {"dense", "b = 4", "b = 16"}
     assert figure.axes[0].lines[1].get_ydata().tolist() == [2, 1]
-    figure = translation_figures.learning_rates(table, "pruned")
+    figure = network_figures.learning_rates(table, "pruned")
     assert labels(figure) == {"4x, round 6", "16x, round 12"}
 
 
@@ -95,13 +104,12 @@ def test_complete_trainings_at_several_rates(tmp_path: Path) -> None:
                   "history": [{"val_loss": loss} for loss in (3.0, run.lr * 1000)],
                   "final": [{"round": 0, "val_loss": 2.0}]}
         store.write(result, run.path(tmp_path, "real"))
-    figure = translation_figures.learning_curves(results.load(tmp_path), 4, tmp_path)
+    figure = network_figures.learning_curves(results.load(tmp_path), 4)
     assert labels(figure) == {"dense, base rate", "b = 4, base rate",
                               "b = 4, 4 times the base",
                               "b = 4, base rate, 4 times it for the matrices"}
     assert sorted(line.get_ydata()[1] for line in figure.axes[0].lines) == [2, 2, 2, 8]
-    figure = translation_figures.learning_curves(results.load(tmp_path), 4, tmp_path,
-                                                 preset="base")
+    figure = network_figures.learning_curves(results.load(tmp_path), 4, preset="base")
     assert [line.get_ydata()[1] for line in figure.axes[0].lines] == [1]
 
 
@@ -110,7 +118,8 @@ def test_seeds_of_claim_3_alone_are_in_no_curve(table: pd.DataFrame) -> None:
     late = table[(table["seed"] == 1) & table["method"].isin(["dense", "pruned", "unpruned"])
                  & (table["round"] <= 3)].assign(seed=5, test_bleu=90.0)
     more = pd.concat([table, late])
-    for draw in (translation_figures.translation_benchmark, translation_figures.pruned_transformer):
+    for name in ("translation_benchmark", "pruned_transformer"):
+        draw = FIGURES[name]
         for axes, same in zip(draw(more).axes, draw(table).axes, strict=True):
             assert axes.get_title() == same.get_title() and "2 seeds" in axes.get_title()
             for line, before in zip(axes.lines, same.lines, strict=True):
@@ -120,8 +129,8 @@ def test_seeds_of_claim_3_alone_are_in_no_curve(table: pd.DataFrame) -> None:
 
 
 def test_examples_and_lengths(table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "texts", lambda run, number=0: [f"{run}, {number}"] * 5)
-    shown = translation_figures.side_by_side(translation_figures.of_multi30k(table), 3)
+    monkeypatch.setattr(store, "texts", lambda run, number, folder: [f"{run}, {number}"] * 5)
+    shown = translation_figures.side_by_side(comparisons.of_multi30k(table), 3)
     assert list(shown.index) == ["1x", "2x", "4x", "8x", "16x", "32x", "128x"]
     assert shown.loc["16x", "pruned"] == "pruned-0, 12"
     assert shown.loc["128x", "block-circulant"] == "block_circulant-0, 0"
@@ -144,32 +153,30 @@ def test_a_larger_size_stands_beside_until_most_methods_have_been_run(table: pd.
     larger = table.assign(preset="base", test_bleu=table["test_bleu"] + 1)
     part = larger[larger["method"].isin(["dense", "pruned", "block_circulant"])]
     both = pd.concat([table, part], ignore_index=True)
-    assert translation_claims.main_preset(part) == "base"
-    assert translation_claims.main_preset(both) == "small"
-    assert translation_claims.main_preset(pd.concat([table, larger])) == "base"
+    assert comparisons.main_preset(part) == "base"
+    assert comparisons.main_preset(both) == "small"
+    assert comparisons.main_preset(pd.concat([table, larger])) == "base"
     assert labels(translation_figures.translation_gap(both)) >= {
         "preset small, tuned, 2 seeds", "preset base, tuned, 2 seeds"}
     assert len(translation_figures.translation_benchmark(both).axes) == 2
-    found = translation_claims.claims(both)
+    found = claims.all_claims(both)
     assert [claim.preset for claim in found if claim.series == "tuned"] == [
         *["small"] * 2, *["base"] * 2, *["small"] * 2, "base"], "no control, no row"
 
 
 def test_a_method_that_is_not_tuned_is_drawn_as_such(table: pd.DataFrame) -> None:
     table.loc[table["method"] == "low_rank", "series"] = "same"
-    figure = translation_figures.block_circulant_transformer(table)
+    figure = translation_figures.poster_panel(table, "block_circulant_transformer")
     assert "low rank (not tuned)" in labels(figure) and "smaller dense" in labels(figure)
     assert not any("low rank" in name for name in
                    labels(translation_figures.translation_benchmark(table)))
 
 
-@pytest.mark.parametrize("draw", [
-    translation_figures.translation_sets, translation_figures.translation_gap,
-    translation_figures.pruned_transformer, translation_figures.pruned_entire_network,
-    translation_figures.block_circulant_transformer, translation_figures.circulant_transformer,
-    translation_figures.slightly_pruned], ids=lambda f: f.__name__)
-def test_each_poster_panel_is_drawn(draw, table: pd.DataFrame) -> None:
-    figure = draw(table)
+@pytest.mark.parametrize("name", [
+    "translation_sets", "translation_gap", "circulant_transformer", "slightly_pruned",
+    *translation_figures.PANELS])
+def test_each_poster_panel_is_drawn(name: str, table: pd.DataFrame) -> None:
+    figure = FIGURES[name](table)
     figure.canvas.draw()
     assert sum(len(axes.lines) for axes in figure.axes) >= 2
 
@@ -177,16 +184,16 @@ def test_each_poster_panel_is_drawn(draw, table: pd.DataFrame) -> None:
 def test_what_pruning_empties() -> None:
     run = {"final": [{"round": n, "density": {"a.query": 0.5**n, "b.hidden": 0.8**n,
                                               "c": 1 - n / 15}} for n in range(16)]}
-    figure = translation_figures.emptied_layers(run)
+    figure = network_figures.emptied_layers(run)
     assert np.isfinite(figure.axes[0].images[0].get_clim()).all(), "one matrix is empty"
     assert {text.get_text() for text in figure.axes[0].texts} >= {"51%", "12%"}
-    heads = translation_figures.emptied_heads({"a.query": np.array([0.1, 0.2])})
+    heads = network_figures.emptied_heads({"a.query": np.array([0.1, 0.2])})
     assert heads.axes[0].get_xlabel() == "head"
 
 
 def test_spectra_are_scaled_to_their_mean() -> None:
     rows = np.random.default_rng(0).normal(size=(3, 2, 8)).astype(np.float16)
-    figure = translation_figures.spectra({"a": rows, "b": rows})
+    figure = network_figures.spectra({"a": rows, "b": rows})
     learned = figure.axes[0].lines[0].get_ydata()
     assert len(learned) == 5 and np.square(learned).mean() == pytest.approx(1)
 

@@ -8,7 +8,7 @@ import yaml
 
 from circtools import cli
 from circtools.experiments import bleu, data, execute, multi30k, results, runs, store
-from circtools.report import gallery, translation_claims
+from circtools.report import comparisons, gallery
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -67,7 +67,7 @@ def test_a_chain_starts_from_the_dense_network_that_it_is_compared_with() -> Non
 
 
 def test_the_notebooks_name_the_size_that_their_figures_show() -> None:
-    preset = translation_claims.main_preset(results.load())
+    preset = comparisons.main_preset(results.load())
     for number in ("06", "07", "08"):
         [path] = (ROOT / "notebooks" / "text").glob(f"{number}_*.py")
         assert f"in the preset `{preset}`" in path.read_text(encoding="utf-8"), path.name

@@ -4,17 +4,14 @@ The words are in ``templates/`` and in the notebooks, written by hand.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from circtools.experiments import store
 from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import select
-from circtools.report import claims, speed_figures, translation_claims
-from circtools.report.statistics import Interval, interval
-from circtools.report.translation_claims import SIZES, levels_of
+from circtools.report import claims, comparisons, speed_figures
+from circtools.report.comparisons import SIZES, compare
 
 METHODS = ("pruned", "gradual", "block_circulant", "projected", "small_dense", "low_rank")
 WITHIN = 1.0  # BLEU below the dense network, on validation, that count as nothing lost
@@ -32,69 +29,65 @@ class Quality:
     seeds: int
 
 
-def facts(table: pd.DataFrame, folder: Path = store.FOLDER) -> dict[str, Any]:
+def facts(table: pd.DataFrame) -> dict[str, Any]:
     """Return every fact by its name; what has not been run has none.
 
-    The names: ``claim1_first`` to ``claim4_permuted``, each a :class:`.statistics.Claim`;
-    after those on translation stands the preset, and after those of the untuned series ``_same``.
-    For a preset ``P``: ``dense_P``, ``METHOD_4x_P`` and so for every level, ``lent_4x_P`` (with the
+    The names: ``claim1_first`` to ``claim4_permuted``, each a :class:`.statistics.Claim`; after
+    those on translation stands the preset, and after those of the untuned series ``_same``. For a
+    preset ``P``: ``dense_P``, ``METHOD_4x_P`` and so for every level, ``lent_4x_P`` (with the
     learning rate that was chosen at another size) and ``reach_METHOD_P``, each a :class:`Quality`;
     ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, those of claim 2.
     ``speed_N_T_B``: how many times as fast as a dense layer a block-circulant one is in inference,
     at N features, T tokens and block size B. ``claims``, ``baselines`` and ``sizes`` are lists, for
     tables; ``baseline_P_tied`` and ``baseline_P_untied`` are in the second.
 
-    Args:
-        table: rows of :func:`circtools.experiments.results.load`.
-        folder: where the results are.
+    The table holds rows of :func:`circtools.experiments.results.load`, read from one folder.
+
+    Raises:
+        FileNotFoundError: if the layer's benchmark has left no timings in that folder.
     """
-    tested, baselines = claims.all_claims(table, folder), _baselines(table)
-    found: dict[str, Any] = {"claims": tested, "baselines": baselines,
-                             "trainings": {task: rows["run"].nunique() for task, rows in table[
-                                 table["series"] != "search"].groupby("task")}}
-    for claim in tested:
+    trained = table[table["series"] != "search"].groupby("task")["run"].nunique()
+    found: dict[str, Any] = {
+        "claims": claims.all_claims(table), "baselines": _baselines(table),
+        "trainings": trained.to_dict(), "sizes": comparisons.presets_compared(table)}
+    for claim in found["claims"]:
         at = f"_{claim.preset}" * (claim.task == "multi30k") + "_same" * (claim.series == "same")
         found[claim.key + at] = claim
-    found |= {f"baseline_{b.preset}_{'tied' if b.tied else 'untied'}": b for b in baselines}
-    found["sizes"] = translation_claims.presets_compared(table)[::-1]
+    found |= {f"baseline_{row['preset']}_{'tied' if row['tied'] else 'untied'}": row
+              for row in found["baselines"]}
     for preset in found["sizes"]:
-        found |= {f"{name}_{preset}": fact
-                  for name, fact in _of_size(table, preset, folder).items()}
-    cells = pd.DataFrame(speed_figures.load()["cells"])
-    for cell in select(cells, mode="inference").itertuples():
+        found |= {f"{name}_{preset}": fact for name, fact in _of_size(table, preset).items()}
+    for cell in select(speed_figures.cells(table), mode="inference").itertuples():
         found[f"speed_{cell.n}_{cell.tokens}_{cell.block_size}"] = cell.ratio
     return found
 
 
-def _of_size(table: pd.DataFrame, preset: str, folder: Path) -> dict[str, Any]:
+def _of_size(table: pd.DataFrame, preset: str) -> dict[str, Any]:
     """Return the facts of one size of the Transformer, without its name."""
     rows = select(table, task="multi30k", preset=preset, tied=False)
-    compared = translation_claims.of_compared_seeds(rows)
-    tuned = select(compared, series="tuned")
+    compared = comparisons.of_compared_seeds(rows)
+    tuned = select(compared, series="tuned").assign(level=comparisons.levels_of)
     dense = select(tuned, method="dense")
     found: dict[str, Any] = {"model": PRESETS[preset]}
     if len(dense):
         found["dense"] = _quality(dense)
-    tuned = tuned.assign(level=levels_of(tuned))
     for (method, level), group in tuned[tuned["level"] > 1].groupby(["method", "level"]):
         if method in METHODS:
             found[f"{method}_{level:.0f}x"] = _quality(group)
-    both = tuned[tuned["level"].notna() & tuned["method"].isin(["pruned", "block_circulant"])]
-    for method, group in both.groupby("method"):
-        found[f"epochs_{method}"] = sorted(group["epochs"].unique())
-    for method in ("pruned", "pruned_all", "block_circulant"):
-        reach = _reach(select(tuned, method=method).dropna(subset="level"), dense)
-        if reach:
-            found[f"reach_{method}"] = reach
-    for level, group in translation_claims.lent(table, preset).groupby("block_size"):
+    for method, group in tuned.dropna(subset="level").groupby("method"):
+        if method in ("pruned", "pruned_all", "block_circulant"):
+            found[f"epochs_{method}"] = sorted(group["epochs"].unique())
+            if reach := _reach(group, dense):
+                found[f"reach_{method}"] = reach
+    for level, group in comparisons.lent(table, preset).groupby("block_size"):
         found[f"lent_{level}x"] = _quality(group)
-    pairs = translation_claims.pairs_at_equal_compression(compared)
-    found["levels"] = list(translation_claims.compare(pairs, folder)[0].itertuples())
-    equal = translation_claims.pairs_at_equal_size(compared)
+    pairs = comparisons.pairs_at_equal_compression(compared)
+    found["levels"] = list(compare(pairs).each.itertuples())
+    equal = comparisons.pairs_at_equal_size(compared)
     if len(equal):
-        each, found["equal_size"], _ = translation_claims.compare(equal, folder)
+        each, found["equal_size"], _ = compare(equal)
         there = pairs[pairs["block_size"].isin(each["block_size"])]
-        _, found["equal_weights"], _ = translation_claims.compare(there, folder)
+        found["equal_weights"] = compare(there).mean
     return found
 
 
@@ -119,25 +112,11 @@ def _reach(rows: pd.DataFrame, dense: pd.DataFrame) -> Quality | None:
     return None if reached is None else _quality(reached)
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """The dense networks of a preset, with one kind of output layer."""
-
-    preset: str
-    tied: bool
-    weights: float
-    seeds: int
-    bleu: Interval  # over seeds; of a single one over test sentences
-    chrf: float
-
-
-def _baselines(table: pd.DataFrame) -> list[Baseline]:
+def _baselines(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the dense networks of each preset, with the output layer tied and untied."""
     rows = select(table, task="multi30k", method="dense", series="same")
-    found = []
-    for (preset, tied), group in rows[rows["preset"].isin(SIZES)].groupby(["preset", "tied"]):
-        bleu = interval(group["test_bleu"])
-        if len(group) == 1:
-            bleu = Interval(bleu.mean, *group[["test_bleu_low", "test_bleu_high"]].iloc[0])
-        found.append(Baseline(preset, tied, group["file_bytes"].mean() / 4, len(group), bleu,
-                              group["test_chrf"].mean()))
-    return sorted(found, key=lambda b: (-SIZES.index(b.preset), not b.tied))
+    found = [{"preset": preset, "tied": tied, "weights": group["file_bytes"].mean() / 4,
+              "seeds": len(group), "bleu": comparisons.bleu_interval(group),
+              "chrf": group["test_chrf"].mean()}
+             for (preset, tied), group in rows.groupby(["preset", "tied"]) if preset in SIZES]
+    return sorted(found, key=lambda row: (SIZES.index(row["preset"]), not row["tied"]))

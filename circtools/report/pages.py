@@ -5,7 +5,7 @@ sentence would become false if a number changed, the template says so with ``exp
 is an error, too, until somebody has rewritten the sentence.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
@@ -56,6 +56,12 @@ def render(template: str, values: dict[str, Any]) -> str:
     return _environment().get_template(f"{template}.j2").render(values, values=values)
 
 
+def titles(values: dict[str, Any]) -> dict[str, Callable[[], str]]:
+    """Return functions that give the titles of the figures; they raise as :func:`render` does."""
+    template = _environment().get_template("titles.j2")
+    return vars(template.make_module(values | {"values": values}))
+
+
 def claims_table(claims: Iterable[Claim]) -> str:
     """Return claims in words, with what was measured and the verdict, as a Markdown table."""
     return render("claims.md", {"claims": list(claims)})
@@ -67,12 +73,7 @@ def advice(table: pd.DataFrame) -> str:
 
 
 def write(values: dict[str, Any], check: bool = False) -> list[str]:
-    """Write the pages; return the names of those that were stale.
-
-    Args:
-        values: of :func:`circtools.report.facts.facts`.
-        check: change nothing.
-    """
+    """Write the pages, or only check them; return the names of those that were stale."""
     stale = []
     for name in PAGES:
         text, path = render(name, values), ROOT / name

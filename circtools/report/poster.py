@@ -1,7 +1,8 @@
 """The poster, A0, from the results: ``make poster``.
 
 Its layout and every sentence are in ``figures/poster.typ``, which Typst sets. From here come the
-numbers that the sentences name, and the figures, drawn as large as they are printed.
+numbers that the sentences name, and the figures, drawn as large as they are printed. A ``table`` is
+rows of :func:`circtools.experiments.results.load`, read from one folder.
 """
 
 import io
@@ -19,79 +20,52 @@ from matplotlib import get_data_path, rc_context
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from circtools.experiments import store
 from circtools.experiments.files import ROOT, replacing
-from circtools.experiments.multi30k_runs import PRESETS
-from circtools.report import (
-    architecture,
-    claims,
-    diagrams,
-    facts,
-    headlines,
-    mnist_figures,
-    style,
-    translation_claims,
-    translation_figures,
-)
-from circtools.report.gallery import FOLDER
+from circtools.report import comparisons, diagrams, facts, headlines, style
+from circtools.report.gallery import FIGURES, FOLDER
+from circtools.report.mnist_figures import mnist_benchmark
+from circtools.report.translation_figures import side_by_side, translation_benchmark
 
 LAYOUT = ROOT / "figures" / "poster.typ"
 LETTERS, SMALL_LETTERS = 26, 16  # points of the text inside the figures of page 1 and of page 2
+CARD, PANEL = (8.5, 5.1), (9.4, 7.6)  # inches
+PAGE_2 = {  # how large the figures are printed, in inches
+    "technique_pruning": (9.4, 4.5), "technique_circulant": (9.4, 4.7),
+    "block_circulant_ladder": (9.4, 3.9), "translation_gap": PANEL, "pruned_transformer": PANEL,
+    "pruned_entire_network": PANEL, "block_circulant_transformer": PANEL,
+    "circulant_transformer": PANEL, "compressed_transformer": (9.4, 8.0)}
 EXAMPLE = 12  # the test sentence shown, chosen because translations differ; the layout quotes it
 PREVIEW_DPI = 52
 
 
-def numbers(table: pd.DataFrame, folder: Path = store.FOLDER) -> dict[str, Any]:
-    """Return what the layout names: the facts, one sentence's translations, who made it.
-
-    Args:
-        table: rows of :func:`circtools.experiments.results.load`.
-        folder: where the results are.
-    """
-    shown = translation_figures.side_by_side(translation_figures.of_multi30k(table), EXAMPLE)
+def numbers(table: pd.DataFrame) -> dict[str, Any]:
+    """Return what the layout names: the facts, one sentence's translations, who made it."""
+    shown = side_by_side(comparisons.of_multi30k(table), EXAMPLE)
     citation = yaml.load((ROOT / "CITATION.cff").read_text(encoding="utf-8"), yaml.BaseLoader)
-    return facts.facts(table, folder) | {
+    return facts.facts(table) | {
         "citation": citation,
         "translations": {level: row.dropna().to_dict() for level, row in shown.iterrows()}}
 
 
+@style.context()
 def panels(table: pd.DataFrame) -> dict[str, Figure]:
     """Return the figures, as large as they are printed, by the names that the layout has for them.
-
-    Args:
-        table: rows of :func:`circtools.experiments.results.load`.
     """
-    mnist, card, panel = claims.of_mnist(table), (8.5, 5.1), (9.4, 7.6)
-    layers = PRESETS[translation_claims.main_preset(table)].layers
     with rc_context({"text.color": "white", "axes.labelcolor": "white"}):  # on the dark band
         ladder = _printed(diagrams.block_circulant_ladder(8), (16.4, 6.2), LETTERS)
-    small = {
-        "mnist_benchmark": (mnist_figures.mnist_benchmark(mnist, ["tuned"]), panel),
-        "technique_pruning": (diagrams.pruning_technique(), (9.4, 4.5)),
-        "technique_circulant": (diagrams.circulant_technique(), (9.4, 4.7)),
-        "block_circulant_ladder": (diagrams.block_circulant_ladder(), (9.4, 3.9)),
-        "translation_gap": (translation_figures.translation_gap(table), panel),
-        "pruned_transformer": (translation_figures.pruned_transformer(table), panel),
-        "pruned_entire_network": (translation_figures.pruned_entire_network(table), panel),
-        "block_circulant_transformer": (
-            translation_figures.block_circulant_transformer(table), panel),
-        "circulant_transformer": (translation_figures.circulant_transformer(table), panel),
-        "compressed_transformer": (
-            architecture.transformer(("attention", "feed_forward"), layers), (9.4, 8.0)),
-        "translation_benchmark": (
-            translation_figures.translation_benchmark(table, upright=True), (9.4, 11.2)),
-    }
     return {
         "ladder": ladder,
         "headline": headlines.headline(table, (18.0, 8.6), LETTERS),
         "headline_gap": headlines.headline_gap(table, (11.0, 8.6), LETTERS),
-        "mnist_card": headlines.mnist_card(mnist, card, LETTERS),
-        "learning_rate_card": headlines.learning_rate_card(table, card, LETTERS),
-        "file_size_card": headlines.file_size_card(table, card, LETTERS),
-        **{name: _printed(figure, size, SMALL_LETTERS) for name, (figure, size) in small.items()}}
+        "mnist_card": headlines.mnist_card(table, CARD, LETTERS),
+        "learning_rate_card": headlines.learning_rate_card(table, CARD, LETTERS),
+        "file_size_card": headlines.file_size_card(table, CARD, LETTERS),
+        "mnist_benchmark": _printed(mnist_benchmark(table, ["tuned"]), PANEL),
+        "translation_benchmark": _printed(translation_benchmark(table, upright=True), (9.4, 11.2)),
+        **{name: _printed(FIGURES[name](table), size) for name, size in PAGE_2.items()}}
 
 
-def _printed(figure: Figure, size: tuple[float, float], points: float) -> Figure:
+def _printed(figure: Figure, size: tuple[float, float], points: float = SMALL_LETTERS) -> Figure:
     """Give a figure of the course its printed size in inches, with letters of so many points."""
     figure.set_size_inches(size)
     for axes in figure.axes:
@@ -101,6 +75,7 @@ def _printed(figure: Figure, size: tuple[float, float], points: float) -> Figure
     return figure
 
 
+@style.context()
 def typeset(named: dict[str, Any], drawn: dict[str, Figure], **output: Any) -> Any:
     """Return the poster in the format that ``typst.compile`` is asked for.
 
@@ -115,8 +90,11 @@ def typeset(named: dict[str, Any], drawn: dict[str, Figure], **output: Any) -> A
     qr = io.BytesIO()  # the layout shows it once CITATION.cff names the public repository
     segno.make(named["citation"].get("repository-code", "-")).save(qr, kind="svg")
     files = {"main.typ": LAYOUT.read_bytes(), "qr.svg": qr.getvalue(),
-             "facts.json": json.dumps(named, default=_plain).encode(),
-             **{f"{name}.svg": _svg(figure) for name, figure in drawn.items()}}
+             "facts.json": json.dumps(named, default=_plain).encode()}
+    for name, figure in drawn.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        files[f"{name}.svg"] = buffer.getvalue()
     fonts = Path(get_data_path()) / "fonts" / "ttf"  # of matplotlib: the same on every machine
     try:
         return typst.compile(files, font_paths=[fonts], ignore_system_fonts=True, **output)
@@ -124,17 +102,18 @@ def typeset(named: dict[str, Any], drawn: dict[str, Figure], **output: Any) -> A
         raise ValueError(f"figures/poster.typ: {error}") from error
 
 
+def _plain(value: Any) -> Any:
+    """Return what JSON does not know: a number of numpy as a number, a class as its attributes."""
+    return value.item() if hasattr(value, "item") else asdict(value)
+
+
 def make(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
     """Write ``poster.pdf`` and the preview of its first page ``poster.png``; return their paths.
-
-    Args:
-        table: rows of :func:`circtools.experiments.results.load`.
-        folder: where to.
 
     Raises:
         ValueError: if there are no results of compressed Transformers; and as :func:`typeset`.
     """
-    if translation_claims.main_preset(table) is None:
+    if not comparisons.main_preset(table):
         raise ValueError("there are no results of compressed Transformers; "
                          "'circtools run multi30k --methods all' makes them")
     named, drawn = numbers(table), panels(table)
@@ -146,15 +125,3 @@ def make(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
         with replacing(folder / name) as temporary:
             temporary.write_bytes(page)
     return [folder / name for name in pages]
-
-
-def _svg(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    with style.context():
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return buffer.getvalue()
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON does not know: a number of numpy as a number, a class as its attributes."""
-    return value.item() if hasattr(value, "item") else asdict(value)

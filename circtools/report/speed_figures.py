@@ -1,44 +1,57 @@
-"""The figures on speed, from the timings that the scripts in ``benchmarks/`` have written."""
+"""The figures on speed, from the timings that the scripts in ``circtools/bench`` have written."""
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circtools import cost
 from circtools.experiments import store
+from circtools.experiments.results import select
+from circtools.products import dft_products
 from circtools.report import style
-from circtools.report.mnist_figures import LOOK, select
+from circtools.report.parts import heat_map
+from circtools.report.style import METHOD_LOOK
 
-Mode = Literal["inference", "training"]
-LOOKS = {
-    "block-circulant": LOOK["block_circulant"],
-    "low rank": LOOK["low_rank"],
-    "pruned, kept dense": LOOK["pruned"] | {"label": "pruned, kept dense"},
-    "pruned, sparse CSR": LOOK["pruned_all"] | {"label": "pruned, sparse CSR"},
-    "int8 (onnxruntime)": {"color": style.BLACK, "marker": "*", "linestyle": ""},
+LOOKS: dict[str, dict[str, Any]] = {
+    "block-circulant": METHOD_LOOK["block_circulant"],
+    "low rank": METHOD_LOOK["low_rank"],
+    "pruned, kept dense": METHOD_LOOK["pruned"] | {"label": "pruned, kept dense"},
+    "pruned, sparse CSR": METHOD_LOOK["pruned_all"] | {"label": "pruned, sparse CSR"},
+    "int8 (onnxruntime)": {"color": style.BLACK, "marker": "*", "linestyle": "",
+                           "label": "int8 (onnxruntime)"},
 }
 
 
-def load(name: str = "layer") -> dict[str, Any]:
-    """Return the timings that a benchmark wrote.
+def load(name: str = "layer", folder: Path = store.FOLDER) -> dict[str, Any]:
+    """Return the timings that a benchmark wrote into a folder of results.
 
     Raises:
         FileNotFoundError: if it has not been run.
     """
-    path = store.FOLDER / "benchmarks" / f"{name}.json"
+    path = folder / "benchmarks" / f"{name}.json"
     if not path.exists():
-        raise FileNotFoundError(f"there is no {path.name} in data/results/benchmarks; the script "
-                                "of that name in benchmarks/ writes it")
+        raise FileNotFoundError(f"there is no {path.name} in {path.parent}; the script of that "
+                                "name in circtools/bench writes it")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def cells(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the layer's timings from the folder that a table of results was read from."""
+    return pd.DataFrame(load(folder=table["folder"].iloc[0])["cells"])
+
+
+def _tokens(count: int) -> str:
+    return f"{count} token{'s' * (count > 1)}"
+
+
 def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048),
-                  mode: Mode = "inference") -> Figure:
+                  mode: Literal["inference", "training"] = "inference") -> Figure:
     """How many times as fast as a dense layer: width against block size, a panel for each batch.
 
     Args:
@@ -46,30 +59,23 @@ def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048
         tokens: the panels.
         mode: ``"inference"`` or ``"training"``.
     """
-    with style.context():
-        figure, panels = plt.subplots(1, len(tokens), squeeze=False, sharey=True,
-                                      figsize=(max(7.5, 3.6 * len(tokens) + 1), 4.6))
-        for axes, count in zip(panels.flat, tokens, strict=True):
-            rows = select(cells, mode=mode, tokens=count)
-            column = rows["block_size"].astype(str).where(rows["block_size"] < rows["n"], "n")
-            wide = rows.assign(b=column).pivot(index="n", columns="b", values="ratio")
-            wide = wide[list(dict.fromkeys(column))]
-            picture = axes.imshow(np.log2(wide), cmap=style.SPEED, vmin=-3.5, vmax=3.5,
-                                  aspect="auto", origin="lower")
-            for (i, j), value in np.ndenumerate(wide.to_numpy()):
-                axes.text(j, i, _times(value), ha="center",
-                          va="center", fontsize=9,
-                          color="white" if abs(np.log2(value)) > 2.2 else "black")
-            axes.set_xticks(range(len(wide.columns)), wide.columns, fontsize=10)
-            axes.set_yticks(range(len(wide)), wide.index)
-            axes.grid(False)
-            axes.set(title=f"{count} token{'s' * (count > 1)}", xlabel="block size")
-        panels[0, 0].set_ylabel("width n")
-        bar = figure.colorbar(picture, ax=panels, shrink=0.8)
-        bar.set_ticks([-3, -2, -1, 0, 1, 2, 3], labels=["1/8", "1/4", "1/2", "1", "2", "4", "8"])
-        bar.set_label("times as fast as nn.Linear")
-        figure.suptitle(f"Block-circulant, {mode}: blue is faster than dense, orange slower",
-                        fontsize=15)
+    figure, panels = plt.subplots(1, len(tokens), squeeze=False, sharey=True,
+                                  figsize=(max(7.5, 3.6 * len(tokens) + 1), 4.6))
+    for axes, count in zip(panels.flat, tokens, strict=True):
+        rows = select(cells, mode=mode, tokens=count)
+        column = rows["block_size"].astype(str).where(rows["block_size"] < rows["n"], "n")
+        wide = rows.assign(b=column).pivot(index="n", columns="b", values="ratio")[column.unique()]
+        shades = np.log2(wide)
+        picture = heat_map(axes, shades, wide.map(_times), shades.abs() > 2.2, cmap=style.SPEED,
+                           vmin=-3.5, vmax=3.5, origin="lower")
+        axes.tick_params(axis="x", labelsize=10)
+        axes.set(title=_tokens(count), xlabel="block size")
+    panels[0, 0].set_ylabel("width n")
+    bar = figure.colorbar(picture, ax=panels, shrink=0.8)
+    bar.set_ticks([-3, -2, -1, 0, 1, 2, 3], labels=["1/8", "1/4", "1/2", "1", "2", "4", "8"])
+    bar.set_label("times as fast as nn.Linear")
+    figure.suptitle(f"Block-circulant, {mode}: blue is faster than dense, orange slower",
+                    fontsize=15)
     return figure
 
 
@@ -80,59 +86,59 @@ def _times(value: float) -> str:
 def against_compression(cells: pd.DataFrame, others: pd.DataFrame, n: int = 1024,
                         tokens: Sequence[int] = (1, 256)) -> Figure:
     """Inference speed of every method against its compression, at one width."""
-    with style.context():
-        figure, panels = plt.subplots(1, len(tokens), figsize=(13, 5.4), sharey=True)
-        for axes, count in zip(panels, tokens, strict=True):
-            ours = select(cells, mode="inference", n=n, tokens=count)
-            ours = ours[ours["block_size"] <= 128]
-            axes.plot(ours["block_size"], ours["ratio"], **LOOKS["block-circulant"])
-            for name, rows in select(others, n=n, tokens=count).groupby("method"):
-                axes.plot(rows["compression"], rows["ratio"], **({"label": name} | LOOKS[name]))
-            axes.axhline(1, color=style.BLACK, linewidth=1)
-            axes.set_xscale("log", base=2)
-            axes.set_yscale("log", base=2)
-            axes.set_xticks([2, 4, 8, 16, 32, 64, 128],
-                            labels=[f"{c}x" for c in (2, 4, 8, 16, 32, 64, 128)])
-            axes.set_yticks([0.25, 0.5, 1, 2, 4, 8, 16], labels=["1/4", "1/2", 1, 2, 4, 8, 16])
-            axes.set(title=f"{count} token{'s' * (count > 1)}, n = {n}",
-                     xlabel="compression (stored weights; of int8: bytes)")
-        panels[0].set_ylabel("speed, times nn.Linear")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figure, panels = plt.subplots(1, len(tokens), figsize=(13, 5.4), sharey=True)
+    for axes, count in zip(panels, tokens, strict=True):
+        ours = select(cells, mode="inference", n=n, tokens=count)
+        ours = ours[ours["block_size"] <= 128]
+        axes.plot(ours["block_size"], ours["ratio"], **LOOKS["block-circulant"])
+        for name, rows in select(others, n=n, tokens=count).groupby("method"):
+            axes.plot(rows["compression"], rows["ratio"], **LOOKS[name])
+        axes.axhline(1, color=style.BLACK, linewidth=1)
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log", base=2)
+        factors = (2, 4, 8, 16, 32, 64, 128)
+        axes.set_xticks(factors, labels=[f"{c}x" for c in factors])
+        axes.set_yticks([0.25, 0.5, 1, 2, 4, 8, 16], labels=["1/4", "1/2", 1, 2, 4, 8, 16])
+        axes.set(title=f"{_tokens(count)}, n = {n}",
+                 xlabel="compression (stored weights; of int8: bytes)")
+    panels[0].set_ylabel("speed, times nn.Linear")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 
 def roofline(cells: pd.DataFrame, machine: dict[str, float], n: int = 2048) -> Figure:
-    """Achieved speed against operations for each byte, under the two limits of the machine.
+    """Achieved speed against operations per byte, under the two limits of the machine.
 
     Args:
         cells: the benchmark's ``cells``; those of inference by the algorithm ``dft`` are drawn.
         machine: its ``flops`` and ``bandwidth``.
         n: the width of the layers.
     """
-    looks = {1: ("o", "0.6"), 32: ("s", "0.3"), 256: ("^", style.BLACK)}
-    with style.context():
-        figure, axes = plt.subplots(figsize=(9.5, 6))
-        intensity = np.geomspace(0.3, 300, 100)
-        axes.plot(intensity, np.minimum(machine["flops"], intensity * machine["bandwidth"]) / 1e9,
-                  color=style.BLACK, label="the machine's two limits")
-        for tokens, (marker, color) in looks.items():
-            rows = select(cells, mode="inference", tokens=tokens, n=n, algorithm="dft")
-            x, y = [], []
-            for row in rows.itertuples():
-                b, blocks = row.block_size, n // row.block_size
-                done = cost.work("dft", blocks, blocks, b, tokens, False)
-                moved = 4 * (2 * tokens * n + cost.dft_products(b) * blocks**2)
-                x.append((done.products + done.transforms) / moved)
-                y.append((done.products + done.transforms) / row.seconds / 1e9)
-            axes.plot(x, y, color=color, marker=marker, linestyle="",
-                      label=f"{tokens} token{'s' * (tokens > 1)}")
-            for place, b in zip(zip(x, y, strict=True), rows["block_size"], strict=True):
-                axes.annotate(f"b={b}", place, xytext=(5, -11), textcoords="offset points",
-                              color=color, fontsize=9)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set(xlabel="operations for each byte that must be moved",
-                 ylabel="billion operations per second",
-                 title=f"Block-circulant layers under the roofline (n = {n})")
-        axes.legend(loc="lower right")
+    figure, axes = plt.subplots(figsize=(9.5, 6))
+    intensity = np.geomspace(0.3, 300, 100)
+    axes.plot(intensity, np.minimum(machine["flops"], intensity * machine["bandwidth"]) / 1e9,
+              color=style.BLACK, label="the machine's two limits")
+    for tokens, marker, color in ((1, "o", "0.6"), (32, "s", "0.3"), (256, "^", style.BLACK)):
+        rows = select(cells, mode="inference", tokens=tokens, n=n, algorithm="dft")
+        _achieved(axes, rows, color=color, marker=marker, linestyle="", label=_tokens(tokens))
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set(xlabel="operations for each byte that must be moved",
+             ylabel="billion operations per second",
+             title=f"Block-circulant layers under the roofline (n = {n})")
+    axes.legend(loc="lower right")
     return figure
+
+
+def _achieved(axes: Axes, rows: pd.DataFrame, **look: Any) -> None:
+    places = {}
+    for row in rows.itertuples():
+        b, blocks = row.block_size, row.n // row.block_size
+        products = dft_products(b)  # between blocks; each transform is one with a small matrix
+        operations = 2 * row.tokens * blocks * products * (blocks + 2 * b)
+        moved = 4 * (2 * row.tokens * row.n + products * blocks**2)
+        places[b] = operations / moved, operations / row.seconds / 1e9
+    axes.plot(*zip(*places.values(), strict=True), **look)
+    for b, place in places.items():
+        axes.annotate(f"b={b}", place, xytext=(5, -11), textcoords="offset points",
+                      color=look["color"], fontsize=9)

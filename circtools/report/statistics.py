@@ -20,10 +20,9 @@ A claim that a difference over several levels of compression is above zero is
 Single levels are tested at 5 % with Holm's correction across the levels.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -60,19 +59,15 @@ def difference(first: Sequence[float], second: Sequence[float],
 
     The degrees of freedom are those of Welch and Satterthwaite. With test sentences the variance is
     the sum of two parts, over trainings and over sentences. What a sentence does to a single
-    training is counted in both, which errs on the side of caution; a test holds the coverage at
-    95 %, give or take 2.
+    training is counted in both, so the interval is rather too wide than too narrow. With one
+    training and no sentences the bounds are nan.
 
     Args:
-        first: a score for each training.
-        second: the same of the other method.
-        of_sentences: what each test sentence adds to the difference of the means, (sentences,); see
-            :func:`circtools.experiments.bleu.sentence_effects`. None where only trainings
-            are sampled.
+        first: one method's scores, one per training.
+        second: the other method's.
+        of_sentences: what each test sentence adds to the difference, (sentences,); see
+            :func:`circtools.experiments.bleu.sentence_effects`.
         paired: whether the two samples share their starts, training by training.
-
-    Returns:
-        The bounds are nan where there is one training and nothing is known of sentences.
 
     Source: B. L. Welch, "The generalization of 'Student's' problem when several different
     population variances are involved", Biometrika 34 (1947).
@@ -111,19 +106,17 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def with_all_levels(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the seeds that have been run at the same levels, as many as there are.
+    """Return the rows of the seeds that share the largest set of levels.
 
     A mean over the levels can be compared between seeds only if it is over the same ones.
     """
-    if pairs.empty:
-        return pairs
     of_seed = {seed: frozenset(rows["block_size"]) for seed, rows in pairs.groupby("seed")}
-    seeds = Counter(of_seed.values())
-    most = max(seeds, key=lambda levels: (len(levels), seeds[levels]))
-    return pairs[pairs["seed"].map(of_seed.get).map(most.__eq__)]
+    found = [*of_seed.values()]
+    most = max(found, key=lambda levels: (len(levels), found.count(levels)), default=None)
+    return pairs[pairs["seed"].isin([seed for seed in of_seed if of_seed[seed] == most])]
 
 
-def levels(pairs: pd.DataFrame, effects: dict[tuple[str, int], np.ndarray] | None = None,
+def levels(pairs: pd.DataFrame, effects: dict[Any, np.ndarray] | None = None,
            paired: bool = False) -> tuple[pd.DataFrame, Interval]:
     """Return the difference at each level, and its mean over the levels.
 
@@ -134,23 +127,20 @@ def levels(pairs: pd.DataFrame, effects: dict[tuple[str, int], np.ndarray] | Non
         paired: as for :func:`difference`.
 
     Returns:
-        The columns ``block_size``, ``compression``, ``mean``, ``low``, ``high``, ``p`` (adjusted by
-        Holm) and ``decided`` (1 significantly above zero, -1 significantly below, 0 neither), a row
-        a level; and the mean with its interval.
+        One row per level with the columns ``block_size``, ``compression``, ``mean``, ``low``,
+        ``high``, ``p`` (adjusted by Holm) and ``decided`` (1 significantly above zero, -1
+        significantly below, 0 neither); and the mean with its interval.
     """
     wide = pairs.pivot_table(index="seed", columns=["block_size", "compression"],
                              values=["first", "second"])  # (seeds, sides times levels)
     first, second = wide["first"].to_numpy(), wide["second"].to_numpy()
-    of_sentences = None
-    if effects is not None:
-        of_runs = [np.array([effects[first] - effects[second] for first, second in
-                             zip(rows["first_run"], rows["second_run"], strict=True)]).mean(0)
-                   for _, rows in pairs.groupby("block_size")]
-        of_sentences = np.array(of_runs)  # (levels, sentences)
+    of_sentences = None if effects is None else np.array(
+        [np.mean([effects[row.first_run] - effects[row.second_run] for row in rows.itertuples()], 0)
+         for _, rows in pairs.groupby("block_size")])  # (levels, sentences)
 
-    def at(levels: slice) -> tuple[Interval, float]:
-        own = None if of_sentences is None else of_sentences[levels].mean(0)
-        return difference(first[:, levels].mean(1), second[:, levels].mean(1), own, paired)
+    def at(chosen: slice) -> tuple[Interval, float]:
+        own = None if of_sentences is None else of_sentences[chosen].mean(0)
+        return difference(first[:, chosen].mean(1), second[:, chosen].mean(1), own, paired)
 
     found = [(*names, *mean, p) for i, names in enumerate(wide["first"].columns)
              for mean, p in [at(slice(i, i + 1))]]
@@ -160,62 +150,42 @@ def levels(pairs: pd.DataFrame, effects: dict[tuple[str, int], np.ndarray] | Non
     return each, at(slice(None))[0]
 
 
-def sign_verdict(mean: Interval, claimed: int = 1) -> str:
+def verdict(each: pd.DataFrame, mean: Interval, claimed: int = 1) -> str:
     """Return the verdict on a difference that is claimed to be above (1) or below (-1) zero."""
     low, high = (mean.low, mean.high) if claimed > 0 else (-mean.high, -mean.low)
-    return "confirmed" if low > 0 else "refuted" if high < 0 else "undecided"
-
-
-def verdict_over_levels(each: pd.DataFrame, mean: Interval, claimed: int = 1) -> str:
-    """Return the verdict on a difference over several levels, claimed to have this sign."""
-    return "refuted" if (claimed * each["decided"] < 0).any() else sign_verdict(mean, claimed)
+    if high < 0 or (claimed * each["decided"] < 0).any():
+        return "refuted"
+    return "confirmed" if low > 0 else "undecided"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim's evidence and its verdict.
+    """A claim's evidence and its verdict."""
 
-    Attributes:
-        key: which claim; the pages have its words.
-        task: ``"mnist"`` (differences in percentage points of test error) or ``"multi30k"`` (BLEU).
-        preset: its size.
-        series: the results that it is tested on.
-        difference: a quality minus another, with its interval.
-        verdict: confirmed, refuted, undecided, or no verdict.
-        seeds: trainings of either side.
-        levels: of compression, as factors.
-        above: those at which the difference is significantly above zero.
-        below: and below.
-    """
-
-    key: str
-    task: str
+    key: str  # which claim; the pages have its words
+    task: str  # mnist (differences in percentage points of test error) or multi30k (in BLEU)
     preset: str
-    series: str
-    difference: Interval
-    verdict: str
-    seeds: int
-    levels: list[float]
-    above: list[float]
+    series: str  # the results that it is tested on
+    difference: Interval  # one quality minus another
+    verdict: str  # confirmed, refuted, undecided, or no verdict
+    seeds: int  # trainings of either side
+    levels: list[float]  # of compression, as factors
+    above: list[float]  # those at which the difference is significantly above zero
     below: list[float]
 
 
-def over_levels(key: str, each: pd.DataFrame, mean: Interval, seeds: int, verdict: str = "",
-                claimed: int = 1, **more: str) -> Claim:
-    """Return a claim about the levels and the mean that :func:`levels` found.
+def claim(key: str, each: pd.DataFrame, mean: Interval, seeds: int, found: str, **of: str) -> Claim:
+    """Return a claim, without a verdict where there are too few trainings.
 
     Args:
         key: which claim.
-        each: the levels.
+        each: the difference at each level, of :func:`levels`.
         mean: the difference over the levels.
         seeds: trainings of either side.
-        verdict: if it is none on the sign of the difference.
-        claimed: the sign that is claimed, 1 or -1.
-        more: task, preset and series.
+        found: the verdict, if there are enough of them.
+        of: task, preset and series.
     """
-    verdict = verdict or verdict_over_levels(each, mean, claimed)
-    return Claim(key=key, difference=mean, seeds=seeds, levels=list(each["compression"]),
-                 verdict=verdict if seeds >= ENOUGH_SEEDS else "no verdict",
-                 above=list(each["compression"][each["decided"] > 0]),
-                 below=list(each["compression"][each["decided"] < 0]),
-                 **more)
+    above, below = (each["compression"][sign * each["decided"] > 0].tolist() for sign in (1, -1))
+    return Claim(key=key, difference=mean, seeds=seeds, levels=each["compression"].tolist(),
+                 verdict=found if seeds >= ENOUGH_SEEDS else "no verdict", above=above, below=below,
+                 **of)

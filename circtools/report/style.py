@@ -1,19 +1,18 @@
 """One look for every picture: readable from two metres, in black and white, colour-blind safe."""
 
-from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from circtools.experiments.files import replacing
 
 # The colours of Okabe and Ito, "Color Universal Design" (2008), the three palest darkened until a
-# thin line has a contrast of 3:1 with the page. Every method has a marker and a line of its own, so
-# that a copy in black and white still tells them apart.
+# thin line has a contrast of 3:1 with the page.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#B37B00", "#2C8FCB", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#B85C93"
 BROWN = "#6B3F00"  # one more, darker than all of these
@@ -21,14 +20,35 @@ SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 # Orange is slower, blue is faster; red and green would be one colour to many.
 SPEED = LinearSegmentedColormap.from_list("speed", ["#A85400", "#F3A24A", "#FFFFFF", "#5FA8D8",
                                                     "#00558A"])
+# Every method has a colour, a marker and a line of its own, so that a copy in black and white still
+# tells them apart.
+METHOD_LOOK: dict[str, dict[str, Any]] = {
+    "block_circulant": {"color": BLUE, "marker": "o", "label": "block-circulant"},
+    "pruned": {"color": VERMILION, "marker": "s", "label": "pruned"},
+    "unpruned": {"color": BLACK, "marker": "", "linestyle": ":",
+                 "label": "control: same loop, nothing pruned"},
+    "dense": {"color": BLACK, "marker": "D", "label": "dense"},
+    "pruned_all": {"color": BROWN, "marker": "D", "linestyle": "--",
+                   "label": "pruned, output layer too"},
+    "random_pruned": {"color": "0.45", "marker": "x", "linestyle": ":",
+                      "label": "control: pruned at random"},
+    "projected": {"color": SKY, "marker": "^", "linestyle": "--",
+                  "label": "block-circulant, projected"},
+    "low_rank": {"color": GREEN, "marker": "v", "linestyle": "-.", "label": "low rank"},
+    "small_dense": {"color": PURPLE, "marker": "P", "linestyle": "-.", "label": "smaller dense"},
+    "gradual": {"color": ORANGE, "marker": "*", "linestyle": ":", "markersize": 17,
+                "markeredgecolor": "black", "zorder": 3, "label": "pruned while it is trained"},
+    "block_circulant_long": {"color": BLUE, "marker": "h", "linestyle": ":",
+                             "label": "block-circulant, as many epochs as pruning"},
+}
 # Sizes of a network, which are no methods: marks and greys of their own.
-SIZES: dict[str, dict[str, str]] = {
+SIZE_LOOK: dict[str, dict[str, Any]] = {
     "tiny": {"color": "0.6", "marker": "^", "linestyle": ":"},
     "small": {"color": "0.0", "marker": "o", "linestyle": "-"},
     "base": {"color": "0.42", "marker": "D", "linestyle": "--"},
     "large": {"color": "0.25", "marker": "v", "linestyle": "-."}}
 
-RC = {
+RC: dict[Any, Any] = {
     "axes.grid": True, "axes.spines.right": False, "axes.spines.top": False,
     "axes.axisbelow": True, "figure.constrained_layout.use": True, "figure.dpi": 100,
     "font.family": "DejaVu Sans", "font.size": 13, "axes.titlesize": 15, "axes.labelsize": 14,
@@ -36,6 +56,8 @@ RC = {
     "lines.markersize": 8, "image.interpolation": "nearest",
     "svg.hashsalt": "circtools", "svg.fonttype": "path",
 }
+# The course's style, inside a ``with`` block or, as a decorator, for one function.
+context = partial(matplotlib.rc_context, RC)
 
 
 def use() -> None:
@@ -46,27 +68,11 @@ def use() -> None:
     matplotlib.rcParams.update(RC)
 
 
-def context() -> AbstractContextManager[None]:
-    """Use the course's style inside a ``with`` block."""
-    return matplotlib.rc_context(RC)
-
-
-def halves(axes: Axes, top: float = 0.97, bottom: float = 0.03, x: float = 0.5) -> None:
-    """Draw the line of no difference, and say in either half which method is better there."""
-    axes.axhline(0, color=BLACK, linewidth=1)
-    for y, name, color, place in (
-            (top, "pruning better \N{UPWARDS ARROW}", VERMILION, "top"),
-            (bottom, "block-circulant better \N{DOWNWARDS ARROW}", BLUE, "bottom")):
-        axes.text(x, y, name, color=color, fontweight="bold", ha="center", va=place,
-                  transform=axes.transAxes)
-
-
+@context()
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write a figure as SVG and PNG, the same bytes for the same picture; return the paths."""
-    paths = []
-    for suffix, metadata in ((".svg", {"Date": None}), (".png", {"Software": None})):
-        path = stem.with_suffix(suffix)
-        with context(), replacing(path) as temporary:
-            figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=metadata)
-        paths.append(path)
+    paths = [stem.with_suffix(suffix) for suffix in (".svg", ".png")]
+    for path, metadata in zip(paths, ({"Date": None}, {"Software": None}), strict=True):
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], dpi=200, metadata=metadata)
     return paths

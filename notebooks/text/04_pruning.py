@@ -34,7 +34,16 @@ from IPython.display import Markdown
 from circtools.experiments import store
 from circtools import compression, compression_ratio, prune
 from circtools.experiments import mnist, results
-from circtools.report import claims, diagrams, mnist_figures, pages, statistics, style
+from circtools.report import (
+    claims,
+    comparisons,
+    diagrams,
+    mnist_figures,
+    pages,
+    parts,
+    statistics,
+    style,
+)
 from circtools.report.statistics import interval
 from exercises import check, hint, solution
 
@@ -150,10 +159,10 @@ print("FULL-SCALE RESULTS:", results.describe(course))
 figure, axes = plt.subplots(figsize=(10, 5.5))
 for method in ("pruned", "unpruned"):
     rows = results.select(course, method=method, series="tuned", layers="first")
-    mnist_figures.curve(axes, rows, by="round", **mnist_figures.LOOK[method])
+    parts.curve(axes, rows, by="round", **style.METHOD_LOOK[method])
 dense = interval(100 * results.select(course, method="dense", series="tuned")["test_error"])
 axes.axhline(dense.mean, color="black", linestyle="--", linewidth=1.5, label="dense, 10 epochs")
-mnist_figures.error_axis(axes)
+parts.error_axis(axes)
 axes.set_xlabel("round (2 epochs each)")
 axes.set_title("Full-scale: pruning, and the same training without pruning")
 axes.legend();
@@ -221,7 +230,7 @@ Markdown(pages.claims_table(claim for claim in found if claim.series == "same"))
 for name, more in (("both layers compressed", {"layers": "all"}),
                    ("permuted pixels", {"pixels": "permuted"})):
     print("FULL-SCALE, tuned: quality of pruned minus block-circulant, percentage points;", name)
-    each, _ = statistics.levels(statistics.with_all_levels(claims.gap(course, "tuned", **more)))
+    each = comparisons.compare(comparisons.mnist_pairs(course, "tuned", **more)).each
     print(each.drop(columns="block_size").round({"compression": 0}).round(3).to_string(index=False))
 
 # %% [markdown]
@@ -270,7 +279,7 @@ for name, more in (("both layers compressed", {"layers": "all"}),
 # as a description and not as a test.
 
 # %%
-tuned = claims.gap(course, "tuned")
+tuned = comparisons.mnist_pairs(course, "tuned")
 print("FULL-SCALE, tuned: quality of pruned minus block-circulant, percentage points (95 %)")
 for low, high in ((2, 28), (49, 392), (784, 784)):
     _, mean = statistics.levels(tuned[tuned["block_size"].between(low, high)])

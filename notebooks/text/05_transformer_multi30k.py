@@ -29,7 +29,7 @@ import torch
 from circtools.experiments import bleu
 from circtools.experiments import store
 from circtools.experiments import multi30k, results, training, translation
-from circtools.report import architecture, mnist_figures, speed_figures, style, translation_figures
+from circtools.report import architecture, network_figures, speed_figures, style
 from circtools.experiments.multi30k_runs import DEMO, PRESETS
 from circtools.transformer import PAD, attention_maps
 from exercises import check, hint, solution
@@ -386,7 +386,7 @@ shown = runs.sort_values(["preset", "seed"])[list(columns)].rename(columns=colum
 shown.round({"BLEU": 1, "from": 1, "to": 1, "chrF": 1, "validation loss": 3}).reset_index(drop=True)
 
 # %% alt="The validation loss falls fast, then flattens; the larger network ends a little lower"
-translation_figures.training_curves([r for r in store.read() if r["run"] in set(runs["run"])]);
+network_figures.training_curves([r for r in store.read() if r["run"] in set(runs["run"])]);
 
 # %% [markdown]
 # **What to notice.** The loss falls fastest during the warm-up, then ever more slowly; at the end

@@ -30,7 +30,7 @@ from torch import nn
 
 from circtools import BlockCirculantLinear, compression
 from circtools.experiments import multi30k, results
-from circtools.report import architecture, mnist_figures, style, translation_figures
+from circtools.report import architecture, comparisons, network_figures, style, translation_figures
 from circtools.matrices import block_circulant, nearest_circulant
 from circtools.experiments.multi30k_runs import DEMO, PRESETS
 from exercises import check, hint, solution
@@ -38,7 +38,7 @@ from exercises import check, hint, solution
 style.use()
 corpus = multi30k.load()
 table = results.load()
-rows = translation_figures.of_multi30k(table)
+rows = comparisons.of_multi30k(table)
 print("FULL-SCALE RESULTS:", results.describe(rows))
 preset = PRESETS[rows["preset"].iloc[0]]
 architecture.transformer(("attention", "feed_forward"), layers=preset.layers);
@@ -112,7 +112,7 @@ for b, factor in ((1, 1.0), (8, 1.0), (8, 4.0)):
 # layers:
 
 # %% alt="In short trials block-circulant layers bear higher learning rates than dense ones"
-translation_figures.learning_rates(table, "block_circulant");
+network_figures.learning_rates(table, "block_circulant");
 
 # %% [markdown]
 # Each of these networks has had four epochs, and four times the base rate looks best for b = 4.
@@ -120,7 +120,7 @@ translation_figures.learning_rates(table, "block_circulant");
 # layers get the higher rate, while embeddings, norms and output layer keep the base rate?
 
 # %% alt="At the small size a high rate for the matrices alone helps blocks and harms the dense"
-translation_figures.learning_curves(table, block_size=4);
+network_figures.learning_curves(table, block_size=4);
 
 # %% [markdown]
 # **What to notice.** After two epochs the order of the three with b = 4 is one thing, after twenty
@@ -169,7 +169,7 @@ pd.concat({"loss": losses, "BLEU": bleu}, axis=1).replace("nan", "").fillna("")
 # small size. And here?
 
 # %% alt="At the larger size that same high rate leaves the block-circulant network far behind"
-translation_figures.learning_curves(table, block_size=4, preset="base");
+network_figures.learning_curves(table, block_size=4, preset="base");
 
 # %%
 large = results.select(table, task="multi30k", preset="base", tied=False, seed=0, lr_factor=1.0,
@@ -204,7 +204,7 @@ large.pivot_table(index=["b", "matrices / rest"], values=["validation loss", "te
 # Transformer cost?
 
 # %% alt="Larger blocks cost more BLEU, but far less than a low rank at the same compression"
-translation_figures.block_circulant_transformer(table);
+translation_figures.poster_panel(table, "block_circulant_transformer");
 
 # %%
 shown = results.select(rows, method="block_circulant")
@@ -295,7 +295,7 @@ else:
 # spectrum; did training change that?
 
 # %% alt="Learned spectra are nearly flat, but the feed-forward layer stresses the plain sum"
-translation_figures.spectra(translation_figures.artefacts(table, "block_circulant", block_size=16));
+network_figures.spectra(network_figures.artefacts(table, "block_circulant", block_size=16));
 
 # %% [markdown]
 # **What to notice** (in the preset `small`). The decoder's query matrix stays flat; the encoder's

@@ -25,14 +25,7 @@ from IPython.display import Markdown
 from circtools.experiments import store
 from circtools import compression, prune
 from circtools.experiments import multi30k, results, translation
-from circtools.report import (
-    claims,
-    mnist_figures,
-    pages,
-    style,
-    translation_claims,
-    translation_figures,
-)
+from circtools.report import claims, comparisons, network_figures, pages, style, translation_figures
 from circtools.experiments.multi30k_runs import DEMO
 from exercises import check, hint, solution
 
@@ -40,7 +33,7 @@ style.use()
 pd.set_option("display.max_colwidth", None)
 corpus = multi30k.load()
 table = results.load()
-rows = translation_figures.of_multi30k(table)
+rows = comparisons.of_multi30k(table)
 preset = rows["preset"].iloc[0]
 print("FULL-SCALE RESULTS:", results.describe(rows))
 
@@ -70,7 +63,7 @@ pd.DataFrame(lines, columns=["zeros", "translation"])
 # quarter, or a sixteenth, of the weights is left?
 
 # %% alt="In short trials twice the dense network's learning rate is best for fine-tuning"
-translation_figures.learning_rates(table, "pruned");
+network_figures.learning_rates(table, "pruned");
 
 # %% [markdown]
 # (Short trials: two rounds at once, one epoch after them.) Half the rate is the worst choice at
@@ -91,7 +84,7 @@ translation_figures.learning_rates(table, "pruned");
 # at random?
 
 # %% alt="Pruning by magnitude stays near the dense network far longer than pruning at random"
-translation_figures.pruned_transformer(table);
+translation_figures.poster_panel(table, "pruned_transformer");
 
 # %%
 tuned = results.select(rows, series="tuned", seed=0)
@@ -143,7 +136,7 @@ axes.legend(loc="upper right");
 # %%
 way = {"pruned": "in rounds", "gradual": "gradually"}
 ways = tuned[tuned["method"].isin(way)]
-ways = ways.assign(way=ways["method"].map(way), to=translation_claims.levels_of(ways))
+ways = ways.assign(way=ways["method"].map(way), to=comparisons.levels_of(ways))
 ways = ways[ways["to"].isin([4, 16])].rename(columns={"test_bleu": "test BLEU"})
 print("FULL-SCALE: epochs, those of the dense network included, and test BLEU")
 ways = ways.pivot(index="to", columns="way", values=["epochs", "test BLEU"])
@@ -162,7 +155,7 @@ ways.rename("{:.0f}x".format).round(1)
 
 # %% alt="With the output layer pruned too, the whole network shrinks far more before BLEU falls"
 if "pruned_all" in set(rows["method"]):
-    translation_figures.pruned_entire_network(table)
+    translation_figures.poster_panel(table, "pruned_entire_network")
 else:
     print("This has not been run at full scale yet: "
           "circtools run multi30k --preset small --seeds 1 --methods pruned_all")
@@ -181,7 +174,7 @@ else:
 # %% alt="Values and outputs of the last cross-attention keep the most weights"
 chain = results.select(rows, method="pruned", series="tuned", seed=0)
 run = next(r for r in store.read() if r["run"] == chain["run"].iloc[0])
-translation_figures.emptied_layers(run);
+network_figures.emptied_layers(run);
 
 # %% [markdown]
 # **What to notice** (in the preset `small`). Attention and feed-forward have kept about the same,
@@ -192,7 +185,7 @@ translation_figures.emptied_layers(run);
 # first. And the heads of one matrix? **Predict:** do they keep equal shares?
 
 # %% alt="Within a matrix some heads keep several times as many weights as others"
-translation_figures.emptied_heads(translation_figures.artefacts(table, "pruned"));
+network_figures.emptied_heads(network_figures.artefacts(table, "pruned"));
 
 # %% [markdown]
 # In the cross-attentions and in the last decoder layer they nearly do. In the queries and keys of

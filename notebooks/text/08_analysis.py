@@ -25,20 +25,13 @@ from IPython.display import Markdown
 
 from circtools.experiments import store
 from circtools.experiments import multi30k_runs, results
-from circtools.report import (
-    claims,
-    mnist_figures,
-    pages,
-    style,
-    translation_claims,
-    translation_figures,
-)
+from circtools.report import claims, comparisons, pages, style, translation_figures
 from exercises import check, hint, solution
 
 style.use()
 pd.set_option("display.max_colwidth", None)
 table = results.load()
-rows = translation_figures.of_multi30k(table)
+rows = comparisons.of_multi30k(table)
 print("FULL-SCALE RESULTS:", results.describe(results.select(table, task="multi30k", tied=False)))
 
 # %% [markdown]
@@ -101,16 +94,16 @@ Markdown(pages.advice(table))
 lead = {}
 for preset in ("small", "base"):
     run = results.select(table, task="multi30k", preset=preset, tied=False, seed=0)
-    by_bleu = translation_claims.chosen_by_bleu(run)
+    by_bleu = comparisons.chosen_by_bleu(run)
     for change, networks, methods in (
             ("nothing", run, {}),
             ("settings of block-circulant layers chosen by validation BLEU", by_bleu, {}),
             ("32 and 44 epochs for both: against projected networks", run, {"second": "projected"}),
             ("20 epochs for both: pruned while it is trained", run, {"first": "gradual"})):
-        pairs = translation_claims.pairs_at_equal_compression(networks, **methods)
+        pairs = comparisons.pairs_at_equal_compression(networks, **methods)
         pairs = pairs[pairs["block_size"].isin([4, 16])]
         if len(pairs):
-            _, mean, _ = translation_claims.compare(pairs)
+            _, mean, _ = comparisons.compare(pairs)
             lead[change, preset] = mean.text()
 print("FULL-SCALE, seed 0: BLEU of pruned minus block-circulant, mean of 4x and 16x, 95 % interval")
 pd.Series(lead).unstack(sort=False).fillna("not run")
@@ -146,7 +139,7 @@ check("8.1", rounds_for)
 
 # %%
 sizes = results.select(table, task="multi30k", series="tuned", tied=False, seed=0)
-sizes = sizes.assign(level=translation_claims.levels_of(sizes)).dropna(subset="level")
+sizes = sizes.assign(level=comparisons.levels_of(sizes)).dropna(subset="level")
 methods = ["dense", "pruned", "random_pruned", "block_circulant"]
 shown = sizes[sizes["method"].isin(methods)].pivot(
     index="level", columns=["preset", "method"], values="test_bleu")

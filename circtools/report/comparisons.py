@@ -1,0 +1,222 @@
+"""Which networks are compared with which, and the difference between them.
+
+A ``table`` is always rows of :func:`circtools.experiments.results.load`. Functions that say "of one
+preset" take those of Multi30k's untied networks. Every function that returns pairs returns the
+columns ``block_size``, ``compression``, ``seed``, ``first`` and ``second`` (the two qualities), one
+row per level and seed. For Multi30k the quality is test BLEU, and the columns ``first_run`` and
+``second_run`` say where each network's sentence counts are, as arguments of
+:func:`circtools.experiments.store.counts`. For MNIST it is the test error in percent with its sign
+changed, so that pruned minus block-circulant is above zero where pruning is better.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from circtools.experiments import bleu, store
+from circtools.experiments.results import FACTORS, FEW, ROUNDS_AT, TRIAL_PRESET, select
+from circtools.report import statistics
+from circtools.report.statistics import Interval, with_all_levels
+
+SIZES = ("small", "base", "large")  # presets of Multi30k
+KEY = ["block_size", "compression", "seed"]
+PERCENT = 100.0
+
+
+class Comparison(NamedTuple):
+    """A difference between two methods, as :func:`circtools.report.statistics.levels` gives it."""
+
+    each: pd.DataFrame  # one row per level
+    mean: Interval  # over the levels
+    seeds: int
+
+
+def compare(pairs: pd.DataFrame, paired: bool = False) -> Comparison:
+    """Return the difference of the pairs. Seeds that lack a level are left out.
+
+    Intervals of BLEU hold both trainings and test sentences; with one seed, sentences alone.
+
+    Args:
+        pairs: of a function below.
+        paired: whether the networks of a pair share their start.
+    """
+    pairs, effects = with_all_levels(pairs), None
+    if "first_run" in pairs:
+        runs = pd.concat([pairs["first_run"], pairs["second_run"]]).unique()
+        effects = {run: bleu.sentence_effects(store.counts(*run)) for run in runs}
+    return Comparison(*statistics.levels(pairs, effects, paired), pairs["seed"].nunique())
+
+
+def bleu_interval(rows: pd.DataFrame) -> Interval:
+    """Return the mean test BLEU with its 95 % interval: over seeds, or for one over sentences."""
+    mean = statistics.interval(rows["test_bleu"])
+    return mean if len(rows) > 1 else Interval(
+        mean.mean, *rows[["test_bleu_low", "test_bleu_high"]].iloc[0])
+
+
+# --- MNIST ---------------------------------------------------------------------------------------
+
+
+def mnist_pairs(table: pd.DataFrame, series: str, layers: str = "first",
+                pixels: str = "natural") -> pd.DataFrame:
+    """Return pruned (first) and block-circulant networks (second) at equal compression.
+
+    The pruned network's error is interpolated between its rounds, linearly in the logarithm of the
+    compression, for each seed on its own. Pruned networks were trained on natural pixels only: with
+    independent first weights they cannot feel a permutation.
+
+    Args:
+        table: see above.
+        series: ``"same"`` or ``"tuned"``.
+        layers: ``"first"`` or ``"all"``, those that are compressed, in both methods.
+        pixels: ``"natural"`` or ``"permuted"``, those of the block-circulant networks.
+    """
+    rows = select(table, task="mnist", preset="base", series=series, layers=layers)
+    chains = {seed: chain.sort_values("compression")
+              for seed, chain in select(rows, method="pruned").groupby("seed")}
+    circulant = select(rows, method="block_circulant", pixels=pixels)
+    circulant = circulant[circulant["seed"].isin(list(chains))]
+    errors = [np.interp(np.log(run.compression), np.log(chains[run.seed]["compression"]),
+                        chains[run.seed]["test_error"], left=np.nan, right=np.nan)
+              for run in circulant.itertuples()]
+    pairs = circulant.assign(first=-PERCENT * np.array(errors, dtype=float),
+                             second=-PERCENT * circulant["test_error"])
+    return pairs[[*KEY, "first", "second"]].dropna().reset_index(drop=True)
+
+
+def pixel_order_pairs(table: pd.DataFrame, series: str) -> pd.DataFrame:
+    """Return block-circulant networks with natural (first) and with permuted pixels (second)."""
+    mnist = select(table, task="mnist", preset="base", series=series, layers="first",
+                   method="block_circulant")
+    wide = -PERCENT * mnist.pivot_table(index=KEY, columns="pixels", values="test_error")
+    names = {"natural": "first", "permuted": "second"}
+    return wide.reindex(columns=[*names]).rename(columns=names).dropna().reset_index()
+
+
+# --- Multi30k ------------------------------------------------------------------------------------
+
+
+def levels_of(rows: pd.DataFrame) -> pd.Series:
+    """Return the compression that each row stands for: its block size, or that of its round.
+
+    Rounds 3, 6, 9, 12, 15 of pruning stand against 2, 4, 8, 16, 32; other rounds give nan.
+    """
+    of_round = rows["round"].map({number: b for b, number in ROUNDS_AT.items()})
+    return rows["block_size"].where(rows["round"] == 0, of_round).astype(float)
+
+
+def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned", first: str = "pruned",
+                               second: str = "block_circulant") -> pd.DataFrame:
+    """Return the pruned and the block-circulant network of each level of :func:`levels_of`.
+
+    Pruned networks have no series ``same``, because the dense network's hyper-parameters are for
+    training from scratch.
+
+    Args:
+        table: of one preset.
+        series: of the block-circulant networks.
+        first: ``"pruned"``, in rounds, or ``"gradual"``, while it is trained.
+        second: ``"block_circulant"``, or ``"projected"``.
+    """
+    pruned = select(table, method=first, series="tuned").assign(level=levels_of)
+    both = pruned.merge(select(table, method=second, series=series), suffixes=("_first", "_second"),
+                        left_on=["seed", "level"], right_on=["seed", "block_size"])
+    return _pairs(both, both["level"], both["compression_second"])
+
+
+def pairs_at_equal_size(table: pd.DataFrame) -> pd.DataFrame:
+    """Return, for each tuned block-circulant network, the round of pruning with the nearest file.
+
+    A pruned weight stores its place as well, so these are later rounds than at equal compression.
+    Levels beyond the last round are left out. The table is of one preset.
+    """
+    tuned = select(table, series="tuned")
+    both = select(tuned, method="pruned").merge(
+        select(tuned, method="block_circulant"), on="seed", suffixes=("_first", "_second"))
+    away = (both["file_bytes_first"] - both["file_bytes_second"]).abs()
+    nearest = both.loc[away.groupby([both["seed"], both["block_size_second"]]).idxmin()]
+    smallest = nearest["seed"].map(both.groupby("seed")["file_bytes_first"].min())
+    nearest = nearest[smallest <= nearest["file_bytes_second"]]
+    return _pairs(nearest, nearest["block_size_second"], nearest["compression_second"])
+
+
+def slightly_pruned_pairs(table: pd.DataFrame, against: str) -> pd.DataFrame:
+    """Return the network pruned for one round, and what it is compared with.
+
+    Args:
+        table: of one preset.
+        against: ``"dense"``, or ``"unpruned"`` for the same loop that prunes nothing.
+    """
+    tuned = select(table, series="tuned")
+    other = select(tuned, method=against, round=int(against == "unpruned"))
+    both = select(tuned, method="pruned", round=1).merge(
+        other, on="seed", suffixes=("_first", "_second"))
+    return _pairs(both, 1, both["compression_first"])
+
+
+def _pairs(both: pd.DataFrame, level: pd.Series | int, compression: pd.Series) -> pd.DataFrame:
+    columns = {"block_size": level, "compression": compression, "seed": both["seed"]}
+    for side in ("first", "second"):
+        where = (both[f"{name}_{side}"] for name in ("run", "round", "folder"))
+        columns |= {side: both[f"test_bleu_{side}"],
+                    f"{side}_run": pd.Series(zip(*where, strict=True), both.index, dtype=object)}
+    return pd.DataFrame(columns).astype({"block_size": int}).sort_values(["block_size", "seed"])
+
+
+def presets_compared(table: pd.DataFrame) -> list[str]:
+    """Return the presets of Multi30k that have pairs of both methods, the smallest first."""
+    rows = select(table, task="multi30k")
+    return [name for name in SIZES if len(pairs_at_equal_compression(select(rows, preset=name)))]
+
+
+def main_preset(table: pd.DataFrame) -> str:
+    """Return the preset that the figures show; empty if none has both methods' results.
+
+    It is the largest of those for which most methods have been run.
+    """
+    rows = select(table, task="multi30k", series="tuned")
+    return max(reversed(presets_compared(table)), default="",
+               key=lambda preset: select(rows, preset=preset)["method"].nunique())
+
+
+def of_compared_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of one preset's seeds for which both methods have been run at all levels.
+
+    Further seeds, which have the first rounds of pruning alone, would change the sample along a
+    curve.
+    """
+    seeds = with_all_levels(pairs_at_equal_compression(table))["seed"]
+    return table[table["seed"].isin(seeds)]
+
+
+def of_multi30k(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the untied networks' rows of the preset and the seeds that the figures show."""
+    return of_compared_seeds(
+        select(table, task="multi30k", tied=False, preset=main_preset(table)))
+
+
+def chosen_by_bleu(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows as if validation BLEU had chosen the block-circulant networks' settings.
+
+    It chooses among the complete trainings at the compressions that were tried, 4 and 16. If no
+    setting has been run at both, the block-circulant networks are missing. The table is of one
+    preset and seed.
+    """
+    circulant = table["method"] == "block_circulant"
+    tried = table[circulant & table["block_size"].isin(FEW)].drop_duplicates("run")
+    scores = tried.pivot_table(index=FACTORS, columns="block_size", values="val_bleu")
+    best = scores.reindex(columns=FEW).dropna().mean(axis=1).nlargest(1).index
+    chosen = tried[tried.set_index(FACTORS).index.isin(best)]
+    return pd.concat([table[~circulant], chosen.assign(series="tuned")])
+
+
+def lent(table: pd.DataFrame, preset: str) -> pd.DataFrame:
+    """Return a preset's block-circulant networks with the setting chosen at the smallest size.
+
+    There are none where trials at this size chose the same.
+    """
+    rows = select(table, task="multi30k", tied=False, method="block_circulant")
+    lender = select(rows, preset=TRIAL_PRESET, series="tuned")
+    tried = select(rows, preset=preset, series="rejected")
+    return tried.merge(lender[FACTORS].drop_duplicates())
