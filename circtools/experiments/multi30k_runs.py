@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from circtools import compression
-from circtools.structures import LowRankLinear, RandomSharingLinear
 from circtools.experiments import bleu, multi30k, results, store, translation
 from circtools.experiments.multi30k import Recipe
 from circtools.experiments.results import FEW, ROUNDS_AT, TRIAL_PRESET, Factors
 from circtools.experiments.runs import PRUNING, SEARCH_SEEDS, Run, missing
 from circtools.linear import BlockCirculantLinear
+from circtools.structures import LowRankLinear, RandomSharingLinear
 from circtools.transformer import LinearLayer, Transformer
 
 SAME = (4, 16, 32)  # block sizes of the series "same", with the dense hyper-parameters
