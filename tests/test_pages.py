@@ -11,7 +11,8 @@ import pytest
 
 from circtools.experiments import results
 from circtools.report import facts, pages
-from circtools.report.statistics import Claim, Interval
+from circtools.report.claims import Claim
+from circtools.report.statistics import Interval
 
 
 @pytest.fixture(scope="module")

@@ -3,26 +3,33 @@
 The rules are in :mod:`circtools.report.statistics`; the claims' words are in the pages' templates.
 """
 
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from circtools.experiments.results import select
-from circtools.report import statistics
-from circtools.report.comparisons import (
-    SIZES,
-    compare,
-    mnist_pairs,
-    pairs_at_equal_compression,
-    pixel_order_pairs,
-    presets_compared,
-    slightly_pruned_pairs,
-)
-from circtools.report.statistics import Claim, Interval
+from circtools.report import comparisons, statistics
+from circtools.report.statistics import Interval
 
 POSTERS_GAP = 8.0  # BLEU by which pruning is said to win, on average
 CLOSE = 2.0  # how near a gap must be to it, with its whole interval, to confirm that number
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim's evidence and its verdict."""
+
+    key: str  # which claim; the pages have its words
+    task: str  # mnist (differences in percentage points of test error) or multi30k (in BLEU)
+    preset: str
+    series: str  # the results that it is tested on
+    difference: Interval  # one quality minus another
+    verdict: str  # confirmed, refuted, undecided, or no verdict
+    seeds: int  # trainings of either side
+    levels: list[float]  # of compression, as factors
+    above: list[float]  # those at which the difference is significantly above zero
+    below: list[float]
 
 
 def all_claims(table: pd.DataFrame) -> list[Claim]:
@@ -38,27 +45,42 @@ def all_claims(table: pd.DataFrame) -> list[Claim]:
 def _on_mnist(table: pd.DataFrame) -> list[Claim]:
     found = []
     for series in ("tuned", "same"):
-        of: dict[str, Any] = {"task": "mnist", "preset": "base", "series": series}
-        first = mnist_pairs(table, series)
-        found += [*_sign("claim1_first", first, -1, **of), *_growth(first, **of),
-                  *_sign("claim1_all", mnist_pairs(table, series, layers="all"), -1, **of),
-                  *_sign("claim4_order", pixel_order_pairs(table, series), 1, **of),
-                  *_sign("claim4_permuted", mnist_pairs(table, series, pixels="permuted"), -1,
-                         **of)]
+        of = {"task": "mnist", "preset": "base", "series": series}
+        first, both, permuted = (comparisons.mnist_pairs(table, series, **more) for more in (
+            {}, {"layers": "all"}, {"pixels": "permuted"}))
+        found += [*_sign("claim1_first", first, -1, of), *_growth(first, of),
+                  *_sign("claim1_all", both, -1, of),
+                  *_sign("claim4_order", comparisons.pixel_order_pairs(table, series), 1, of),
+                  *_sign("claim4_permuted", permuted, -1, of)]
     return found
 
 
-def _sign(key: str, pairs: pd.DataFrame, claimed: int, paired: bool = False, **of: Any
+def _on_translation(table: pd.DataFrame) -> list[Claim]:
+    found = []
+    for preset in comparisons.presets_compared(table):
+        for series in ("tuned", "same"):
+            of = {"task": "multi30k", "preset": preset, "series": series}
+            rows = select(table, preset=preset)
+            pairs = comparisons.pairs_at_equal_compression(rows, series)
+            for claim in _sign("claim2_ahead", pairs, 1, of):
+                verdict = statistics.number_verdict(claim.difference, claim.seeds, POSTERS_GAP,
+                                                    CLOSE)
+                found += [claim, replace(claim, key="claim2_by_eight", verdict=verdict)]
+    for preset in comparisons.SIZES:
+        of = {"task": "multi30k", "preset": preset, "series": "tuned"}
+        for key, against in (("claim3_dense", "dense"), ("claim3_control", "finetune_control")):
+            pairs = comparisons.slightly_pruned_pairs(select(table, preset=preset), against)
+            found += _sign(key, pairs, 1, of, paired=True)
+    return found
+
+
+def _sign(key: str, pairs: pd.DataFrame, claimed: int, of: dict[str, str], paired: bool = False
           ) -> list[Claim]:
     """Return the claim that a difference has a sign, or nothing where there are no pairs."""
-    if pairs.empty:
-        return []
-    each, mean, seeds = compare(pairs, paired)
-    found = statistics.verdict(each, mean, claimed)
-    return [statistics.claim(key, each, mean, seeds, found, **of)]
+    return [] if pairs.empty else [_claim(key, *comparisons.compare(pairs, paired), claimed, of)]
 
 
-def _growth(pairs: pd.DataFrame, **of: str) -> list[Claim]:
+def _growth(pairs: pd.DataFrame, of: dict[str, str]) -> list[Claim]:
     """Return the claim that the gap grows: its slope, in points per doubling of the compression."""
     pairs = statistics.with_all_levels(pairs)
     if pairs["block_size"].nunique() < 2:
@@ -67,34 +89,12 @@ def _growth(pairs: pd.DataFrame, **of: str) -> list[Claim]:
                       for _, rows in pairs.groupby("seed")] for side in ("first", "second"))
     slope, _ = statistics.difference(first, second)
     each = pd.DataFrame({"compression": sorted(pairs["compression"].unique()), "decided": 0})
-    found = statistics.verdict(each, slope, -1)
-    return [statistics.claim("claim1_growth", each, slope, len(first), found, **of)]
+    return [_claim("claim1_growth", each, slope, len(first), -1, of)]
 
 
-def _on_translation(table: pd.DataFrame) -> list[Claim]:
-    """Return claims 2 and 3, as far as there are results."""
-    found = []
-    for preset in presets_compared(table):
-        for series in ("tuned", "same"):
-            pairs = pairs_at_equal_compression(select(table, preset=preset), series)
-            if len(pairs):
-                each, mean, seeds = compare(pairs)
-                of = {"task": "multi30k", "preset": preset, "series": series}
-                verdicts = {"claim2_ahead": statistics.verdict(each, mean),
-                            "claim2_by_eight": _by_eight(mean)}
-                found += [statistics.claim(key, each, mean, seeds, verdict, **of)
-                          for key, verdict in verdicts.items()]
-    for preset in SIZES:
-        for key, against in (("claim3_dense", "dense"), ("claim3_control", "unpruned")):
-            pairs = slightly_pruned_pairs(select(table, preset=preset), against)
-            found += _sign(key, pairs, 1, paired=True, task="multi30k", preset=preset,
-                           series="tuned")
-    return found
-
-
-def _by_eight(mean: Interval) -> str:
-    """Return the verdict on the claim that a gap is the original poster's 8 BLEU."""
-    if not mean.low <= POSTERS_GAP <= mean.high:
-        return "refuted"
-    far = max(POSTERS_GAP - mean.low, mean.high - POSTERS_GAP)
-    return "confirmed" if far <= CLOSE else "undecided"
+def _claim(key: str, each: pd.DataFrame, mean: Interval, seeds: int, claimed: int,
+           of: dict[str, str]) -> Claim:
+    above, below = (each["compression"][sign * each["decided"] > 0].tolist() for sign in (1, -1))
+    return Claim(key=key, difference=mean, seeds=seeds, levels=each["compression"].tolist(),
+                 above=above, below=below, **of,
+                 verdict=statistics.sign_verdict(each, mean, seeds, claimed))

@@ -1,12 +1,11 @@
 """Which networks are compared with which, and the difference between them.
 
-A ``table`` is always rows of :func:`circtools.experiments.results.load`. Functions that say "of one
-preset" take those of Multi30k's untied networks. Every function that returns pairs returns the
-columns ``block_size``, ``compression``, ``seed``, ``first`` and ``second`` (the two qualities), one
-row per level and seed. For Multi30k the quality is test BLEU, and the columns ``first_run`` and
-``second_run`` say where each network's sentence counts are, as arguments of
-:func:`circtools.experiments.store.counts`. For MNIST it is the test error in percent with its sign
-changed, so that pruned minus block-circulant is above zero where pruning is better.
+A ``table`` is always rows of :func:`circtools.experiments.results.load`, and where a function says
+"of one preset", those of Multi30k's untied networks of one size. Pairs have one row per level and
+seed, with the columns ``block_size``, ``compression``, ``seed``, ``first`` and ``second`` (the two
+qualities). For MNIST the quality is the test error in percent with its sign changed, so that the
+better network has more. For Multi30k it is test BLEU; ``first_run`` and ``second_run`` are then the
+arguments with which :func:`circtools.experiments.store.counts` reads the sentence counts.
 """
 
 from typing import NamedTuple
@@ -15,7 +14,9 @@ import numpy as np
 import pandas as pd
 
 from circtools.experiments import bleu, store
-from circtools.experiments.results import FACTORS, FEW, ROUNDS_AT, TRIAL_PRESET, select
+from circtools.experiments.choices import SCALES, TRIAL_PRESET
+from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
+from circtools.experiments.results import select
 from circtools.report import statistics
 from circtools.report.statistics import Interval, with_all_levels
 
@@ -25,21 +26,18 @@ PERCENT = 100.0
 
 
 class Comparison(NamedTuple):
-    """A difference between two methods, as :func:`circtools.report.statistics.levels` gives it."""
+    """A difference between two methods."""
 
-    each: pd.DataFrame  # one row per level
+    each: pd.DataFrame  # one row per level, as statistics.levels returns it
     mean: Interval  # over the levels
     seeds: int
 
 
 def compare(pairs: pd.DataFrame, paired: bool = False) -> Comparison:
-    """Return the difference of the pairs. Seeds that lack a level are left out.
+    """Return the difference of the pairs, which share their start if ``paired``.
 
-    Intervals of BLEU hold both trainings and test sentences; with one seed, sentences alone.
-
-    Args:
-        pairs: of a function below.
-        paired: whether the networks of a pair share their start.
+    Seeds that lack a level are left out. Intervals of BLEU hold both trainings and test sentences;
+    with one seed, sentences alone.
     """
     pairs, effects = with_all_levels(pairs), None
     if "first_run" in pairs:
@@ -55,22 +53,19 @@ def bleu_interval(rows: pd.DataFrame) -> Interval:
         mean.mean, *rows[["test_bleu_low", "test_bleu_high"]].iloc[0])
 
 
-# --- MNIST ---------------------------------------------------------------------------------------
-
-
 def mnist_pairs(table: pd.DataFrame, series: str, layers: str = "first",
                 pixels: str = "natural") -> pd.DataFrame:
     """Return pruned (first) and block-circulant networks (second) at equal compression.
 
     The pruned network's error is interpolated between its rounds, linearly in the logarithm of the
-    compression, for each seed on its own. Pruned networks were trained on natural pixels only: with
-    independent first weights they cannot feel a permutation.
+    compression, for each seed on its own.
 
     Args:
         table: see above.
         series: ``"same"`` or ``"tuned"``.
         layers: ``"first"`` or ``"all"``, those that are compressed, in both methods.
-        pixels: ``"natural"`` or ``"permuted"``, those of the block-circulant networks.
+        pixels: ``"natural"`` or ``"permuted"``, those of the block-circulant networks. Pruned ones
+            see natural pixels: with independent first weights they cannot feel a permutation.
     """
     rows = select(table, task="mnist", preset="base", series=series, layers=layers)
     chains = {seed: chain.sort_values("compression")
@@ -94,9 +89,6 @@ def pixel_order_pairs(table: pd.DataFrame, series: str) -> pd.DataFrame:
     return wide.reindex(columns=[*names]).rename(columns=names).dropna().reset_index()
 
 
-# --- Multi30k ------------------------------------------------------------------------------------
-
-
 def levels_of(rows: pd.DataFrame) -> pd.Series:
     """Return the compression that each row stands for: its block size, or that of its round.
 
@@ -108,16 +100,10 @@ def levels_of(rows: pd.DataFrame) -> pd.Series:
 
 def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned", first: str = "pruned",
                                second: str = "block_circulant") -> pd.DataFrame:
-    """Return the pruned and the block-circulant network of each level of :func:`levels_of`.
+    """Return the networks of two methods at the levels of :func:`levels_of`, of one preset.
 
-    Pruned networks have no series ``same``, because the dense network's hyper-parameters are for
-    training from scratch.
-
-    Args:
-        table: of one preset.
-        series: of the block-circulant networks.
-        first: ``"pruned"``, in rounds, or ``"gradual"``, while it is trained.
-        second: ``"block_circulant"``, or ``"projected"``.
+    The series is the second method's. Pruned networks are always the tuned ones: the dense
+    network's hyper-parameters are for training from scratch.
     """
     pruned = select(table, method=first, series="tuned").assign(level=levels_of)
     both = pruned.merge(select(table, method=second, series=series), suffixes=("_first", "_second"),
@@ -129,7 +115,7 @@ def pairs_at_equal_size(table: pd.DataFrame) -> pd.DataFrame:
     """Return, for each tuned block-circulant network, the round of pruning with the nearest file.
 
     A pruned weight stores its place as well, so these are later rounds than at equal compression.
-    Levels beyond the last round are left out. The table is of one preset.
+    Levels beyond the last round are left out. The rows are of one preset.
     """
     tuned = select(table, series="tuned")
     both = select(tuned, method="pruned").merge(
@@ -142,14 +128,12 @@ def pairs_at_equal_size(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def slightly_pruned_pairs(table: pd.DataFrame, against: str) -> pd.DataFrame:
-    """Return the network pruned for one round, and what it is compared with.
+    """Return the network pruned for one round beside another, of one preset.
 
-    Args:
-        table: of one preset.
-        against: ``"dense"``, or ``"unpruned"`` for the same loop that prunes nothing.
+    The other is ``"dense"``, or ``"finetune_control"``, for which the same loop has pruned nothing.
     """
     tuned = select(table, series="tuned")
-    other = select(tuned, method=against, round=int(against == "unpruned"))
+    other = select(tuned, method=against, round=int(against == "finetune_control"))
     both = select(tuned, method="pruned", round=1).merge(
         other, on="seed", suffixes=("_first", "_second"))
     return _pairs(both, 1, both["compression_first"])
@@ -197,17 +181,16 @@ def of_multi30k(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def chosen_by_bleu(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows as if validation BLEU had chosen the block-circulant networks' settings.
+    """Return one preset's rows as if validation BLEU had chosen the block-circulant settings.
 
     It chooses among the complete trainings at the compressions that were tried, 4 and 16. If no
-    setting has been run at both, the block-circulant networks are missing. The table is of one
-    preset and seed.
+    setting has been run at both, the block-circulant networks are missing.
     """
     circulant = table["method"] == "block_circulant"
-    tried = table[circulant & table["block_size"].isin(FEW)].drop_duplicates("run")
-    scores = tried.pivot_table(index=FACTORS, columns="block_size", values="val_bleu")
-    best = scores.reindex(columns=FEW).dropna().mean(axis=1).nlargest(1).index
-    chosen = tried[tried.set_index(FACTORS).index.isin(best)]
+    tried = table[circulant & table["block_size"].isin(CONTROL_LEVELS)].drop_duplicates("run")
+    scores = tried.pivot_table(index=SCALES, columns="block_size", values="val_bleu")
+    best = scores.reindex(columns=CONTROL_LEVELS).dropna().mean(axis=1).nlargest(1).index
+    chosen = tried[tried.set_index(SCALES).index.isin(best)]
     return pd.concat([table[~circulant], chosen.assign(series="tuned")])
 
 
@@ -219,4 +202,4 @@ def lent(table: pd.DataFrame, preset: str) -> pd.DataFrame:
     rows = select(table, task="multi30k", tied=False, method="block_circulant")
     lender = select(rows, preset=TRIAL_PRESET, series="tuned")
     tried = select(rows, preset=preset, series="rejected")
-    return tried.merge(lender[FACTORS].drop_duplicates())
+    return tried.merge(lender[SCALES].drop_duplicates())

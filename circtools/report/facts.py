@@ -32,7 +32,7 @@ class Quality:
 def facts(table: pd.DataFrame) -> dict[str, Any]:
     """Return every fact by its name; what has not been run has none.
 
-    The names: ``claim1_first`` to ``claim4_permuted``, each a :class:`.statistics.Claim`; after
+    The names: ``claim1_first`` to ``claim4_permuted``, each a :class:`.claims.Claim`; after
     those on translation stands the preset, and after those of the untuned series ``_same``. For a
     preset ``P``: ``dense_P``, ``METHOD_4x_P`` and so for every level, ``lent_4x_P`` (with the
     learning rate that was chosen at another size) and ``reach_METHOD_P``, each a :class:`Quality`;

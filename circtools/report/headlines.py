@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from circtools.experiments.results import ROUNDS_AT, select
+from circtools.experiments.methods import ROUNDS_AT
+from circtools.experiments.results import select
 from circtools.report import comparisons, parts, style
 from circtools.report.claims import POSTERS_GAP
 from circtools.report.comparisons import PERCENT, levels_of

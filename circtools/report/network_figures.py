@@ -11,41 +11,38 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from circtools.experiments import store
-from circtools.experiments.results import FEW, ROUNDS_AT, TRIAL_PRESET, select
-from circtools.experiments.runs import PRUNING
+from circtools.experiments.choices import TRIAL_PRESET
+from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
+from circtools.experiments.results import select
 from circtools.report import style
 from circtools.report.comparisons import of_multi30k
 from circtools.report.parts import heat_map
 
 LOSS = "validation loss (nats per word)"
 
-# --- Training ------------------------------------------------------------------------------------
-
-
 def learning_rates(table: pd.DataFrame, method: str) -> Figure:
     """The short trials by which a method's learning rate was chosen.
 
-    Args:
-        table: rows of :func:`circtools.experiments.results.load`.
-        method: block_circulant (the dense network's trials stand beside), pruned, or another that
-            has trials of its own.
+    The method is block_circulant (beside it stands the dense network), or another with trials of
+    its own. The table holds rows of :func:`circtools.experiments.results.load`.
     """
     search = select(table, task="multi30k", preset=TRIAL_PRESET, series="search",
-                    dropout_factor=1.0, matrix_lr=1.0)
-    rows, color = select(search, method=method), style.METHOD_LOOK[method]["color"]
-    shown = {"dense": (select(search, method="dense"), style.METHOD_LOOK["dense"]["color"], "--D")}
+                    dropout_factor=1.0, matrix_lr_scale=1.0)
+    rows = select(search, method=method)
+    color = style.METHOD_LOOK[method]["color"]
+    shown = [("dense", select(search, method="dense"), style.BLACK, "--D")]
     if method != "block_circulant":
-        shown = {}
-    for b, line in zip(FEW, ("-o", ":s"), strict=True):
-        if method in PRUNING:
-            at = select(rows, round=ROUNDS_AT[b])
-            shown[f"{b}x, round {ROUNDS_AT[b]}"] = at, color, line
+        shown = []
+    for b, line in zip(CONTROL_LEVELS, ("-o", ":s"), strict=True):
+        if METHODS[method].prunes:
+            name, tried = f"{b}x, round {ROUNDS_AT[b]}", select(rows, round=ROUNDS_AT[b])
         else:
-            shown[f"b = {b}"] = select(rows, block_size=b), color, line
+            name, tried = f"b = {b}", select(rows, block_size=b)
+        shown.append((name, tried, color, line))
     figure, axes = plt.subplots(figsize=(8, 4.6))
-    for name, (tried, of_line, line) in shown.items():
+    for name, tried, color, line in shown:
         tried = tried.sort_values("lr_factor")
-        axes.plot(tried["lr_factor"], tried["val_loss"], line, color=of_line, label=name)
+        axes.plot(tried["lr_factor"], tried["val_loss"], line, color=color, label=name)
     axes.set_xscale("log", base=2)
     ticks = sorted(rows["lr_factor"].unique())
     axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
@@ -59,26 +56,24 @@ def learning_curves(table: pd.DataFrame, block_size: int = 4, preset: str = TRIA
                     ) -> Figure:
     """Complete trainings of block-circulant layers at several rates, beside the dense network's.
 
-    Args:
-        table: rows of :func:`circtools.experiments.results.load`.
-        block_size: of the layers.
-        preset: of the networks.
+    The table holds rows of :func:`circtools.experiments.results.load`.
     """
     rows = select(table, task="multi30k", preset=preset, tied=False, seed=0, dropout_factor=1.0)
     rows = rows[~rows["series"].isin(["search", "diverged"])].drop_duplicates("run")
-    rows = rows.sort_values(["matrix_lr", "lr_factor"])
-    shown = [("dense", select(rows, method="dense", lr_factor=1.0),
-              [(style.BLACK, "--"), ("0.45", ":")]),
-             (f"b = {block_size}", select(rows, method="block_circulant", block_size=block_size),
-              [(style.BLUE, "-o"), (style.BLUE, "--s"), (style.SKY, ":v")])]
+    rows = rows.sort_values(["matrix_lr_scale", "lr_factor"])
+    shown = {"dense": (select(rows, method="dense", lr_factor=1.0),
+                       [(style.BLACK, "--"), ("0.45", ":")]),
+             f"b = {block_size}": (
+                 select(rows, method="block_circulant", block_size=block_size),
+                 [(style.BLUE, "-o"), (style.BLUE, "--s"), (style.SKY, ":v")])}
     history = {(folder, run["run"]): run["history"] for folder in rows["folder"].unique()
                for run in store.read(folder)}
     figure, axes = plt.subplots(figsize=(9, 5.2))
-    for name, runs, looks in shown:
+    for name, (runs, looks) in shown.items():
         for row, (color, line) in zip(runs.itertuples(), looks, strict=False):
             rate = "base rate" if row.lr_factor == 1 else f"{row.lr_factor:g} times the base"
-            if row.matrix_lr != 1:
-                rate += f", {row.matrix_lr:g} times it for the matrices"
+            if row.matrix_lr_scale != 1:
+                rate += f", {row.matrix_lr_scale:g} times it for the matrices"
             _loss_curve(axes, history[row.folder, row.run], line, color=color, markersize=5,
                         label=f"{name}, {rate}")
     axes.set_ylim(top=1.6 * min(np.min(line.get_ydata()) for line in axes.lines))
@@ -88,11 +83,7 @@ def learning_curves(table: pd.DataFrame, block_size: int = 4, preset: str = TRIA
 
 
 def training_curves(runs: Sequence[dict[str, Any]]) -> Figure:
-    """Validation loss against the epoch, one line per run, one look per preset.
-
-    Args:
-        runs: results as :func:`circtools.experiments.store.read` gives them.
-    """
+    """Validation loss against the epoch: one line per run of store.read, one look per preset."""
     figure, axes = plt.subplots(figsize=(9, 5))
     for run in runs:
         preset = run["config"]["preset"]
@@ -114,9 +105,6 @@ def _loss_axes(axes: Axes, title: str) -> None:
     axes.set(xlabel="epoch", ylabel=LOSS, title=title)
 
 
-# --- Weights -------------------------------------------------------------------------------------
-
-
 def artefacts(table: pd.DataFrame, method: str, **values: object) -> dict[str, np.ndarray]:
     """Return the arrays that the tuned run of seed 0 of a method left; see store.arrays."""
     row = select(of_multi30k(table), method=method, series="tuned", seed=0, **values).iloc[0]
@@ -126,9 +114,7 @@ def artefacts(table: pd.DataFrame, method: str, **values: object) -> dict[str, n
 def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 6, 9, 12, 15)) -> Figure:
     """Which weights global pruning leaves: the share left of each matrix, round by round.
 
-    Args:
-        run: a pruned network's result, as :func:`circtools.experiments.store.read` gives it.
-        rounds: the columns.
+    The run is a pruned network's result, as :func:`circtools.experiments.store.read` gives it.
     """
     density = pd.DataFrame({f["round"]: f["density"] for f in run["final"] if "density" in f})
     shown = density[[n for n in rounds if n in density]]
@@ -146,11 +132,7 @@ def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 6, 9, 12, 15
 
 
 def emptied_heads(heads: dict[str, np.ndarray]) -> Figure:
-    """The share of weights left in each head of each attention matrix.
-
-    Args:
-        heads: by matrix, shape (heads,), as a pruned run of seed 0 leaves them.
-    """
+    """The share of weights left in each head, by attention matrix: shape (heads,)."""
     shares = 100 * pd.DataFrame(heads).T
     figure, axes = plt.subplots(figsize=(8.5, 0.3 * len(shares) + 1.4))
     picture = _matrices(axes, shares, shares.map("{:.1f}".format).rename(columns=lambda n: n + 1),
@@ -173,22 +155,20 @@ def _matrices(axes: Axes, shades: pd.DataFrame, texts: pd.DataFrame, white: pd.D
 def spectra(first_rows: dict[str, np.ndarray]) -> Figure:
     """Mean magnitude of the spectra of learned circulant blocks, beside freshly drawn ones.
 
-    Args:
-        first_rows: by layer, shape (out_blocks, in_blocks, b), as a run of seed 0 leaves them.
+    The first rows are given by layer, shape (out_blocks, in_blocks, b).
     """
     figure, panels = plt.subplots(1, len(first_rows), figsize=(4.6 * len(first_rows), 4.2),
                                   sharey=True, squeeze=False)
-    for axes, (name, w) in zip(panels.flat, first_rows.items(), strict=True):
-        fresh = np.random.default_rng(0).uniform(-1, 1, w.shape)
-        for rows, label, color, line in ((w.astype(float), "learned", style.BLUE, "-o"),
+    for axes, (name, learned) in zip(panels.flat, first_rows.items(), strict=True):
+        fresh = np.random.default_rng(0).uniform(-1, 1, learned.shape)
+        for rows, label, color, line in ((learned.astype(float), "learned", style.BLUE, "-o"),
                                          (fresh, "freshly drawn", style.BLACK, "--")):
-            size = np.abs(np.fft.rfft(rows)).reshape(-1, w.shape[-1] // 2 + 1)
-            power = np.sqrt((size**2).mean(0))  # (frequencies,)
+            power = np.sqrt((np.abs(np.fft.rfft(rows)) ** 2).mean((0, 1)))  # (frequencies,)
             axes.plot(power / np.sqrt((power**2).mean()), line, color=color, label=label,
                       markersize=5)
         axes.set_title(name.replace("_", " "), fontsize=11)
         axes.set_xlabel("frequency")
-    panels[0, 0].set_ylim(bottom=0)  # shared by all, and so after the last of them
     panels[0, 0].set_ylabel("magnitude / its average")
+    panels[0, 0].set_ylim(bottom=0)  # shared by all, and so after the last of them
     panels[0, 0].legend(loc="best")
     return figure

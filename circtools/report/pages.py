@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from circtools.experiments.files import ROOT, replacing
 from circtools.report import facts
-from circtools.report.statistics import Claim
+from circtools.report.claims import Claim
 
 PAGES = ("README.md", "RESULTS.md")
 

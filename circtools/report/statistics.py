@@ -1,7 +1,7 @@
 """The statistics of a comparison, and the rules by which a claim gets its verdict.
 
-Every difference is a quality minus another: that of pruned networks minus that of block-circulant
-ones, say. Above zero the first is better.
+Every difference is one quality minus another, for instance that of pruned networks minus that of
+block-circulant ones. Above zero the first is better.
 
 Networks that were trained apart are two independent samples, however their seeds are numbered.
 Networks that share their start (a pruned chain and its control) are compared seed by seed. In
@@ -21,7 +21,6 @@ Single levels are tested at 5 % with Holm's correction across the levels.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,9 +37,9 @@ class Interval(NamedTuple):
     low: float
     high: float
 
-    def text(self, unit: str = "") -> str:
-        """Return the mean with its sign and unit, and the bounds in brackets."""
-        return f"{self.mean:+.2f}{' ' * bool(unit)}{unit} ({self.low:+.2f} to {self.high:+.2f})"
+    def text(self) -> str:
+        """Return the mean with its sign, and the bounds in brackets."""
+        return f"{self.mean:+.2f} ({self.low:+.2f} to {self.high:+.2f})"
 
 
 def interval(values: Sequence[float] | np.ndarray | pd.Series) -> Interval:
@@ -94,7 +93,7 @@ def difference(first: Sequence[float], second: Sequence[float],
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """Return p-values adjusted for their number, in their order.
 
-    It is eight lines here because the library that has it is a large one.
+    It is written here because the library that has it is a large one.
 
     Source: S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scand. J. Stat. 6
     (1979).
@@ -150,42 +149,24 @@ def levels(pairs: pd.DataFrame, effects: dict[Any, np.ndarray] | None = None,
     return each, at(slice(None))[0]
 
 
-def verdict(each: pd.DataFrame, mean: Interval, claimed: int = 1) -> str:
+def sign_verdict(each: pd.DataFrame, mean: Interval, seeds: int, claimed: int = 1) -> str:
     """Return the verdict on a difference that is claimed to be above (1) or below (-1) zero."""
     low, high = (mean.low, mean.high) if claimed > 0 else (-mean.high, -mean.low)
+    if seeds < ENOUGH_SEEDS:
+        return "no verdict"
     if high < 0 or (claimed * each["decided"] < 0).any():
         return "refuted"
     return "confirmed" if low > 0 else "undecided"
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A claim's evidence and its verdict."""
+def number_verdict(mean: Interval, seeds: int, claimed: float, close: float) -> str:
+    """Return the verdict on a difference that is claimed to be a number.
 
-    key: str  # which claim; the pages have its words
-    task: str  # mnist (differences in percentage points of test error) or multi30k (in BLEU)
-    preset: str
-    series: str  # the results that it is tested on
-    difference: Interval  # one quality minus another
-    verdict: str  # confirmed, refuted, undecided, or no verdict
-    seeds: int  # trainings of either side
-    levels: list[float]  # of compression, as factors
-    above: list[float]  # those at which the difference is significantly above zero
-    below: list[float]
-
-
-def claim(key: str, each: pd.DataFrame, mean: Interval, seeds: int, found: str, **of: str) -> Claim:
-    """Return a claim, without a verdict where there are too few trainings.
-
-    Args:
-        key: which claim.
-        each: the difference at each level, of :func:`levels`.
-        mean: the difference over the levels.
-        seeds: trainings of either side.
-        found: the verdict, if there are enough of them.
-        of: task, preset and series.
+    It is refuted if the number is outside the interval, and confirmed if no point of the interval
+    is further from it than ``close``.
     """
-    above, below = (each["compression"][sign * each["decided"] > 0].tolist() for sign in (1, -1))
-    return Claim(key=key, difference=mean, seeds=seeds, levels=each["compression"].tolist(),
-                 verdict=found if seeds >= ENOUGH_SEEDS else "no verdict", above=above, below=below,
-                 **of)
+    if seeds < ENOUGH_SEEDS:
+        return "no verdict"
+    if not mean.low <= claimed <= mean.high:
+        return "refuted"
+    return "confirmed" if max(claimed - mean.low, mean.high - claimed) <= close else "undecided"

@@ -23,30 +23,27 @@ SPEED = LinearSegmentedColormap.from_list("speed", ["#A85400", "#F3A24A", "#FFFF
 # Every method has a colour, a marker and a line of its own, so that a copy in black and white still
 # tells them apart.
 METHOD_LOOK: dict[str, dict[str, Any]] = {
-    "block_circulant": {"color": BLUE, "marker": "o", "label": "block-circulant"},
-    "pruned": {"color": VERMILION, "marker": "s", "label": "pruned"},
-    "unpruned": {"color": BLACK, "marker": "", "linestyle": ":",
-                 "label": "control: same loop, nothing pruned"},
-    "dense": {"color": BLACK, "marker": "D", "label": "dense"},
-    "pruned_all": {"color": BROWN, "marker": "D", "linestyle": "--",
-                   "label": "pruned, output layer too"},
-    "random_pruned": {"color": "0.45", "marker": "x", "linestyle": ":",
-                      "label": "control: pruned at random"},
-    "projected": {"color": SKY, "marker": "^", "linestyle": "--",
-                  "label": "block-circulant, projected"},
-    "low_rank": {"color": GREEN, "marker": "v", "linestyle": "-.", "label": "low rank"},
-    "small_dense": {"color": PURPLE, "marker": "P", "linestyle": "-.", "label": "smaller dense"},
-    "gradual": {"color": ORANGE, "marker": "*", "linestyle": ":", "markersize": 17,
-                "markeredgecolor": "black", "zorder": 3, "label": "pruned while it is trained"},
-    "block_circulant_long": {"color": BLUE, "marker": "h", "linestyle": ":",
-                             "label": "block-circulant, as many epochs as pruning"},
+    "block_circulant": dict(color=BLUE, marker="o", label="block-circulant"),
+    "pruned": dict(color=VERMILION, marker="s", label="pruned"),
+    "finetune_control": dict(color=BLACK, linestyle=":", label="control: same loop, nothing pruned"),
+    "dense": dict(color=BLACK, marker="D", label="dense"),
+    "pruned_all": dict(color=BROWN, marker="D", linestyle="--", label="pruned, output layer too"),
+    "random_pruned": dict(color="0.45", marker="x", linestyle=":",
+                          label="control: pruned at random"),
+    "projected": dict(color=SKY, marker="^", linestyle="--", label="block-circulant, projected"),
+    "low_rank": dict(color=GREEN, marker="v", linestyle="-.", label="low rank"),
+    "small_dense": dict(color=PURPLE, marker="P", linestyle="-.", label="smaller dense"),
+    "gradual": dict(color=ORANGE, marker="*", linestyle=":", markersize=17, zorder=3,
+                    markeredgecolor="black", label="pruned while it is trained"),
+    "block_circulant_long": dict(color=BLUE, marker="h", linestyle=":",
+                                 label="block-circulant, as many epochs as pruning"),
 }
 # Sizes of a network, which are no methods: marks and greys of their own.
 SIZE_LOOK: dict[str, dict[str, Any]] = {
-    "tiny": {"color": "0.6", "marker": "^", "linestyle": ":"},
-    "small": {"color": "0.0", "marker": "o", "linestyle": "-"},
-    "base": {"color": "0.42", "marker": "D", "linestyle": "--"},
-    "large": {"color": "0.25", "marker": "v", "linestyle": "-."}}
+    "tiny": dict(color="0.6", marker="^", linestyle=":"),
+    "small": dict(color="0.0", marker="o", linestyle="-"),
+    "base": dict(color="0.42", marker="D", linestyle="--"),
+    "large": dict(color="0.25", marker="v", linestyle="-.")}
 
 RC: dict[Any, Any] = {
     "axes.grid": True, "axes.spines.right": False, "axes.spines.top": False,

@@ -1,4 +1,7 @@
-"""The figures that compare methods on Multi30k, from rows of the results."""
+"""The figures that compare methods on Multi30k.
+
+A ``table`` is rows of :func:`circtools.experiments.results.load`.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +15,8 @@ from matplotlib.figure import Figure
 from circtools.compression import AMOUNT
 from circtools.experiments import bleu, store
 from circtools.experiments.multi30k_runs import PRESETS
-from circtools.experiments.results import ROUNDS_AT, select
+from circtools.experiments.methods import ROUNDS_AT
+from circtools.experiments.results import select
 from circtools.report import comparisons, style
 from circtools.report.claims import POSTERS_GAP
 from circtools.report.comparisons import SIZES, compare, of_multi30k
@@ -27,14 +31,12 @@ OVER = {"compression": LAYERS,
 # The original poster's panels: a title, the methods, and over what compression is counted.
 PANELS = {
     "pruned_transformer": (
-        "Pruned Transformer", ("pruned", "gradual", "random_pruned", "unpruned"), "compression"),
+        "Pruned Transformer", ("pruned", "gradual", "random_pruned", "finetune_control"), "compression"),
     "pruned_entire_network": (
         "Pruned entire network", ("pruned", "pruned_all"), "compression_all"),
-    "block_circulant_transformer": (
-        "Block-circulant Transformer",
-        ("block_circulant", "block_circulant_long", "projected", "low_rank", "small_dense"),
-        "compression"),
-}
+    "block_circulant_transformer": ("Block-circulant Transformer", (
+        "block_circulant", "block_circulant_long", "projected", "low_rank", "small_dense"),
+        "compression")}
 
 
 def has_circulant(rows: pd.DataFrame) -> bool:
@@ -91,9 +93,7 @@ def _seeds(number: int) -> str:
 def translation_benchmark(table: pd.DataFrame, upright: bool = False) -> Figure:
     """BLEU against compression, every method that has been tuned, one panel per size.
 
-    Args:
-        table: rows of :func:`circtools.experiments.results.load`.
-        upright: the panels one above the other, not side by side.
+    The panels stand side by side, or ``upright``, one above the other.
     """
     tuned = select(table, task="multi30k", tied=False, series="tuned")
     presets = comparisons.presets_compared(table)
@@ -133,12 +133,12 @@ def poster_panel(table: pd.DataFrame, name: str) -> Figure:
     title, methods, by = PANELS[name]
     rows = of_multi30k(table)
     figure, axes = plt.subplots(figsize=(9, 6.8))
-    control = select(rows, series="tuned", method="unpruned")
-    if "unpruned" in methods and len(control):
+    control = select(rows, series="tuned", method="finetune_control")
+    if "finetune_control" in methods and len(control):
         # Drawn where pruning would stand after as many rounds.
         placed = control.assign(level=(1 - AMOUNT) ** -control["round"].astype(float))
-        curve(axes, placed, by="level", metric="test_bleu", **style.METHOD_LOOK["unpruned"])
-    bleu_curves(axes, rows, [method for method in methods if method != "unpruned"], by)
+        curve(axes, placed, by="level", metric="test_bleu", **style.METHOD_LOOK["finetune_control"])
+    bleu_curves(axes, rows, [method for method in methods if method != "finetune_control"], by)
     axes.set_title(f"{title} ({_note(rows)})")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
@@ -203,7 +203,7 @@ def slightly_pruned(table: pd.DataFrame) -> Figure:
     ticks: list[str] = []
     for preset in SIZES:
         for against, label in (("dense", "dense network"),
-                               ("unpruned", "same rounds, nothing pruned")):
+                               ("finetune_control", "same rounds, nothing pruned")):
             pairs = comparisons.slightly_pruned_pairs(select(tuned, preset=preset), against)
             if pairs.empty:
                 continue
@@ -226,11 +226,9 @@ def slightly_pruned(table: pd.DataFrame) -> Figure:
 
 
 def side_by_side(rows: pd.DataFrame, sentence: int) -> pd.DataFrame:
-    """Return one test sentence's translations, one row per compression, one column per method.
+    """Return the translations of a test sentence, by its number, from rows of ``of_multi30k``.
 
-    Args:
-        rows: of :func:`circtools.report.comparisons.of_multi30k`.
-        sentence: its number in the test set.
+    There is one row per compression and one column per method.
     """
     tuned = select(rows, series="tuned", seed=0).assign(level=comparisons.levels_of)
     texts: dict[str, dict[str, str]] = {}
@@ -246,10 +244,7 @@ def side_by_side(rows: pd.DataFrame, sentence: int) -> pd.DataFrame:
 def bleu_by_length(table: pd.DataFrame, block_size: int = 16, parts: int = 4) -> Figure:
     """Whether compression hurts long sentences more: BLEU by the length of the reference.
 
-    Args:
-        table: rows of :func:`circtools.experiments.results.load`.
-        block_size: the block-circulant network's, and the level of the pruned one.
-        parts: how many groups of equally many sentences.
+    The sentences are split into so many ``parts`` of equal size.
     """
     tuned = select(of_multi30k(table), series="tuned", seed=0)
     runs = {"dense": select(tuned, method="dense"),
