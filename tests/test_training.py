@@ -9,15 +9,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from circtools.experiments import execute, mnist_runs, training
+from circtools.experiments import execute, mnist, mnist_runs, multi30k, training
 from circtools.experiments.files import ROOT
+from circtools.transformer import PAD
 
 
 class Killed(Exception):
@@ -25,7 +28,7 @@ class Killed(Exception):
 
 
 def train(checkpoint: Path | None = None, *, lr: float = 0.01, epochs: int = 5,
-          on_batch: Callable[[int], None] = lambda _: None,
+          average: int = 1, on_batch: Callable[[int], None] = lambda _: None,
           ) -> tuple[nn.Module, list[dict[str, float]]]:
     """Train a small network with dropout on random numbers; call back with each batch's number."""
     generator = torch.Generator().manual_seed(0)
@@ -40,10 +43,11 @@ def train(checkpoint: Path | None = None, *, lr: float = 0.01, epochs: int = 5,
         seen += 1
         return (model(x[index]) - y[index]).square().mean()
 
-    history = training.fit(
-        model, lambda epoch: torch.randperm(64).split(16), loss_of, epochs=epochs, lr=lr, seed=3,
-        evaluate=lambda m: {"val_loss": float((m(x) - y).square().mean())}, checkpoint=checkpoint)
-    return model, history
+    task = training.Task(
+        batches=lambda epoch: torch.randperm(64).split(16), loss=loss_of, count=len, size=64,
+        unit="row", evaluate=lambda m: {"val_loss": float((m(x) - y).square().mean())})
+    recipe = training.Recipe(epochs, lr, average=average)
+    return model, training.fit(model, task, recipe, seed=3, checkpoint=checkpoint)
 
 
 def without_times(value: Any) -> Any:
@@ -109,7 +113,8 @@ def test_history_and_mode() -> None:
 
 
 def test_learning_rate_falls_to_zero() -> None:
-    assert [training.linear_decay(share) for share in (0.0, 0.25, 1.0)] == [1.0, 0.75, 0.0]
+    assert [training.warmup_decay(share, 0.0) for share in (0.0, 0.25, 1.0)] == [1.0, 0.75, 0.0]
+    assert [training.warmup_decay(share, 0.5) for share in (0.0, 0.25, 0.75)] == [0.0, 0.5, 0.5]
     still, _ = train(lr=1e-30)
     moved, _ = train()
     assert not torch.equal(still[0].weight, moved[0].weight)
@@ -117,11 +122,65 @@ def test_learning_rate_falls_to_zero() -> None:
 
 @pytest.mark.parametrize(("more", "words"), [
     ({"epochs": 0}, "got epochs=0, lr=0.01"), ({"lr": 0.0}, "lr=0.0"), ({"lr": -1.0}, "lr=-1.0"),
-    ({"lr": math.nan}, "nan"),
+    ({"lr": math.nan}, "nan"), ({"average": 0}, "got 0"), ({"average": 6}, "the 5 epochs, got 6"),
 ])
 def test_bad_arguments_are_named(more: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         train(**more)
+
+
+def toy(counts: list[int], scale: float = 1.0) -> training.Task:
+    """A task of batches of that many rows, whose loss is their number times ``scale``."""
+    return training.Task(
+        batches=lambda epoch: [torch.ones(n, 1) for n in counts],
+        loss=lambda m, x: 0 * m(x).mean() + len(x) * scale,
+        count=len, size=sum(counts), unit="row", evaluate=lambda m: {})
+
+
+def test_train_loss_is_a_mean_over_rows_not_over_batches() -> None:
+    history = training.fit(nn.Linear(1, 1), toy([3, 1]), training.Recipe(1, 0.1), seed=0)
+    assert history[0]["train_loss"] == (3 * 3 + 1 * 1) / 4
+
+
+def test_train_loss_is_a_mean_over_the_images_and_over_the_tokens() -> None:
+    """The weights do not move at this rate, so one pass over all the data gives the same loss."""
+    digits = mnist.load("sample").first(300)  # batches of 128, 128 and 44
+    classifier = mnist.classifier(8)
+    history = mnist.train(classifier, digits, epochs=1, lr=1e-30, seed=0)
+    whole = F.cross_entropy(classifier(digits.train_x), digits.train_y)
+    assert history[0]["train_loss"] == pytest.approx(whole.item(), rel=1e-6)
+
+    corpus = multi30k.load("sample")
+    corpus = replace(corpus, train=corpus.train.first(90), val=corpus.val.first(5))
+    model = multi30k.transformer(corpus.words, layers=1, d_model=8, heads=1, feed_forward=8,
+                                 dropout=0.0)
+    recipe = multi30k.Recipe(epochs=1, lr=1e-30, average=1, batch_tokens=200)
+    history = multi30k.train(model, corpus, recipe, seed=0)
+    batch = corpus.train.source, corpus.train.target
+    whole = multi30k.loss(model, batch, recipe.smoothing, torch.float32)
+    assert history[0]["train_loss"] == pytest.approx(whole.item(), rel=1e-6)
+    assert history[0]["tokens"] == int((batch[1][:, 1:] != PAD).sum())
+
+
+def test_the_weights_end_as_the_mean_of_the_last_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+
+    def kill(seen: int) -> None:
+        if seen == 16:  # the first batch of the last epoch
+            raise Killed
+
+    def kept() -> Tensor:
+        return torch.load(tmp_path / "run.ckpt", weights_only=True)["model"]["0.weight"]
+
+    with pytest.raises(Killed):
+        train(tmp_path / "run.ckpt", average=2, on_batch=kill)
+    after_four = kept()
+    resumed, _ = train(tmp_path / "run.ckpt", average=2)
+    plain, _ = train(average=2)
+    assert torch.equal(plain[0].weight, resumed[0].weight)
+    torch.testing.assert_close(plain[0].weight.data, (after_four + kept()) / 2)
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
@@ -130,8 +189,8 @@ def test_a_loss_that_is_not_finite_stops_the_training(loss: float, tmp_path: Pat
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
     model = nn.Linear(1, 1)
     with pytest.raises(FloatingPointError, match=r"epoch 1; try a learning rate below 0\.1"):
-        training.fit(model, lambda _: [1.0], lambda m, x: m.weight.sum() * loss, epochs=3, lr=0.1,
-                     seed=0, evaluate=lambda _: {}, checkpoint=tmp_path / "run.ckpt")
+        training.fit(model, toy([1], loss), training.Recipe(3, 0.1), seed=0,
+                     checkpoint=tmp_path / "run.ckpt")
     assert not (tmp_path / "run.ckpt").exists(), "nothing to resume from"
 
 

@@ -165,20 +165,20 @@ def batches(n: int, batch_size: int = BATCH_SIZE) -> tuple[Tensor, ...]:
 
 def train(model: nn.Module, digits: Mnist, *, epochs: int, lr: float, seed: int,
           checkpoint: Path | None = None, progress: str | None = None) -> list[dict[str, float]]:
-    """Train a classifier in place with cross-entropy; return its metrics, a dictionary an epoch.
+    """Train a classifier in place with cross-entropy; return its metrics, a dictionary per epoch.
 
     The arguments and what is raised are those of :func:`circtools.experiments.training.fit`; the
-    metrics are ``train_loss`` (nats an image), ``val_error`` (a fraction) and ``seconds``.
+    metrics are ``train_loss`` (nats per image), ``val_error`` (a fraction) and ``seconds``.
     """
     x, y = digits.train_x, digits.train_y
-    return training.fit(
-        model,
-        lambda epoch: batches(len(x)),
-        lambda m, index: F.cross_entropy(m(x[index]), y[index]),
-        epochs=epochs, lr=lr, seed=seed,
+    task = training.Task[nn.Module](
+        batches=lambda epoch: batches(len(x)),
+        loss=lambda m, index: F.cross_entropy(m(x[index]), y[index]),
+        count=len, size=len(x), unit="image",
         evaluate=lambda m: {"val_error": error(m, digits.val_x, digits.val_y)},
-        checkpoint=checkpoint, progress=progress,
     )
+    return training.fit(model, task, training.Recipe(epochs, lr), seed=seed,
+                        checkpoint=checkpoint, progress=progress)
 
 
 def error(model: nn.Module, x: Tensor, y: Tensor) -> float:

@@ -331,27 +331,26 @@ def train(model: Transformer, corpus: Corpus, recipe: Recipe, *, seed: int,
           device: torch.device | str = "cpu", precision: torch.dtype = torch.float32,
           before_epoch: Callable[[float], None] = lambda progress: None,
           checkpoint: Path | None = None, progress: str | None = None) -> list[dict[str, float]]:
-    """Train a Transformer in place; return its metrics, a dictionary an epoch.
+    """Train a Transformer in place; return its metrics, a dictionary per epoch.
 
     The arguments and what is raised are those of :func:`circtools.experiments.training.fit`; the
-    metrics are ``train_loss`` (with label smoothing) and ``val_loss`` (without), in nats a word,
-    ``seconds`` and ``tokens`` (target words trained on, without padding).
+    metrics are ``train_loss`` (with label smoothing) and ``val_loss`` (without), in nats per
+    token, ``seconds`` and ``tokens`` (targets trained on, without padding).
     """
     split, held_out = corpus.train.to(device), corpus.val.to(device)
-    words = int((corpus.train.target[:, 1:] != PAD).sum())
-    return training.fit(
-        model.to(device),
-        lambda epoch: batches(split, recipe.batch_tokens),
-        lambda m, batch: loss(m, batch, recipe.smoothing, precision),
-        epochs=recipe.epochs, lr=recipe.lr, seed=seed,
-        lr_factor=lambda name, parameter: recipe.matrix_lr if _is_matrix(name, parameter) else 1.0,
-        evaluate=lambda m: {"val_loss": validation_loss(m, held_out), "tokens": words},
-        schedule=lambda done: training.warmup_decay(done, recipe.warmup),
-        before_epoch=before_epoch,
-        betas=(0.9, 0.98), clip_norm=recipe.clip_norm, average=recipe.average,
-        size=lambda batch: batch[1][:, 1:].numel(), unit="token",
-        checkpoint=checkpoint, progress=progress,
+    tokens = int((corpus.train.target[:, 1:] != PAD).sum())
+    task = training.Task[Transformer](
+        batches=lambda epoch: batches(split, recipe.batch_tokens),
+        loss=lambda m, batch: loss(m, batch, recipe.smoothing, precision),
+        count=lambda batch: (batch[1][:, 1:] != PAD).sum(), size=tokens, unit="token",
+        evaluate=lambda m: {"val_loss": validation_loss(m, held_out), "tokens": tokens},
     )
+    numbers = training.Recipe(recipe.epochs, recipe.lr, recipe.warmup, betas=(0.9, 0.98),
+                              clip_norm=recipe.clip_norm, average=recipe.average)
+    return training.fit(
+        model.to(device), task, numbers, seed=seed,
+        lr_scale=lambda name, parameter: recipe.matrix_lr if _is_matrix(name, parameter) else 1.0,
+        before_epoch=before_epoch, checkpoint=checkpoint, progress=progress)
 
 
 def _is_matrix(name: str, parameter: Tensor) -> bool:

@@ -3,8 +3,9 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,37 +30,161 @@ def save_atomically(payload: Any, path: Path) -> None:
         torch.save(payload, temporary)
 
 
-def linear_decay(progress: float) -> float:
-    """Learning-rate factor that falls from 1 to 0 over a training, ``progress`` in [0, 1)."""
-    return 1.0 - progress
-
-
 def warmup_decay(progress: float, warmup: float) -> float:
-    """Learning-rate factor that rises to 1 in the share ``warmup`` of a training, then falls."""
+    """Learning-rate factor that rises to 1 in the share ``warmup`` of a training, then falls to 0.
+
+    ``progress`` is the share that is done, in [0, 1).
+    """
     return progress / warmup if progress < warmup else (1.0 - progress) / (1.0 - warmup)
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """The numbers of a training with Adam.
+
+    Raises:
+        ValueError: if ``epochs`` or ``lr`` is not positive, or ``average`` is not between 1 and
+            ``epochs``.
+    """
+
+    epochs: int
+    lr: float  # at its peak
+    warmup: float = 0.0  # share of the training in which the learning rate rises
+    betas: tuple[float, float] = (0.9, 0.999)  # Adam's decay rates
+    clip_norm: float | None = None  # largest norm of all gradients together; None for no limit
+    average: int = 1  # the weights end as their mean after each of this many last epochs
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or not self.lr > 0:
+            raise ValueError(
+                f"epochs and lr must be positive, got epochs={self.epochs}, lr={self.lr}")
+        if not 1 <= self.average <= self.epochs:
+            raise ValueError(f"average must be between 1 and the {self.epochs} epochs, got "
+                             f"{self.average}")
+
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Task(Generic[Model]):
+    """What is learnt: the batches of an epoch, their loss, and the metrics after it."""
+
+    batches: Callable[[int], Sequence[Any]]  # of an epoch, given with its number from 0
+    loss: Callable[[Model, Any], Tensor]  # the mean over what a batch counts, a scalar
+    count: Callable[[Any], Tensor | int]  # of images, say, or of tokens that are no padding
+    size: int  # the sum of the counts of an epoch, for the progress bar
+    unit: str  # the name of what is counted
+    evaluate: Callable[[Model], dict[str, float]]  # called in evaluation mode
+
+
+class _Average:
+    """The mean of the weights after each of the last epochs."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
+        self.parameters = list(model.parameters())
+        self.recipe = recipe
+        self.mean: list[Tensor] = []  # its part of the epochs so far
+
+    def add(self, epoch: int) -> None:
+        """Take in the weights as they are after this epoch, if it is one of the last."""
+        n = self.recipe.average
+        if n > 1 and epoch >= self.recipe.epochs - n:
+            parts = [p.detach() / n for p in self.parameters]
+            self.mean = ([m + p for m, p in zip(self.mean, parts, strict=True)]
+                         if self.mean else parts)
+
+    @torch.no_grad()
+    def write(self) -> None:
+        """Put the mean into the model."""
+        if self.mean:
+            for parameter, mean in zip(self.parameters, self.mean, strict=True):
+                parameter.copy_(mean)
+
+
+class _Checkpoint:
+    """The file that a killed training goes on from; without a path, nothing is kept."""
+
+    def __init__(self, path: Path | None, settings: dict[str, Any], model: nn.Module,
+                 optimizer: torch.optim.Optimizer, average: _Average) -> None:
+        self.path, self.settings = path, settings
+        self.model, self.optimizer, self.average = model, optimizer, average
+        self.saved = time.monotonic()
+
+    def resume(self) -> list[dict[str, float]]:
+        """Load everything from the file, if there is one; return the history of its epochs."""
+        if self.path is None or not self.path.exists():
+            return []
+        device = self.average.parameters[0].device
+        state = torch.load(self.path, map_location=device, weights_only=True)
+        if self.settings | state["settings"] != self.settings:
+            raise ValueError(f"{self.path} is of a training with {state['settings']}, not "
+                             f"{self.settings}; delete it, or name another file")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.mean = state["mean"]
+        return state["history"]
+
+    def save(self, history: list[dict[str, float]]) -> None:
+        """Write the file, if the last time is long enough ago."""
+        if self.path is not None and time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+            save_atomically({"model": self.model.state_dict(), "history": history,
+                             "optimizer": self.optimizer.state_dict(), "mean": self.average.mean,
+                             "settings": self.settings}, self.path)
+            self.saved = time.monotonic()
+
+
+def _adam(model: nn.Module, recipe: Recipe, lr_scale: Callable[[str, nn.Parameter], float]
+          ) -> tuple[torch.optim.Adam, list[float]]:
+    """Return the optimizer and the multiple of the learning rate of each of its groups."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault(lr_scale(name, parameter), []).append(parameter)
+    optimizer = torch.optim.Adam([{"params": group} for group in groups.values()], lr=recipe.lr,
+                                 betas=recipe.betas, fused=True)
+    return optimizer, list(groups)
+
+
+def _train_epoch(model: Model, task: Task[Model], recipe: Recipe, optimizer: torch.optim.Optimizer,
+                 lr_scales: list[float], epoch: int, bar: tqdm) -> float:
+    """Train for one epoch; return the mean of the loss over all that is counted in it."""
+    model.train()
+    parameters = list(model.parameters())
+    device = parameters[0].device
+    batches = task.batches(epoch)
+    # Counted before the first step: a GPU, whose counts are tensors, is waited for only once.
+    counts = torch.stack([torch.as_tensor(task.count(batch)) for batch in batches]).tolist()
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    for step, (batch, count) in enumerate(zip(batches, counts, strict=True)):
+        done = (epoch + step / len(batches)) / recipe.epochs
+        lr = recipe.lr * warmup_decay(done, recipe.warmup)
+        for scale, group in zip(lr_scales, optimizer.param_groups, strict=True):
+            group["lr"] = scale * lr
+        loss = task.loss(model, batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
+        optimizer.step()
+        total += count * loss.detach().double()
+        # Reading the loss would make a GPU wait, so it is shown on the CPU only.
+        if bar.update(count) and device.type == "cpu":
+            bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, loss {loss.item():.2f}")
+    return float(total) / sum(counts)
+
+
 def fit(
-    model: nn.Module,
-    batches: Callable[[int], Sequence[Any]],
-    loss_of: Callable[[nn.Module, Any], Tensor],
+    model: Model,
+    task: Task[Model],
+    recipe: Recipe,
     *,
-    epochs: int,
-    lr: float,
     seed: int,
-    lr_factor: Callable[[str, nn.Parameter], float] = lambda name, parameter: 1.0,
-    evaluate: Callable[[nn.Module], dict[str, float]],
-    schedule: Callable[[float], float] = linear_decay,
+    lr_scale: Callable[[str, nn.Parameter], float] = lambda name, parameter: 1.0,
     before_epoch: Callable[[float], None] = lambda progress: None,
-    betas: tuple[float, float] = (0.9, 0.999),
-    clip_norm: float | None = None,
-    average: int = 1,
-    size: Callable[[Any], int] = lambda batch: 1,
-    unit: str = "batch",
     checkpoint: Path | None = None,
     progress: str | None = None,
 ) -> list[dict[str, float]]:
-    """Train a model with Adam and return its metrics, one dictionary an epoch.
+    """Train a model with Adam and return its metrics, one dictionary per epoch.
 
     Every epoch seeds torch's random numbers from ``seed`` and its own number, so a training that
     was killed and resumed ends with the same numbers as one left alone (on the same machine with
@@ -67,100 +192,41 @@ def fit(
 
     Args:
         model: trained in place, left in evaluation mode.
-        batches: called with the epoch's number (from 0), gives its batches.
-        loss_of: the mean loss of a batch, a scalar tensor.
-        epochs: 1 or more.
-        lr: peak learning rate.
+        task: what it learns.
+        recipe: the numbers of the training.
         seed: of everything random in the training; not of the model's first weights.
-        lr_factor: multiple of ``lr`` for a parameter, given with its name.
-        evaluate: metrics after each epoch, measured in evaluation mode.
-        schedule: factor of ``lr`` by the share of the training that is done.
-        before_epoch: called with that share before each epoch; may change masks, not parameters.
-        betas: Adam's decay rates.
-        clip_norm: largest norm of the gradient of all parameters together; None for no limit.
-        average: the model ends with the mean of its weights after each of this many last epochs.
-        size: what the progress bar counts in a batch.
-        unit: the name of what it counts.
+        lr_scale: multiple of the learning rate for a parameter, given with its name.
+        before_epoch: called before each epoch with the share of the training that is done; may
+            change masks, not parameters.
         checkpoint: file to resume from and to write to; removed by the caller.
         progress: label of the progress bar; none is shown without one.
 
     Raises:
-        ValueError: if ``epochs`` or ``lr`` is not positive, ``average`` is not between 1 and
-            ``epochs``, or the checkpoint is of a training with other values.
+        ValueError: if the checkpoint is of a training with another recipe or seed.
         Diverged: if the loss or a metric is not finite, which a smaller learning rate avoids.
     """
-    if epochs < 1 or lr <= 0:
-        raise ValueError(f"epochs and lr must be positive, got epochs={epochs}, lr={lr}")
-    if not 1 <= average <= epochs:
-        raise ValueError(f"average must be between 1 and the {epochs} epochs, got {average}")
-    parameters = list(model.parameters())
-    device = parameters[0].device
-    groups: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        groups.setdefault(lr_factor(name, parameter), []).append(parameter)
-    optimizer = torch.optim.Adam([{"params": group} for group in groups.values()], lr=lr,
-                                 betas=betas, fused=True)
-    settings = {"epochs": epochs, "lr": lr, "seed": seed, "average": average}
-    history: list[dict[str, float]] = []
-    mean: list[Tensor] = []  # of the weights after each of the last epochs so far
-    if checkpoint is not None and checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        if state.get("settings", settings) != settings:
-            raise ValueError(f"{checkpoint} is of a training with {state['settings']}, not "
-                             f"{settings}; delete it, or name another file")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        history, mean = state["history"], state["mean"]
-    saved = time.monotonic()
-    bar: tqdm | None = None
-    for epoch in range(len(history), epochs):
-        torch.manual_seed(seed * 10_000 + epoch)
-        before_epoch(epoch / epochs)
-        started = time.monotonic()
-        model.train()
-        total = torch.zeros((), dtype=torch.float64, device=device)
-        examples = batches(epoch)
-        one_epoch = sum(map(size, examples))
-        if bar is None:
-            bar = tqdm(total=epochs * one_epoch, initial=epoch * one_epoch, desc=progress,
-                       disable=progress is None, leave=False, mininterval=0.5, unit=unit,
-                       unit_scale=unit != "batch")
-        for step, batch in enumerate(examples):
-            now = lr * schedule((epoch + step / len(examples)) / epochs)
-            for factor, group in zip(groups, optimizer.param_groups, strict=True):
-                group["lr"] = factor * now
-            loss = loss_of(model, batch)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if clip_norm is not None:
-                nn.utils.clip_grad_norm_(parameters, clip_norm)
-            optimizer.step()
-            total += loss.detach()
-            # Reading the loss would make a GPU wait, so it is shown on the CPU only.
-            if bar.update(size(batch)) and device.type == "cpu":
-                bar.set_postfix_str(f"epoch {epoch + 1}/{epochs}, loss {loss.item():.2f}")
-        train_loss = float(total) / len(examples)
-        model.eval()
-        with torch.inference_mode():
-            metrics = evaluate(model)
-        history.append({"train_loss": train_loss, **metrics,
-                        "seconds": round(time.monotonic() - started, 3)})
-        for name, value in history[-1].items():
-            if not math.isfinite(value):
-                raise Diverged(f"{name} is {value} after epoch {epoch + 1}; try a learning rate "
-                               f"below {lr}", history[:-1])
-        if average > 1 and epoch >= epochs - average:
-            weights = [p.detach() / average for p in parameters]
-            mean = [m + w for m, w in zip(mean, weights, strict=True)] if mean else weights
-        if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
-            save_atomically({"model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                             "history": history, "mean": mean, "settings": settings}, checkpoint)
-            saved = time.monotonic()
-    if bar is not None:
-        bar.close()
-    if average > 1:
-        with torch.no_grad():
-            for parameter, m in zip(parameters, mean, strict=True):
-                parameter.copy_(m)
+    optimizer, lr_scales = _adam(model, recipe, lr_scale)
+    average = _Average(model, recipe)
+    kept = _Checkpoint(checkpoint, asdict(recipe) | {"seed": seed}, model, optimizer, average)
+    history = kept.resume()
+    with tqdm(total=recipe.epochs * task.size, initial=len(history) * task.size, desc=progress,
+              disable=progress is None, leave=False, mininterval=0.5, unit=task.unit,
+              unit_scale=True) as bar:
+        for epoch in range(len(history), recipe.epochs):
+            torch.manual_seed(seed * 10_000 + epoch)
+            before_epoch(epoch / recipe.epochs)
+            started = time.monotonic()
+            loss = _train_epoch(model, task, recipe, optimizer, lr_scales, epoch, bar)
+            model.eval()
+            with torch.inference_mode():
+                metrics = {"train_loss": loss, **task.evaluate(model)}
+            for name, value in metrics.items():
+                if not math.isfinite(value):
+                    raise Diverged(f"{name} is {value} after epoch {epoch + 1}; try a learning "
+                                   f"rate below {recipe.lr}", history)
+            history.append(metrics | {"seconds": round(time.monotonic() - started, 3)})
+            average.add(epoch)
+            kept.save(history)
+    average.write()
     model.eval()  # also if the checkpoint was that of the last epoch
     return history
