@@ -1,16 +1,15 @@
 """Find the data: ``CIRCTOOLS_DATA``, then ``data/raw``, then a download, each file verified."""
 
 import gzip
-import hashlib
-import http.client
 import json
 import os
-import urllib.request
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pooch
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from tqdm.auto import tqdm
 
 from circtools.experiments.files import ROOT, replacing
@@ -18,6 +17,8 @@ from circtools.experiments.files import ROOT, replacing
 MANIFEST = ROOT / "data" / "manifest.json"
 RAW = ROOT / "data" / "raw"
 TIMEOUT_SECONDS = 10.0
+# What a download raises that arrived broken: cut off, or no gzip.
+DAMAGE = (ChunkedEncodingError, ContentDecodingError, EOFError, zlib.error, gzip.BadGzipFile)
 
 
 class DataUnavailable(OSError):
@@ -101,8 +102,7 @@ def verify(path: Path, entry: dict[str, Any]) -> None:
     if size != entry["size"]:
         kind = "truncated" if size < entry["size"] else "too long"
         raise CorruptData(f"{path} is {kind}: {size} bytes, expected {entry['size']}")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = pooch.file_hash(str(path), alg="sha256")
     if digest != entry["sha256"]:
         raise CorruptData(f"{path} is corrupted: SHA-256 {digest}, expected {entry['sha256']}")
 
@@ -122,12 +122,9 @@ def download(entry: dict[str, Any], path: Path) -> None:
                 _receive(address, temporary, entry)
                 verify(temporary, entry)
             return
-        except (CorruptData, EOFError, zlib.error, gzip.BadGzipFile,
-                http.client.IncompleteRead) as error:
-            corrupt = True
-            failures.append(f"{address}: {error}")
-        # No network, no such host, refused, timed out, HTTP status; or an answer that is no HTTP.
-        except (OSError, http.client.HTTPException) as error:
+        except (CorruptData, OSError, EOFError, zlib.error) as error:
+            # Any other OSError is no answer: no network, no such host, a timeout, an HTTP status.
+            corrupt |= isinstance(error, (CorruptData, *DAMAGE))
             failures.append(f"{address}: {error}")
     tried = "\n  ".join(failures)
     if corrupt:
@@ -139,21 +136,16 @@ def download(entry: dict[str, Any], path: Path) -> None:
 
 
 def _receive(address: str, target: Path, entry: dict[str, Any]) -> None:
-    name = Path(entry["path"]).name
-    with urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS) as response:
-        length = int(response.headers.get("Content-Length") or 0) or None
-        with tqdm.wrapattr(response, "read", total=length, desc=name, leave=False) as body:
-            source = gzip.GzipFile(fileobj=body) if entry["unpack"] == "gzip" else body
-            with target.open("wb") as file:
-                while chunk := source.read(1 << 16):
-                    file.write(chunk)
+    with tqdm(desc=Path(entry["path"]).name, total=entry["size"], unit="B", unit_scale=True,
+              leave=False) as bar:
+        fetch = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT_SECONDS,
+                                     headers={"Accept-Encoding": "identity"})
+        fetch(address, str(target), None)
+    if entry["unpack"] == "gzip":
+        target.write_bytes(gzip.decompress(target.read_bytes()))
 
 
 def describe(tasks: Sequence[str]) -> str:
-    """Return one line a file: size, licence, address."""
-    lines = []
-    for task in tasks:
-        for entry in manifest(task):
-            lines.append(f"{entry['path']}  {entry['size'] / 1e6:.1f} MB\n    {entry['licence']}\n"
-                         f"    {entry['address']}")
-    return "\n".join(lines)
+    """Return a few lines per file: path and size, licence, address."""
+    return "\n".join(f"{entry['path']}  {entry['size'] / 1e6:.1f} MB\n    {entry['licence']}\n"
+                     f"    {entry['address']}" for task in tasks for entry in manifest(task))
