@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from circtools.experiments import store
 from circtools.experiments.choices import TRIAL_PRESET
-from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
+from circtools.experiments.methods import CONTROL_LEVELS, METHODS, ROUNDS_AT
 from circtools.experiments.results import select
 from circtools.report import style
 from circtools.report.comparisons import of_multi30k

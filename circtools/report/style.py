@@ -10,6 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from circtools.experiments.files import replacing
+from circtools.experiments.methods import METHODS
 
 # The colours of Okabe and Ito, "Color Universal Design" (2008), the three palest darkened until a
 # thin line has a contrast of 3:1 with the page.
@@ -23,21 +24,16 @@ SPEED = LinearSegmentedColormap.from_list("speed", ["#A85400", "#F3A24A", "#FFFF
 # Every method has a colour, a marker and a line of its own, so that a copy in black and white still
 # tells them apart.
 METHOD_LOOK: dict[str, dict[str, Any]] = {
-    "block_circulant": dict(color=BLUE, marker="o", label="block-circulant"),
-    "pruned": dict(color=VERMILION, marker="s", label="pruned"),
-    "finetune_control": dict(color=BLACK, linestyle=":", label="control: same loop, nothing pruned"),
-    "dense": dict(color=BLACK, marker="D", label="dense"),
-    "pruned_all": dict(color=BROWN, marker="D", linestyle="--", label="pruned, output layer too"),
-    "random_pruned": dict(color="0.45", marker="x", linestyle=":",
-                          label="control: pruned at random"),
-    "projected": dict(color=SKY, marker="^", linestyle="--", label="block-circulant, projected"),
-    "low_rank": dict(color=GREEN, marker="v", linestyle="-.", label="low rank"),
-    "small_dense": dict(color=PURPLE, marker="P", linestyle="-.", label="smaller dense"),
-    "gradual": dict(color=ORANGE, marker="*", linestyle=":", markersize=17, zorder=3,
-                    markeredgecolor="black", label="pruned while it is trained"),
-    "block_circulant_long": dict(color=BLUE, marker="h", linestyle=":",
-                                 label="block-circulant, as many epochs as pruning"),
-}
+    name: {"color": color, "marker": marker, "linestyle": line, "label": METHODS[name].label}
+    for name, color, marker, line in (
+        ("dense", BLACK, "D", "-"), ("block_circulant", BLUE, "o", "-"),
+        ("block_circulant_long", BLUE, "h", ":"), ("projected", SKY, "^", "--"),
+        ("random_sharing", "0.45", "+", ":"), ("pruned", VERMILION, "s", "-"),
+        ("pruned_all", BROWN, "D", "--"), ("random_pruned", "0.45", "x", ":"),
+        ("finetune_control", BLACK, "", ":"), ("gradual", ORANGE, "*", ":"),
+        ("low_rank", GREEN, "v", "-."), ("monarch", BROWN, "X", "-."),
+        ("small_dense", PURPLE, "P", "-."))}
+METHOD_LOOK["gradual"] |= {"markersize": 17, "markeredgecolor": "black", "zorder": 3}
 # Sizes of a network, which are no methods: marks and greys of their own.
 SIZE_LOOK: dict[str, dict[str, Any]] = {
     "tiny": dict(color="0.6", marker="^", linestyle=":"),
