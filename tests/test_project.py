@@ -1,8 +1,12 @@
 """What holds of the repository as a whole: pins, committed results, figures, the command line."""
 
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
+import house
 import pytest
 import yaml
 
@@ -35,8 +39,48 @@ def test_what_circtools_needs_is_among_the_pins() -> None:
     assert len(needed) > 5 and set(needed) <= set(pins())
 
 
+def core_modules() -> set[str]:
+    return {f"circtools.{path.stem}" for path in (ROOT / "circtools").glob("*.py")
+            if path.stem not in ("__init__", "__main__", "cli")}
+
+
+def test_the_core_loads_torch_alone() -> None:
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        _, contract = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    assert set(contract["source_modules"]) == core_modules(), "a contract forgets a module"
+    code = (f"import sys, circtools, {', '.join(sorted(core_modules()))}\n"
+            f"print(*sorted(set(sys.modules) & {set(contract['forbidden_modules'])!r}))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          check=True)
+    assert done.stdout.split() == []
+
+
+def test_the_core_is_strictly_typed() -> None:
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        strict, _ = tomllib.load(file)["tool"]["mypy"]["overrides"]
+    assert {*core_modules(), "circtools"} == set(strict["module"])
+
+
+def test_the_house_is_measured(tmp_path: Path) -> None:
+    """A package of nine lines on three floors, whose longest function has a decorator."""
+    package = tmp_path / "cottage"
+    for name, text in {
+        "__init__.py": "", "cli.py": "from cottage.attic import roof\n", "ground.py": "FLOOR = 0\n",
+        "attic/__init__.py": "", "attic/templates/page.j2": "a\nb\n",
+        "attic/roof.py": "import functools\n\nfrom cottage import ground\n\n"
+                         "@functools.cache\ndef high():\n    return ground.FLOOR\n",
+    }.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text, encoding="utf-8")
+    assert {name: (value, where) for name, value, _, where in house.sizes(package)} == {
+        "core": (1, ""), "command line": (1, ""), "attic": (7, ""), "templates": (2, ""),
+        "total": (9, "without templates"), "floors": (3, "cli > roof > ground"),
+        "longest file": (7, "roof"), "longest function": (3, "roof.high"),
+    }
+
+
 def test_the_committed_results_are_complete() -> None:
-    assert execute.pending("mnist", "base", 5, store.FOLDER, "real") == []
+    assert execute.pending("mnist", "base", 5, store.Store()) == []
 
 
 def test_committed_results_are_of_the_real_data_and_unchanged_code() -> None:
@@ -59,7 +103,7 @@ def test_a_chain_starts_from_the_dense_network_that_it_is_compared_with() -> Non
               and "diverged" not in result]
     assert len(chains) > 10
     for chain in chains:
-        start = runs.Run(**chain["config"]["start"]).path(Path(), "real").with_suffix("")
+        start = store.Store(Path()).path(runs.Run(**chain["config"]["start"])).with_suffix("")
         [dense] = everything[start.as_posix()]["final"]
         assert chain["final"][0]["val_loss"] == pytest.approx(
             dense["val_loss"], rel=0,
