@@ -30,10 +30,20 @@ site: $(READY) ## build the site from the notebooks as they are: seconds, no net
 	$(SPHINX) notebooks build/site
 	$(OPEN)
 
-test: $(READY) ## set up, run all tests, the notebooks through nbval, and ruff
+lint: $(READY)
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q tests --ignore=tests/browser
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint ## a minute: style, types, contract of the imports, and the fast tests
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test: lint ## style, types, imports, all tests, and the notebooks through nbval
+	$(BIN)/python -m pytest -q
 	$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
+
+house: $(READY) ## print the sizes that the code is kept to: lines, floors of imports, functions
+	$(BIN)/python tests/house.py
 
 browser: site ## test the site and JupyterLab in an installed Chromium or Chrome
 	$(BIN)/python -m pytest -q -rs tests/browser
@@ -73,5 +83,5 @@ notebooks: $(READY) ## make the notebooks afresh from their texts, execute and s
 clean: ## remove what make course built (not .venv, not the data)
 	rm -rf build
 
-.PHONY: help venv course site test browser lab blank figures poster report experiments benchmarks \
-	notebooks clean
+.PHONY: help venv course site lint check test house browser lab blank figures poster report \
+	experiments benchmarks notebooks clean
