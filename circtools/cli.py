@@ -14,6 +14,8 @@ from circtools.experiments import (
     store,
     translation,
 )
+from circtools.experiments.methods import METHODS
+from circtools.experiments.tasks import TASKS
 from circtools.report import facts, gallery, pages, poster
 
 
@@ -48,14 +50,14 @@ def _parser() -> argparse.ArgumentParser:
         "run", help="run the experiments, or resume them",
         description="Run every experiment that has no result yet, several at a time. A run that "
                     "was killed resumes; a finished one is never repeated.")
-    run.add_argument("task", choices=list(execute.TASKS))
+    run.add_argument("task", choices=list(TASKS))
     run.add_argument("--preset", default="base", metavar="PRESET",
                      help="mnist: tiny (a minute) or base (the committed results, 1.5 hours on "
                           "2 cores); multi30k: tiny, small, base, large (for a GPU)")
     run.add_argument("--seeds", type=int, default=5, help="seeds of the final runs (default 5)")
     run.add_argument("--methods", nargs="+", default=(), metavar="METHOD",
-                     help="multi30k: all, or some of " + ", ".join(multi30k_runs.METHODS)
-                          + " (default: dense, tied)")
+                     help="all, or some of " + ", ".join(METHODS)
+                          + " (default: mnist's own, or multi30k's dense network, tied)")
     run.add_argument("--workers", type=int, default=2,
                      help="runs at a time; 1 shows the progress of each (default 2)")
     run.add_argument("--device", default="cpu", choices=["cpu", "cuda"],
@@ -127,20 +129,20 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    methods = multi30k_runs.METHODS if options.methods == ["all"] else options.methods
+    methods = tuple(METHODS) if options.methods == ["all"] else options.methods
     if options.plan:
-        source = options.source
-        if source == "auto":  # what a run would use
-            source = execute.LOAD[options.task](source).origin
-        runs = execute.pending(options.task, options.preset, options.seeds, options.results,
-                                   source, methods)
+        origin = options.source
+        if origin == "auto":  # what a run would use
+            origin = TASKS[options.task].load(origin).origin
+        kept = store.Store(options.results, origin)
+        runs = execute.pending(options.task, options.preset, options.seeds, kept, methods)
         if runs:
-            print(execute.plan_table(runs, options.results, source, options.device).to_string())
+            print(execute.plan_table(runs, kept, options.device).to_string())
             return
     else:
         execute.run_all(options.task, options.preset, options.seeds, options.workers,
-                            options.results, options.source, options.device, methods,
-                            options.scheduler, options.only)
+                        options.results, options.source, options.device, methods,
+                        options.scheduler, options.only)
     print("every run has its result" if options.only is None else "done")
 
 

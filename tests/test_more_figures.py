@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from circtools.experiments import multi30k_runs, results, store
-from circtools.experiments.results import FEW, ROUNDS_AT
+from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
 from circtools.report import (
     claims,
     comparisons,
@@ -51,11 +51,11 @@ def table() -> pd.DataFrame:
         for b in (*ROUNDS_AT, 128):
             add("block_circulant", b, seed, block_size=b)
             add("block_circulant", b, seed, "same", block_size=b)
-        for method in ("pruned", "pruned_all", "random_pruned", "unpruned"):
+        for method in ("pruned", "pruned_all", "random_pruned", "finetune_control"):
             for number in range(1, 16):
                 add(method, 0.79**-number, seed, round=number)
         for method in ("projected", "low_rank", "small_dense", "gradual", "block_circulant_long"):
-            for b in FEW:
+            for b in CONTROL_LEVELS:
                 add(method, b, seed, block_size=b)
     return pd.DataFrame(rows, columns=list(results.COLUMNS))
 
@@ -75,7 +75,7 @@ def counts(run: str, number: int = 0, folder: Path | None = None) -> np.ndarray:
 def test_the_learning_rates_that_were_tried() -> None:
     rows = [{"task": "multi30k", "preset": preset, "series": "search", "method": method,
              "block_size": b, "round": n, "lr_factor": factor, "dropout_factor": 1.0,
-             "matrix_lr": 1.0, "val_loss": 2 / factor}
+             "matrix_lr_scale": 1.0, "val_loss": 2 / factor}
             for method, b, n in (("dense", 1, 0), ("block_circulant", 4, 0),
                                  ("block_circulant", 16, 0), ("pruned", 1, 6), ("pruned", 1, 12))
             for preset in ("small", "base") for factor in (1.0, 2.0)]
@@ -92,8 +92,8 @@ def test_complete_trainings_at_several_rates(tmp_path: Path) -> None:
     recipe = {"dropout": 0.2, "base_dropout": 0.2, "start_lr": None}
     runs = [multi30k_runs.dense("small", 0)]
     runs.append(multi30k_runs.dense("base", 0))
-    runs += [replace(runs[0], method="block_circulant", block_size=b, lr=lr, matrix_lr=of_matrices,
-                     stage=stage)
+    runs += [replace(runs[0], method="block_circulant", block_size=b, lr=lr, stage=stage,
+                     matrix_lr_scale=of_matrices)
              for b, lr, of_matrices, stage in ((4, 2e-3, 1.0, "final"), (4, 8e-3, 1.0, "final"),
                                                (4, 2e-3, 4.0, "final"), (4, 8e-3, 1.0, "search"),
                                                (16, 2e-3, 1.0, "final"))]
@@ -103,7 +103,7 @@ def test_complete_trainings_at_several_rates(tmp_path: Path) -> None:
                   "provenance": {"device": "cpu", "commit": "0"},
                   "history": [{"val_loss": loss} for loss in (3.0, run.lr * 1000)],
                   "final": [{"round": 0, "val_loss": 2.0}]}
-        store.write(result, run.path(tmp_path, "real"))
+        store.write(result, store.Store(tmp_path).path(run))
     figure = network_figures.learning_curves(results.load(tmp_path), 4)
     assert labels(figure) == {"dense, base rate", "b = 4, base rate",
                               "b = 4, 4 times the base",
@@ -115,8 +115,8 @@ def test_complete_trainings_at_several_rates(tmp_path: Path) -> None:
 
 def test_seeds_of_claim_3_alone_are_in_no_curve(table: pd.DataFrame) -> None:
     """Their few rounds would bend the curves; the figure of claim 3 is about them."""
-    late = table[(table["seed"] == 1) & table["method"].isin(["dense", "pruned", "unpruned"])
-                 & (table["round"] <= 3)].assign(seed=5, test_bleu=90.0)
+    short = table["method"].isin(["dense", "pruned", "finetune_control"]) & (table["round"] <= 3)
+    late = table[(table["seed"] == 1) & short].assign(seed=5, test_bleu=90.0)
     more = pd.concat([table, late])
     for name in ("translation_benchmark", "pruned_transformer"):
         draw = FIGURES[name]

@@ -1,6 +1,7 @@
 """Result files and the table made from them."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circtools.experiments import results, store
+from circtools.experiments import choices, results, store
+from circtools.experiments.runs import Run
 
 BASE = 0.001
 
@@ -28,7 +30,7 @@ def result(method: str, lr: float = BASE, seed: int = 0, val: float = 0.02, *,
         "config": {"task": "mnist", "preset": "base", "method": method, "lr": lr, "seed": seed,
                    "stage": stage, "layers": "first", "pixels": "natural", "rounds": rounds,
                    "block_size": block_size, "start_lr": BASE if rounds else None,
-                   "base_lr": BASE} | config,
+                   "base_lr": BASE, "matrix_lr_scale": 1.0} | config,
         "data": data, "history": [], "final": final, "wall_seconds": 1.0,
         "provenance": {"commit": "abcdef123456", "device": "cpu: a processor, 2 cores"},
     }
@@ -87,10 +89,39 @@ def test_a_kill_while_writing_leaves_no_half_result(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
-    (tmp_path / "half.json").write_text('{"config": ', encoding="utf-8")
+@pytest.mark.parametrize("text", ['{"config": ', "{}", "[]", '{"config": {}}'])
+def test_a_file_that_is_no_result_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "half.json").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"half\.json is no valid result .* delete it"):
         results.load(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        results.load(tmp_path / "nowhere")
+
+
+def test_results_of_an_unknown_task_are_not_lost_without_a_word(tmp_path: Path) -> None:
+    store.write(result("dense", task="cifar"), tmp_path / "real" / "run.json")
+    with pytest.raises(ValueError, match=r"of the task 'cifar', and no rule in choices\.TUNED"):
+        results.load(tmp_path)
+
+
+def test_names_of_before_are_translated_where_they_are_read() -> None:
+    """Results on disk are never rewritten; these were made when things had other names."""
+    table = results.load()
+    control = results.select(table, method="finetune_control", task="multi30k", seed=9)
+    [run] = control["run"].unique()
+    text = (store.FOLDER / f"{run}.json").read_text(encoding="utf-8")
+    assert '"method": "unpruned"' in text and "finetune_control" not in text
+    assert (control["round"] == [1, 2, 3]).all() and (control["series"] == "tuned").all()
+    config = next(r["config"] for r in store.read() if r["run"] == run)
+    names = {field.name for field in fields(Run)}
+    rebuilt = Run(**{k: v for k, v in config.items() if k in names} | {"start": Run(
+        **{k: v for k, v in config["start"].items() if k in names})})
+    assert store.Store().path(rebuilt) == store.FOLDER / f"{run}.json"
+    scaled = table[table["run"].str.contains("-matrices4x-") & (table["start_factors"].isna())]
+    assert len(scaled) > 20 and (scaled["matrix_lr_scale"] == 4).all()
 
 
 def test_copies_that_jupyter_makes_are_no_results(tmp_path: Path) -> None:
@@ -191,7 +222,7 @@ def test_structures_choose_for_themselves(tmp_path: Path) -> None:
                       pixels="permuted")]
     trials += [result("block_circulant", BASE, 1001, 0.05, stage="search", block_size=8),
                result("block_circulant", 0.004, 1001, 0.03, stage="search", block_size=8)]
-    chosen = results.choices(load(tmp_path, *trials))
+    chosen = choices.chosen_rates(load(tmp_path, *trials))
     lrs = {(row.pixels, row.block_size): row.lr for row in chosen.itertuples()}
     assert lrs == {("natural", 8): 0.004, ("natural", 16): 0.004, ("permuted", 8): 0.004}
 
@@ -203,7 +234,7 @@ def test_a_trial_that_diverged_is_never_chosen(tmp_path: Path) -> None:
     chains = search("pruned", {BASE: 0.4, 0.002: 0.4}, rounds=3)
     chains[-1] |= {"final": chains[-1]["final"][:2], "diverged": "train_loss is nan"}
     chains[-1]["final"][1]["val_error"] = 0.01
-    chosen = results.choices(load(tmp_path, *trials, *chains))
+    chosen = choices.chosen_rates(load(tmp_path, *trials, *chains))
     assert chosen["method"].tolist() == ["dense", "pruned", "pruned", "pruned"]
     assert set(chosen["lr"]) == {BASE}
 
@@ -236,17 +267,17 @@ def test_a_tuned_chain_starts_from_the_tuned_dense_network(tmp_path: Path) -> No
                  result("pruned", 0.002, 2, rounds=2, start_lr=BASE),  # another start
                  result("pruned", BASE, 3, rounds=2, start_lr=BASE),
                  result("pruned", BASE, 4, rounds=2, start_lr=0.004),
-                 result("unpruned", 0.002, 5, rounds=2, start_lr=0.004))
+                 result("finetune_control", 0.002, 5, rounds=2, start_lr=0.004))
     assert {seed: series(table, seed=seed, round=2) for seed in range(1, 6)} == {
         1: ["tuned"], 2: [], 3: ["same"], 4: [], 5: ["tuned"]}
-    assert set(table.loc[table["seed"] == 5, "method"]) == {"unpruned"}
+    assert set(table.loc[table["seed"] == 5, "method"]) == {"finetune_control"}
 
 
 def test_late_rounds_have_a_choice_of_their_own(tmp_path: Path) -> None:
     """A run counts as tuned in the rounds for which its learning rate was chosen."""
     slow, fast = search("pruned", {BASE: 0.02, 0.002: 0.02}, rounds=17, start_lr=0.004)
     for final in fast["final"]:
-        final["val_error"] = 0.03 if final["round"] <= results.POSTER_ROUNDS else 0.01
+        final["val_error"] = 0.03 if final["round"] <= choices.POSTER_ROUNDS else 0.01
     table = load(tmp_path, *DENSE, slow, fast,
                  *(result("pruned", lr, rounds=17, start_lr=0.004) for lr in (BASE, 0.002)))
     tuned = table[table["series"] == "tuned"]
@@ -280,7 +311,7 @@ def test_complete_runs_decide_once_the_first_guess_is_among_them(tmp_path: Path)
     for number, (runs, expected) in enumerate(
             [(base, 8.0), ([*base, guess[0]], 8.0), (base + guess, 1.0)]):
         table = load(tmp_path / str(number), *trials, *runs)
-        assert results.chosen_factors(table)["block_circulant"].lr == expected
+        assert choices.scales_by_method(table)["block_circulant"].lr == expected
         tuned = table.loc[table["series"] == "tuned", "lr_factor"]
         assert set(tuned) <= {expected}, "what is only the base run is not tuned"
 
@@ -295,8 +326,8 @@ def test_another_size_takes_the_choice_unless_the_base_is_better_there(tmp_path:
     # After each run that is added: alone; at another compression; at the same one; at both.
     for number, expected in enumerate([lent, lent, base, at_both], start=1):
         table = load(tmp_path / str(number), *at_home, *there[:number])
-        assert results.chosen_factors(table, "base")["block_circulant"].lr == expected
-        assert results.chosen_factors(table)["block_circulant"].lr == 4.0
+        assert choices.scales_by_method(table, "base")["block_circulant"].lr == expected
+        assert choices.scales_by_method(table)["block_circulant"].lr == 4.0
         for preset, factor in (("base", expected), ("small", 4.0)):
             tuned = table[(table["preset"] == preset) & (table["series"] == "tuned")]
             assert set(tuned["lr_factor"]) == {factor}

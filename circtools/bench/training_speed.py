@@ -27,8 +27,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from circtools import bench
-from circtools.experiments import execute, multi30k, multi30k_runs, store, translation
-from circtools.experiments.multi30k import Corpus
+from circtools.experiments import multi30k, multi30k_runs, store, translation
+from circtools.experiments.corpus import Corpus
 from circtools.experiments.multi30k_runs import Preset
 from circtools.transformer import PAD, Transformer
 
@@ -81,7 +81,7 @@ def steps(optimizer: torch.optim.Optimizer, loss: Callable[[Pair], Tensor], batc
 
 def plain_steps(corpus: Corpus, preset: Preset) -> Callable[[], int]:
     """Return the steps of the usual tutorial."""
-    model = Plain(len(corpus.words.german), len(corpus.words.english), preset)
+    model = Plain(len(corpus.vocab.german), len(corpus.vocab.english), preset)
 
     def loss(batch: Pair) -> Tensor:
         source, target = (words[:, : int((words != PAD).sum(1).max())] for words in batch)
@@ -106,12 +106,12 @@ def our_steps(model: Transformer, corpus: Corpus, preset: Preset, precision: tor
 
 def translation_seconds(preset: str, corpus: Corpus, model: Transformer) -> dict[str, float]:
     """Time a network trained here, if there is one: an untrained one never ends its sentences."""
-    run = multi30k_runs.plan(preset, 1, store.FOLDER)[0][0]
-    weights, seconds = execute.weights_path(run, store.FOLDER, corpus.origin), {}
+    run = multi30k_runs.dense(preset, 0, tied=True)
+    weights, seconds = store.Store(origin=corpus.origin).weights(run), {}
     for beam in (1, 4) if weights.exists() else ():
         model.load_state_dict(torch.load(weights, weights_only=True))
         start = time.perf_counter()
-        translation.translate(model.eval(), corpus.words, corpus.test.german, beam=beam)
+        translation.translate(model.eval(), corpus.vocab, corpus.test.german, beam=beam)
         seconds[f"beam {beam}"] = round(time.perf_counter() - start, 2)
     return seconds
 
@@ -121,7 +121,7 @@ def main() -> None:
     options = bench.options_for_transformers(__doc__, rounds=8)
     corpus, preset = multi30k.load("auto"), multi30k_runs.PRESETS[options.preset]
     torch.manual_seed(0)
-    fp32, bf16 = (multi30k_runs.build(corpus.words, preset, "dense", 1, dropout=preset.dropout,
+    fp32, bf16 = (multi30k_runs.build(corpus.vocab, preset, "dense", 1, dropout=preset.dropout,
                                       tied=True) for _ in range(2))
     ways = {"plain": plain_steps(corpus, preset),
             "circtools fp32": our_steps(fp32, corpus, preset, torch.float32),

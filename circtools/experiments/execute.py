@@ -1,9 +1,10 @@
 """Run the experiments, or resume them: several at a time, stage by stage."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,60 +14,44 @@ import torch
 from tqdm.auto import tqdm
 
 from circtools import compression
-from circtools.experiments import (
-    mnist,
-    mnist_runs,
-    multi30k,
-    multi30k_runs,
-    store,
-    training,
-)
-from circtools.experiments.files import ROOT
-from circtools.experiments.runs import PRUNING, Run, missing
+from circtools.experiments import results, store, training
+from circtools.experiments.methods import METHODS
+from circtools.experiments.runs import Experiment, Run
+from circtools.experiments.store import Store
+from circtools.experiments.tasks import TASKS
 
-CHECKPOINTS = ROOT / "data" / "checkpoints"
 _ONE_AT_A_TIME = threading.Lock()  # of a process's threads: they share torch's random numbers
-TASKS = {"mnist": mnist_runs, "multi30k": multi30k_runs}  # PRESETS, plan, epochs, Experiment
-LOAD = {"mnist": mnist.load, "multi30k": multi30k.load}
 
 
-def pending(task: str, preset: str, seeds: int, folder: Path, source: str,
-            methods: Sequence[str] = ()) -> list[Run]:
+def pending(task: str, preset: str, seeds: int, kept: Store, methods: Sequence[str] = ()
+            ) -> list[Run]:
     """Return the runs of the first stage that is not finished; empty when all is done.
 
     Raises:
         ValueError: if the task, the preset or a method is unknown, or ``seeds`` is not positive.
     """
-    _check(task, preset, seeds, methods)
-    more = {"methods": methods} if methods else {}
-    for stage in TASKS[task].plan(preset, seeds, folder, source, **more):
-        if runs := missing(stage, folder, source):
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
+    if preset not in TASKS[task].presets:
+        raise ValueError(f"preset must be one of {', '.join(TASKS[task].presets)}, got {preset!r}")
+    if seeds < 1:
+        raise ValueError(f"seeds must be 1 or more, got {seeds}")
+    for stage in TASKS[task].plan(preset, seeds, kept, results.of_store(kept), methods):
+        if runs := kept.missing(stage):
             return runs
     return []
 
 
-def _check(task: str, preset: str, seeds: int, methods: Sequence[str]) -> None:
-    if task not in TASKS:
-        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
-    if preset not in TASKS[task].PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(TASKS[task].PRESETS)}, got {preset!r}")
-    if seeds < 1:
-        raise ValueError(f"seeds must be 1 or more, got {seeds}")
-    if methods and task != "multi30k":
-        raise ValueError(f"methods can be chosen for multi30k only, got {', '.join(methods)}")
-
-
-def plan_table(runs: Sequence[Run], folder: Path, source: str, device: str = "cpu"
-               ) -> pd.DataFrame:
+def plan_table(runs: Sequence[Run], kept: Store, device: str = "cpu") -> pd.DataFrame:
     """Return runs as a table, indexed by name: epochs of their own, and estimated minutes."""
-    seconds = estimate_seconds(runs, folder, source, device)
+    seconds = estimate_seconds(runs, kept, device)
     return pd.DataFrame({"epochs": [TASKS[run.task].epochs(run)[1] for run in runs],
                          "minutes": [round(s / 60, 1) for s in seconds]},
                         index=pd.Index([run.name for run in runs], name="run"))
 
 
 def run_all(task: str, preset: str = "base", seeds: int = 5, workers: int = 2,
-            folder: Path = store.FOLDER, source: str = "auto", device: str = "cpu",
+            folder: Path = store.FOLDER, origin: str = "auto", device: str = "cpu",
             methods: Sequence[str] = (), scheduler: str | None = None,
             only: str | None = None) -> None:
     """Run everything that has no result yet, several runs at a time, stage by stage.
@@ -77,9 +62,9 @@ def run_all(task: str, preset: str = "base", seeds: int = 5, workers: int = 2,
         seeds: number of seeds of the final runs, 0 ... seeds - 1.
         workers: processes; the machine's cores, or the GPU, are divided among them.
         folder: where the results are.
-        source: ``"real"``, ``"sample"``, or ``"auto"`` (the sample, if the data cannot be had).
+        origin: ``"real"``, ``"sample"``, or ``"auto"`` (the sample, if the data cannot be had).
         device: ``"cpu"`` or ``"cuda"``.
-        methods: of Multi30k, which to run; none for the dense network alone.
+        methods: which to run; without any, MNIST's default ones and Multi30k's dense network.
         scheduler: address of a Dask scheduler whose workers do the runs instead; they must see
             the same files.
         only: the name of one run of the stage that is to be done next; nothing else is run.
@@ -89,50 +74,57 @@ def run_all(task: str, preset: str = "base", seeds: int = 5, workers: int = 2,
             or there is no such run in that stage.
         OSError: if the workers of a cluster write their results where this process finds none.
     """
-    _check(task, preset, seeds, methods)
     if workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise ValueError(f"device must be 'cpu', or 'cuda' where torch finds a GPU, got {device!r}")
-    source = LOAD[task](source).origin
-    folder = folder.resolve()  # the workers of a cluster may have begun in another folder
-    threads = max(1, joblib.cpu_count() // workers)
+    # The workers of a cluster may have begun in another folder.
+    kept = Store(folder.resolve(), "sample" if origin == "sample" else "real")
+    todo = partial(pending, task, preset, seeds, methods=methods)
+    todo(kept)  # complains of what is wrong before any data are fetched
+    kept = Store(kept.folder, TASKS[task].load(origin).origin)
     if only is not None:
-        named = {run.name: run for run in pending(task, preset, seeds, folder, source, methods)}
+        named = {run.name: run for run in todo(kept)}
         if only not in named:
             raise ValueError(f"the next stage has no run {only!r} to do; --plan lists what it has")
-        return _work(execute, named[only], folder, source, device, joblib.cpu_count(), only)
+        return _work(execute, named[only], kept, device, joblib.cpu_count(), only)
     done: list[Run] = []
-    while runs := pending(task, preset, seeds, folder, source, methods):
+    while runs := todo(kept):
         if runs == done:
-            raise OSError(f"{len(runs)} runs were done and left no result in {folder}; the workers "
-                          "of a cluster must see the same files")
+            raise OSError(f"{len(runs)} runs were done and left no result in {kept.folder}; the "
+                          "workers of a cluster must see the same files")
         done = runs
-        minutes = sum(estimate_seconds(runs, folder, source, device)) / 60
-        where = (f"{minutes:.0f} minutes of one worker, on {scheduler}" if scheduler else
-                 f"{minutes / workers:.0f} minutes with {workers} workers of {threads} threads")
-        print(f"{len(runs)} runs to do in this stage, about {where}", flush=True)
-        # First the networks that these start from and whose weights are lost, each once.
-        lost = {run.start.name: run.start for run in runs if run.start is not None
-                and not weights_path(run.start, folder, source).exists()}
-        for job, batch in ((_trained, list(lost.values())), (execute, runs)):
-            if scheduler is not None:
-                _run_on_cluster(scheduler, job, batch, folder, source, device)
-            elif workers == 1:  # in this process, so that each run shows its own progress
-                for i, run in enumerate(batch, start=1):
-                    _work(job, run, folder, source, device, threads, f"run {i} of {len(batch)}")
-            else:
-                pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered",
-                                       batch_size=1)
-                jobs = (joblib.delayed(_work)(job, run, folder, source, device, threads)
-                        for run in batch)
-                for _ in tqdm(pool(jobs), total=len(batch), desc="runs", unit="run",
-                              mininterval=1, disable=not batch):
-                    pass
+        _stage(runs, kept, device, workers, scheduler)
 
 
-def _run_on_cluster(scheduler: str, job: Callable[..., object], runs: Sequence[Run], folder: Path,
-                    source: str, device: str) -> None:
+def _stage(runs: Sequence[Run], kept: Store, device: str, workers: int, scheduler: str | None
+           ) -> None:
+    """Do the runs of a stage; first the networks they start from and whose weights are lost."""
+    threads = max(1, joblib.cpu_count() // workers)
+    minutes = sum(estimate_seconds(runs, kept, device)) / 60
+    where = (f"{minutes:.0f} minutes of one worker, on {scheduler}" if scheduler else
+             f"{minutes / workers:.0f} minutes with {workers} workers of {threads} threads")
+    print(f"{len(runs)} runs to do in this stage, about {where}", flush=True)
+    lost = {run.start.name: run.start for run in runs if run.start is not None
+            and not kept.weights(run.start).exists()}
+    jobs: list[tuple[Callable[..., object], list[Run]]] = [
+        (_train_again, list(lost.values())), (execute, list(runs))]
+    for job, batch in jobs:
+        if scheduler is not None:
+            _run_on_cluster(scheduler, job, batch, kept, device)
+        elif workers == 1:  # in this process, so that each run shows its own progress
+            for i, run in enumerate(batch, start=1):
+                _work(job, run, kept, device, threads, f"run {i} of {len(batch)}")
+        else:
+            pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+            work = (joblib.delayed(_work)(job, run, kept, device, threads) for run in batch)
+            for _ in tqdm(pool(work), total=len(batch), desc="runs", unit="run", mininterval=1,
+                          disable=not batch):
+                pass
+
+
+def _run_on_cluster(scheduler: str, job: Callable[..., object], runs: Sequence[Run], kept: Store,
+                    device: str) -> None:
     """Run on the workers of a Dask cluster; what a worker that dies had begun goes to another."""
     if not runs:
         return
@@ -141,32 +133,31 @@ def _run_on_cluster(scheduler: str, job: Callable[..., object], runs: Sequence[R
     except ImportError as error:
         raise ValueError("--scheduler needs Dask: pip install 'circtools[cluster]'") from error
     with Client(scheduler) as client:
-        futures = [client.submit(_work, job, run, folder, source, device, pure=False,
-                                 key=f"{job.__name__} {run.path(folder, source)}") for run in runs]
+        futures = [client.submit(_work, job, run, kept, device, pure=False,
+                                 key=f"{job.__name__} {kept.path(run)}") for run in runs]
         for future in tqdm(as_completed(futures), total=len(runs), desc="runs", unit="run",
                            mininterval=1):
             future.result()
 
 
-def _work(job: Callable[..., object], run: Run, folder: Path, source: str, device: str,
+def _work(job: Callable[..., object], run: Run, kept: Store, device: str,
           threads: int | None = None, progress: str | None = None) -> None:
-    """Do a job on a run, :func:`execute` or :func:`_trained`, with this many threads."""
+    """Do a job on a run, :func:`execute` or :func:`_train_again`, with this many threads."""
     with _ONE_AT_A_TIME:
         if threads is not None:
             torch.set_num_threads(threads)
-        job(run, folder, source, device, progress)
+        job(run, kept, device, progress)
 
 
-def estimate_seconds(runs: Iterable[Run], folder: Path, source: str,
-                     device: str = "cpu") -> list[float]:
+def estimate_seconds(runs: Iterable[Run], kept: Store, device: str = "cpu") -> list[float]:
     """Return the seconds that each run will take a worker.
 
-    From the results there are: seconds an epoch on this kind of device, of the same method and
+    From the results there are: seconds per epoch on this kind of device, of the same method and
     block size where one has been run; without any, from a short measurement.
     """
-    done = [({**result["config"], "seconds": epoch["seconds"]})
-            for result in store.read(folder) for epoch in result["history"]
-            if result["data"] == source and result["provenance"]["device"].startswith(device)]
+    done = [result["config"] | {"seconds": epoch["seconds"]}
+            for result in store.read(kept.folder) for epoch in result["history"]
+            if result["data"] == kept.origin and result["provenance"]["device"].startswith(device)]
     table = pd.DataFrame(done, columns=["task", "preset", "method", "block_size", "seconds"])
     by_preset = table.groupby(["task", "preset"])["seconds"].median()
     by_kind = table.groupby(["task", "preset", "method", "block_size"])["seconds"].median()
@@ -177,26 +168,26 @@ def estimate_seconds(runs: Iterable[Run], folder: Path, source: str,
         seconds = by_kind.get((*kind, run.method, run.block_size), by_preset.get(kind))
         if seconds is None:
             if kind not in measured:
-                experiment = TASKS[run.task].Experiment(run, source, device)
+                experiment = TASKS[run.task].experiment(run, kept.origin, device)
                 measured[kind] = experiment.seconds_per_epoch()
             seconds = measured[kind]
         estimates.append(seconds * TASKS[run.task].epochs(run)[1])
     return estimates
 
 
-def execute(run: Run, folder: Path = store.FOLDER, source: str = "real", device: str = "cpu",
-            progress: str | None = None) -> Path:
+def execute(run: Run, kept: Store, device: str = "cpu", progress: str | None = None) -> Path:
     """Run one run, or resume it, unless its result is there; return the result's path.
 
     A kill at any moment loses at most one epoch, or 20 seconds, whichever is longer. A run that
-    diverges has a result too, which says so, with the metrics that it had until then.
+    diverges has a result too, which says so, with the metrics that it had until then; so has one
+    that starts from a network that diverged.
     """
-    path = run.path(folder, source)
+    path = kept.path(run)
     if path.exists():
         return path
     started = time.monotonic()
     origin = store.provenance(device)  # of the code as it began: it may be changed meanwhile
-    work = TASKS[run.task].Experiment(run, source, device)
+    work = TASKS[run.task].experiment(run, kept.origin, device)
     history: list[dict[str, float]] = []
     final: list[dict[str, Any]] = []
     diverged: dict[str, str] = {}
@@ -204,20 +195,20 @@ def execute(run: Run, folder: Path = store.FOLDER, source: str = "real", device:
         before, own = TASKS[run.task].epochs(run)
         begun: dict[str, Any] = {}
         if run.start is not None:
-            work.model.load_state_dict(_trained(run.start, folder, source, device))
+            work.model.load_state_dict(_trained(run.start, kept, device))
             begun = work.begin()
-        if run.method in PRUNING:
-            _chain(work, folder, source, before, history, final)
+        if run.prunes_in_rounds:
+            _chain(work, kept, before, history, final)
         else:
-            history += work.fit(own, run.seed, _checkpoint(run, folder, source, "train"), progress)
+            history += work.fit(own, run.seed, kept.checkpoint(run, "train"), progress)
             final.append(_measure(work, path, 0, before + own, _seconds(history)) | begun)
     except training.Diverged as error:
         history += error.history
         diverged["diverged"] = str(error)
         tqdm.write(f"{run.name} diverged: {error}")
     result = {
-        "config": asdict(run) | {"start_lr": run.start.lr if run.start else None} | work.config,
-        "data": source,
+        "config": run.config() | work.config,
+        "data": kept.origin,
         "provenance": origin | {"threads": torch.get_num_threads()},
         "history": history,
         "final": final,
@@ -226,22 +217,22 @@ def execute(run: Run, folder: Path = store.FOLDER, source: str = "real", device:
     if run.seed == 0 and run.stage == "final" and not diverged:
         work.keep(path)
     if run.method == "dense" and not diverged:
-        training.save_atomically(work.model.state_dict(), weights_path(run, folder, source))
+        training.save_atomically(work.model.state_dict(), kept.weights(run))
     store.write(result, path)
-    for file in _checkpoint(run, folder, source, "").parent.glob(f"{run.name}-*.ckpt"):
+    for file in kept.weights(run).parent.glob(f"{run.name}-*.ckpt"):
         file.unlink(missing_ok=True)
     return path
 
 
-def _chain(work: Any, folder: Path, source: str, before: int, history: list[dict[str, float]],
+def _chain(work: Experiment, kept: Store, before: int, history: list[dict[str, float]],
            final: list[dict[str, Any]]) -> None:
     """Prune and fine-tune in rounds, resuming after the last one saved; extend both lists."""
-    run, targets = work.run, work.prunable()
-    path = run.path(folder, source)
-    amount, method = PRUNING[run.method]
-    amount = 1 - (1 - amount) ** work.rounds_at_once
+    run, targets, path = work.run, work.prunable(), kept.path(work.run)
+    prunes = METHODS[run.method].prunes
+    assert prunes is not None
+    amount, pick = 1 - (1 - prunes[0]) ** work.rounds_at_once, prunes[1]
     compression.prune(targets, amount=0.0)  # puts the masks on, so that a state can be loaded
-    state_path = _checkpoint(run, folder, source, "rounds")
+    state_path = kept.checkpoint(run, "rounds")
     if state_path.exists():
         state = torch.load(state_path, map_location="cpu", weights_only=True)
         work.model.load_state_dict(state["model"])
@@ -255,10 +246,9 @@ def _chain(work: Any, folder: Path, source: str, before: int, history: list[dict
         # A round has a seed of its own, so that its batches differ from those of the last one.
         seed = run.seed + 100_000 * number
         torch.manual_seed(seed)
-        compression.prune(targets, amount, method)
-        checkpoint = _checkpoint(run, folder, source, f"round{number}")
+        compression.prune(targets, amount, pick)
         try:
-            trained = work.fit(work.finetune_epochs, seed, checkpoint)
+            trained = work.fit(work.finetune_epochs, seed, kept.checkpoint(run, f"round{number}"))
         except training.Diverged as error:
             until = [epoch | {"round": number} for epoch in error.history]
             raise training.Diverged(str(error), until) from error
@@ -273,7 +263,8 @@ def _chain(work: Any, folder: Path, source: str, before: int, history: list[dict
                 file.unlink()
 
 
-def _measure(work: Any, path: Path, number: int, epochs: int, seconds: float) -> dict[str, Any]:
+def _measure(work: Experiment, path: Path, number: int, epochs: int, seconds: float
+             ) -> dict[str, Any]:
     """Return the final metrics of a run or a round; keep the texts that it wrote."""
     model = work.model.eval()
     with torch.inference_mode():
@@ -283,32 +274,28 @@ def _measure(work: Any, path: Path, number: int, epochs: int, seconds: float) ->
             "empty_layers": compression.empty_layers(model)}
 
 
-def _trained(start: Run, folder: Path, source: str, device: str,
-             progress: str | None = None) -> dict[str, torch.Tensor]:
+def _trained(start: Run, kept: Store, device: str, progress: str | None = None
+             ) -> dict[str, torch.Tensor]:
     """Return the weights of a dense run; trained again if only its result is here."""
-    path = weights_path(start, folder, source)
+    path = kept.weights(start)
+    if kept.path(start).exists() and "diverged" in json.loads(kept.path(start).read_text()):
+        raise training.Diverged(f"the network it starts from, {start.name}, diverged", [])
     if not path.exists():
-        work = TASKS[start.task].Experiment(start, source, device)
-        checkpoint = _checkpoint(start, folder, source, "train")
+        work = TASKS[start.task].experiment(start, kept.origin, device)
+        checkpoint = kept.checkpoint(start, "train")
         work.fit(TASKS[start.task].epochs(start)[1], start.seed, checkpoint, progress)
         training.save_atomically(work.model.state_dict(), path)
         checkpoint.unlink(missing_ok=True)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def _train_again(start: Run, kept: Store, device: str, progress: str | None = None) -> None:
+    """Train a dense network whose weights are lost; what starts from it says if it diverges."""
+    try:
+        _trained(start, kept, device, progress)
+    except training.Diverged as error:
+        tqdm.write(f"{start.name} diverged: {error}")
+
+
 def _seconds(history: Iterable[dict[str, float]]) -> float:
     return round(sum(epoch["seconds"] for epoch in history), 3)
-
-
-def _checkpoint(run: Run, folder: Path, source: str, phase: str) -> Path:
-    return weights_path(run, folder, source).with_name(f"{run.name}-{phase}.ckpt")
-
-
-def weights_path(run: Run, folder: Path, source: str) -> Path:
-    """Return where the weights of a finished dense run are kept, on the machine that ran it.
-
-    Results in another folder than the course's own have their weights, and the files of unfinished
-    runs, with them.
-    """
-    kept = CHECKPOINTS if folder == store.FOLDER else folder / "checkpoints"
-    return kept / source / run.task / run.preset / f"{run.name}.pt"

@@ -1,17 +1,24 @@
 """The MNIST experiments: their sizes, which runs there are, how one is built and measured."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 from circtools import compression
-from circtools.experiments import mnist, results, store
-from circtools.experiments.runs import SEARCH_SEEDS, Run, missing
+from circtools.experiments import choices, mnist, store
+from circtools.experiments.methods import METHODS
+from circtools.experiments.runs import SEARCH_SEEDS, Run
+from circtools.experiments.store import Store
 from circtools.linear import BlockCirculantLinear
+from circtools.structures import STRUCTURES
+
+DEFAULT = ("dense", "block_circulant", "pruned", "finetune_control")  # methods
 
 
 @dataclass(frozen=True)
@@ -21,10 +28,10 @@ class Preset:
     train_images: int
     epochs: int
     block_sizes: tuple[int, ...]  # first layer compressed
-    fewer_block_sizes: tuple[int, ...]  # also the output layer; permuted pixels
+    fewer_block_sizes: tuple[int, ...]  # also the output layer; permuted pixels; other structures
     rounds: int
     finetune_epochs: int  # after each round of pruning
-    lrs: tuple[float, ...]  # tried for dense and block-circulant
+    lrs: tuple[float, ...]  # tried for what is trained from scratch
     finetune_lrs: tuple[float, ...]  # tried for pruning, as many
     base_lr: float = 1e-3  # of the series "same"
 
@@ -44,80 +51,86 @@ PRESETS = {
 }
 
 
-def plan(preset: str, seeds: int, folder: Path, source: str = "real") -> list[list[Run]]:
+def plan(preset: str, seeds: int, kept: Store, table: pd.DataFrame,
+         methods: Sequence[str] = ()) -> list[list[Run]]:
     """Return the runs in stages; each stage needs the results of those before it.
 
     Stages whose runs depend on a choice of the learning rate that has no results yet are left
-    out, so the caller runs what there is and asks again (see ``experiments.run_all``).
+    out, so the caller runs what there is and asks again (see ``execute.run_all``).
 
     Args:
         preset: a key of :data:`PRESETS`.
         seeds: number of seeds of the final runs.
-        folder: where the results are.
-        source: ``"real"`` or ``"sample"``.
+        kept: where the results are.
+        table: the results that there are.
+        methods: structures beside those of :data:`DEFAULT`.
+
+    Raises:
+        ValueError: if a method cannot be used here.
     """
     p = PRESETS[preset]
-
-    def make(method: str, lr: float, seed: int, **more: Any) -> Run:
-        return Run("mnist", preset, method, lr, seed, **more)
-
-    structures: list[dict[str, Any]] = [
-        {"method": "dense"},
-        *({"method": "block_circulant", "block_size": b} for b in p.block_sizes),
-        *({"method": "block_circulant", "block_size": b, "pixels": "permuted"}
-          for b in p.fewer_block_sizes),
-    ]
-    trials = [make(lr=lr, seed=seed, stage="search", **s)
-              for seed in SEARCH_SEEDS for s in structures for lr in p.lrs]
-    stages = [trials]
-    if missing(trials, folder, source):
-        return stages
-    chosen = _chosen_lrs(preset, folder, source)
+    usable = dict.fromkeys([*DEFAULT, *STRUCTURES])
+    if unknown := sorted(set(methods) - set(usable)):
+        raise ValueError(f"methods of mnist must be among {', '.join(usable)}, got {unknown[0]!r}")
+    scratch = _from_scratch(p, methods)
+    trials = [_run(preset, lr=lr, seed=seed, stage="search", **s)
+              for seed in SEARCH_SEEDS for s in scratch for lr in p.lrs]
+    if kept.missing(trials):
+        return [trials]
+    chosen = {(row.method, row.pixels, row.block_size, row.round): row.lr for row in
+              choices.chosen_rates(table[table["preset"] == preset]).itertuples()}
     dense_lr = chosen["dense", "natural", 1, 0]
-    stages.append([make("pruned", lr, seed, stage="search", rounds=p.rounds,
-                        start=make("dense", dense_lr, seed, stage="search"))
-                   for seed in SEARCH_SEEDS for lr in p.finetune_lrs])
-
+    pruning_trials = [
+        _run(preset, "pruned", lr, seed, stage="search", rounds=p.rounds,
+             start=_run(preset, "dense", dense_lr, seed, stage="search"))
+        for seed in SEARCH_SEEDS for lr in p.finetune_lrs]
+    stages = [trials, pruning_trials,
+              [_run(preset, "dense", lr, seed) for seed in range(seeds)
+               for lr in (p.base_lr, dense_lr)]]
     final: list[Run] = []
     for seed in range(seeds):
-        final += [make("dense", lr, seed) for lr in (p.base_lr, dense_lr)]
-    stages.append(final)
-    final = []
-    for seed in range(seeds):
-        for s in structures[1:]:
+        for s in scratch[1:]:
             b, pixels = s["block_size"], s.get("pixels", "natural")
-            lr = chosen["block_circulant", pixels, b, 0]
-            final += [make(lr=lr, seed=seed, **s), make(lr=p.base_lr, seed=seed, **s)]
-            if pixels == "natural" and b in p.fewer_block_sizes:
-                final.append(make(lr=lr, seed=seed, layers="all", **s))
+            lr = chosen[s["method"], pixels, b, 0]
+            final += [_run(preset, lr=rate, seed=seed, **s) for rate in (lr, p.base_lr)]
+            if (s["method"], pixels) == ("block_circulant", "natural") and b in p.fewer_block_sizes:
+                final.append(_run(preset, lr=lr, seed=seed, layers="all", **s))
     stages.append(final)
-    if missing(stages[1], folder, source):
-        return stages
-    # A chain with a chosen learning rate goes as far as that choice holds.
-    last = {lr: r for (method, _, _, r), lr in sorted(chosen.items()) if method == "pruned"}
-    same = {"lr": p.base_lr, "rounds": p.rounds, "from": p.base_lr}
-    tuned = [{"lr": lr, "rounds": r, "from": dense_lr} for lr, r in last.items()]
-    chains: list[dict[str, Any]] = [{"method": "pruned", **how} for how in [*tuned, same]]
-    chains += [{"method": "pruned", "layers": "all", **how} for how in tuned]
-    chains += [{"method": "unpruned", **how} for how in tuned]
-    final = []
-    for how in chains:
-        start_lr = how.pop("from")
-        final += [make(seed=seed, start=make("dense", start_lr, seed), **how)
-                  for seed in range(seeds)]
-    stages.append(final)
+    if not kept.missing(pruning_trials):
+        stages.append(_chains(preset, seeds, chosen))
     # The base rate and the chosen one may coincide; of two chains in one file, the longer is run.
     return [list({run.name: run for run in sorted(stage, key=lambda run: run.rounds)}.values())
             for stage in stages]
 
 
-def _chosen_lrs(preset: str, folder: Path,
-                source: str) -> dict[tuple[str, str, int, int], float]:
-    """Return the chosen learning rates by (method, pixels, block size, round)."""
-    table = results.load(folder, data=source)
-    table = table[(table["task"] == "mnist") & (table["preset"] == preset)]
-    return {(row.method, row.pixels, row.block_size, row.round): row.lr
-            for row in results.choices(table).itertuples()}
+def _run(preset: str, method: str, lr: float, seed: int, **more: Any) -> Run:
+    return Run("mnist", preset, method, lr, seed, **more)
+
+
+def _from_scratch(p: Preset, methods: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what is trained from its first weights, the dense network first."""
+    return [
+        {"method": "dense"},
+        *({"method": "block_circulant", "block_size": b} for b in p.block_sizes),
+        *({"method": "block_circulant", "block_size": b, "pixels": "permuted"}
+          for b in p.fewer_block_sizes),
+        *({"method": method, "block_size": b} for method in methods if method not in DEFAULT
+          for b in p.fewer_block_sizes),
+    ]
+
+
+def _chains(preset: str, seeds: int, chosen: dict[tuple[str, str, int, int], float]) -> list[Run]:
+    """Return the networks that are pruned, or only trained on, in rounds."""
+    p, dense_lr = PRESETS[preset], chosen["dense", "natural", 1, 0]
+    # A chain with a chosen learning rate goes as far as that choice holds.
+    last = {lr: r for (method, _, _, r), lr in sorted(chosen.items()) if method == "pruned"}
+    tuned = [(lr, rounds, dense_lr) for lr, rounds in last.items()]
+    kinds: list[tuple[dict[str, str], list[tuple[float, int, float]]]] = [
+        ({"method": "pruned"}, [*tuned, (p.base_lr, p.rounds, p.base_lr)]),
+        ({"method": "pruned", "layers": "all"}, tuned), ({"method": "finetune_control"}, tuned)]
+    return [_run(preset, lr=lr, seed=seed, rounds=rounds,
+                 start=_run(preset, "dense", start_lr, seed), **kind)
+            for kind, chains in kinds for lr, rounds, start_lr in chains for seed in range(seeds)]
 
 
 def epochs(run: Run) -> tuple[int, int]:
@@ -129,17 +142,18 @@ def epochs(run: Run) -> tuple[int, int]:
 class Experiment:
     """One MNIST run at work: its data, its network, and what is done with them."""
 
-    def __init__(self, run: Run, source: str, device: str = "cpu") -> None:
+    def __init__(self, run: Run, origin: str, device: str = "cpu") -> None:
         self.run, self.preset = run, PRESETS[run.preset]
-        self.digits = mnist.load(source).first(self.preset.train_images).to(device)
+        self.digits = mnist.load(origin).first(self.preset.train_images).to(device)
         if run.pixels == "permuted":
             self.digits = self.digits.permuted()
         torch.manual_seed(run.seed)
         self.model: nn.Module = mnist.classifier()
-        if run.method == "block_circulant":
-            skip = ["output"] if run.layers == "first" else []
-            compression.compress(self.model, "block_circulant", block_size=run.block_size,
-                                 skip=skip, init="random")
+        if run.block_size > 1:
+            layer = METHODS[run.method].layer(run.block_size)
+            self.model.hidden = layer(mnist.PIXELS, mnist.PIXELS)
+            if run.layers == "all":
+                self.model.output = layer(mnist.PIXELS, mnist.CLASSES)
         self.model.to(device)
         self.finetune_epochs, self.rounds_at_once = self.preset.finetune_epochs, 1
         self.config = {"base_lr": self.preset.base_lr, "preset_values": asdict(self.preset),

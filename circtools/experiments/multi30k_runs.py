@@ -8,31 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from circtools import compression
-from circtools.experiments import bleu, multi30k, results, store, translation
+from circtools.experiments import bleu, choices, multi30k, store, translation
+from circtools.experiments.choices import TRIAL_PRESET, HparamScale
+from circtools.experiments.corpus import Vocab, extra_test_sets
+from circtools.experiments.methods import CONTROL_LEVELS, METHODS, ROUNDS_AT, tuned_as
 from circtools.experiments.multi30k import Recipe
-from circtools.experiments.results import FEW, ROUNDS_AT, TRIAL_PRESET, Factors
-from circtools.experiments.runs import PRUNING, SEARCH_SEEDS, Run, missing
-from circtools.linear import BlockCirculantLinear
-from circtools.structures import LowRankLinear, RandomSharingLinear
-from circtools.transformer import LinearLayer, Transformer
+from circtools.experiments.runs import SEARCH_SEEDS, Run
+from circtools.experiments.store import Store
+from circtools.transformer import Transformer
 
-SAME = (4, 16, 32)  # block sizes of the series "same", with the dense hyper-parameters
+UNTUNED_BLOCK_SIZES = (4, 16, 32)  # of the series "same", with the dense hyper-parameters
 FULL_SEEDS = 3  # seeds of everything; further ones only for claim 3, about slight pruning
-SLIGHT = {"pruned": 3, "unpruned": 3}  # rounds that these have then
+EXTRA_SEED_ROUNDS = {"pruned": 3, "finetune_control": 3}  # rounds that these have then
 TRIAL_EPOCHS = 4  # from scratch, or of fine-tuning
 TRIAL_ROUNDS = 12
 TRIAL_STRIDE = 2  # rounds that a trial prunes at once, and one epoch of fine-tuning after them
 RATES = {"from scratch": (1.0, 2.0, 4.0, 8.0),  # multiples of the base learning rate
          "fine-tuning": (0.5, 1.0, 2.0, 4.0)}
-MATRIX_LR = 4.0  # tried for the Transformer layers' matrices alone
-BASE = Factors()
-FINE_TUNED = (*PRUNING, "projected")
-METHODS = ("dense", "block_circulant", "random_sharing", *FINE_TUNED, "low_rank", "small_dense",
-           "gradual", "block_circulant_long")  # pruned while it is trained; for more epochs
+MATRIX_LR_SCALE = 4.0  # tried for the Transformer layers' matrices alone
+BASE = HparamScale()
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ PRESETS = {
 }
 
 
-def plan(preset: str, seeds: int, folder: Path, source: str = "real",
-         methods: Sequence[str] = ("dense",)) -> list[list[Run]]:
+def plan(preset: str, seeds: int, kept: Store, table: pd.DataFrame,
+         methods: Sequence[str] = ()) -> list[list[Run]]:
     """Return the runs in stages; each stage needs the results of those before it.
 
     First the dense networks; then, if any other method is asked for, the :func:`trials`; then,
@@ -76,8 +75,8 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real",
         seeds: number of seeds of the final runs; those after the first :data:`FULL_SEEDS` have
             only the untied dense networks (without other methods, the tied ones) and the first
             rounds of pruning and of its control.
-        folder: where the results are.
-        source: ``"real"`` or ``"sample"``.
+        kept: where the results are.
+        table: the results that there are.
         methods: of :data:`METHODS`; ``dense`` is always among them.
 
     Raises:
@@ -85,54 +84,55 @@ def plan(preset: str, seeds: int, folder: Path, source: str = "real",
     """
     if unknown := sorted(set(methods) - set(METHODS)):
         raise ValueError(f"methods must be among {', '.join(METHODS)}, got {unknown[0]!r}")
-    p = PRESETS[preset]
-    only_dense = set(methods) == {"dense"}
+    only_dense = set(methods) <= {"dense"}
     tied = range(seeds if only_dense else min(seeds, FULL_SEEDS))
     stages = [[dense(preset, seed, tied=True) for seed in tied]]
     if only_dense:
         return stages
-    stages += [[dense(TRIAL_PRESET, 0)], *trials(preset, methods, folder, source)]
-    if any(missing(stage, folder, source) for stage in stages[1:]):
+    stages += [[dense(TRIAL_PRESET, 0)], *trials(preset, methods, kept, table)]
+    if any(map(kept.missing, stages[1:])):
         return stages
-    chosen = choices(preset, folder, source)
+    chosen = _chosen(table, preset)
     stages.append([dense(preset, seed, chosen["dense"]) for seed in range(seeds)])
     stages.append([dense(preset, seed) for seed in range(seeds)])  # the series "same"
-
-    final: list[Run] = []
-    for seed in range(seeds):
-        start = dense(preset, seed, chosen["dense"])
-        for method in methods:
-            if method == "dense" or (seed >= FULL_SEEDS and method not in SLIGHT):
-                continue
-            own = partial(_run, preset, method, seed, chosen[method])
-            if method in PRUNING:
-                rounds = p.rounds if seed < FULL_SEEDS else SLIGHT[method]
-                final.append(own(rounds=rounds, start=start))
-            elif method == "block_circulant":
-                # The last one is fully circulant.
-                sizes = (*(b for b in p.block_sizes if b < p.d_model), p.d_model)
-                final += [own(block_size=b) for b in sizes]
-                final += [_run(preset, method, seed, BASE, block_size=b) for b in SAME]
-            else:
-                more = {"start": start} if method == "projected" else {}
-                final += [own(block_size=b, **more) for b in FEW]
+    final = [run for seed in range(seeds) for method in methods
+             if seed < FULL_SEEDS or method in EXTRA_SEED_ROUNDS
+             for run in _of_method(method, preset, seed, chosen)]
     stages.append(list(dict.fromkeys(final)))
     return stages
 
 
-def _run(preset: str, method: str, seed: int, factors: Factors, **more: Any) -> Run:
+def _of_method(method: str, preset: str, seed: int, chosen: dict[str, HparamScale]) -> list[Run]:
+    """Return the final runs of a method with one seed."""
+    kind, p = METHODS[method], PRESETS[preset]
+    own = partial(_run, preset, method, seed, chosen[method])
+    more = {"start": dense(preset, seed, chosen["dense"])} if kind.fine_tunes else {}
+    if method == "dense":
+        return []
+    if kind.prunes:
+        rounds = p.rounds if seed < FULL_SEEDS else EXTRA_SEED_ROUNDS[method]
+        return [own(rounds=rounds, **more)]
+    if kind.at_control_levels:
+        return [own(block_size=b, **more) for b in CONTROL_LEVELS]
+    sizes = (*(b for b in p.block_sizes if b < p.d_model), p.d_model)  # the last: fully circulant
+    return [*(own(block_size=b) for b in sizes),
+            *(_run(preset, method, seed, BASE, block_size=b) for b in UNTUNED_BLOCK_SIZES)]
+
+
+def _run(preset: str, method: str, seed: int, scale: HparamScale, **more: Any) -> Run:
     base = PRESETS[preset]
-    return Run("multi30k", preset, method, seed=seed, lr=factors.lr * base.recipe.lr,
-               dropout=factors.dropout * base.dropout, matrix_lr=factors.matrix_lr,
+    return Run("multi30k", preset, method, seed=seed, lr=scale.lr * base.recipe.lr,
+               dropout=scale.dropout * base.dropout, matrix_lr_scale=scale.matrix_lr,
                **{"tied": False, **more})
 
 
-def dense(preset: str, seed: int, factors: Factors = BASE, tied: bool = False) -> Run:
+def dense(preset: str, seed: int, scale: HparamScale = BASE, tied: bool = False) -> Run:
     """Return the run of a dense network."""
-    return _run(preset, "dense", seed, factors, tied=tied)
+    return _run(preset, "dense", seed, scale, tied=tied)
 
 
-def trials(preset: str, methods: Sequence[str], folder: Path, source: str) -> list[list[Run]]:
+def trials(preset: str, methods: Sequence[str], kept: Store, table: pd.DataFrame
+           ) -> list[list[Run]]:
     """Return the trials of each method's hyper-parameters, in stages; each needs those before it.
 
     The same settings for each method, at two compressions, at the size :data:`TRIAL_PRESET`. First
@@ -146,55 +146,50 @@ def trials(preset: str, methods: Sequence[str], folder: Path, source: str) -> li
 
     At any other size, what was chosen is then tried against the base values.
     """
-    methods = list(dict.fromkeys(results.BORROWED.get(name, name) for name in ("dense", *methods)))
-    scratch = [method for method in methods if method not in FINE_TUNED]
+    methods = list(dict.fromkeys(map(tuned_as, ("dense", *methods))))
+    scratch = [method for method in methods if not METHODS[method].fine_tunes]
     trial = partial(_trial, TRIAL_PRESET)
     stages = [[run for method in methods
-               for lr in RATES["fine-tuning" if method in FINE_TUNED else "from scratch"]
-               for run in trial(method, Factors(lr), complete=False)]]
-    if missing(stages[0], folder, source):
+               for lr in RATES["from scratch" if method in scratch else "fine-tuning"]
+               for run in trial(method, HparamScale(lr), complete=False)]]
+    if kept.missing(stages[0]):
         return stages
-    table = results.load(folder, data=source)
-    table = table[table["dropout_factor"] == 1]
-    first = results.chosen_factors(table[table["series"] == "search"])
-    stages.append([run for method in methods
-                   for factors in dict.fromkeys([BASE, first[method], Factors(matrix_lr=MATRIX_LR)])
-                   for run in trial(method, factors, complete=method in scratch)])
-    if missing(stages[1], folder, source):
+    full = table[table["dropout_factor"] == 1]
+    first = choices.scales_by_method(full[full["series"] == "search"])
+    stages.append([run for method in methods for scale in dict.fromkeys(
+                       [BASE, first[method], HparamScale(matrix_lr=MATRIX_LR_SCALE)])
+                   for run in trial(method, scale, complete=method in scratch)])
+    if kept.missing(stages[1]):
         return stages
-    best = results.chosen_factors(table)
+    best = choices.scales_by_method(full)
     stages.append([run for method in methods
                    for run in trial(method, best[method]._replace(dropout=0.5),
                                     complete=method in scratch)])
-    if preset == TRIAL_PRESET or missing(stages[2], folder, source):
+    if preset == TRIAL_PRESET or kept.missing(stages[2]):
         return stages
-    lent = choices(TRIAL_PRESET, folder, source)
+    lent = _chosen(table, TRIAL_PRESET)
     for complete in (True, False):  # what is fine-tuned starts from the dense network
         stages.append([run for method in methods if (method in scratch) == complete
-                       for factors in dict.fromkeys([BASE, lent[method]])
-                       for run in _trial(preset, method, factors, complete)])
+                       for scale in dict.fromkeys([BASE, lent[method]])
+                       for run in _trial(preset, method, scale, complete)])
     return stages
 
 
-def _trial(preset: str, method: str, factors: Factors, complete: bool = True) -> list[Run]:
+def _trial(preset: str, method: str, scale: HparamScale, complete: bool = True) -> list[Run]:
     """Return the runs that try one setting of a method."""
-    more: dict[str, Any] = {"rounds": TRIAL_ROUNDS} if method in PRUNING else {}
-    if method in FINE_TUNED:
+    kind = METHODS[method]
+    more: dict[str, Any] = {"rounds": TRIAL_ROUNDS} if kind.prunes else {}
+    if kind.fine_tunes:
         more["start"] = dense(preset, 0)
     stage, seed = ("final", 0) if complete else ("search", SEARCH_SEEDS[0])
-    levels = (1,) if method in ("dense", *PRUNING) else FEW
-    return [_run(preset, method, seed, factors, stage=stage, block_size=b, **more)
-            for b in levels]
+    levels = (1,) if method == "dense" or kind.prunes else CONTROL_LEVELS
+    return [_run(preset, method, seed, scale, stage=stage, block_size=b, **more) for b in levels]
 
 
-def choices(preset: str, folder: Path, source: str) -> dict[str, Factors]:
-    """Return, for each method, the hyper-parameters that were best, as factors of the base values.
-
-    The best is the lowest validation loss, averaged over the two compressions tried.
-    """
-    chosen = results.chosen_factors(results.load(folder, data=source), preset)
-    lender = {method: results.BORROWED.get(method, method) for method in METHODS}
-    return {method: chosen[lender[method]] for method in METHODS if lender[method] in chosen}
+def _chosen(table: pd.DataFrame, preset: str) -> dict[str, HparamScale]:
+    """Return, for each method, the hyper-parameters that its trials, or its lender's, chose."""
+    chosen = choices.scales_by_method(table, preset)
+    return {method: chosen[tuned_as(method)] for method in METHODS if tuned_as(method) in chosen}
 
 
 def epochs(run: Run) -> tuple[int, int]:
@@ -203,24 +198,22 @@ def epochs(run: Run) -> tuple[int, int]:
     before = p.recipe.epochs if run.start else 0
     if run.stage == "search":
         return before, run.rounds // TRIAL_STRIDE or TRIAL_EPOCHS
-    if run.method in PRUNING:
+    if run.prunes_in_rounds:
         return before, run.rounds * p.finetune_epochs
-    # These two get as many epochs as pruning to the same compression.
-    pruning = ROUNDS_AT.get(run.block_size, 0) * p.finetune_epochs
-    if run.method == "projected":
-        return before, pruning
-    return before, p.recipe.epochs + (pruning if run.method == "block_circulant_long" else 0)
+    longer = METHODS[run.method].longer
+    more = ROUNDS_AT.get(run.block_size, 0) * p.finetune_epochs if longer else 0
+    return before, more + (0 if run.start else p.recipe.epochs)
 
 
-DEMO = dense("small", 0, tied=True).path(store.FOLDER, "real").with_suffix(".pt")
+DEMO = Store().path(dense("small", 0, tied=True)).with_suffix(".pt")
 
 
-def build(words: multi30k.Words, preset: Preset, method: str, block_size: int, *, dropout: float,
+def build(vocab: Vocab, preset: Preset, method: str, block_size: int, *, dropout: float,
           tied: bool) -> Transformer:
     """Return the untrained network of a method, with its own kind of layers.
 
     Args:
-        words: the vocabularies.
+        vocab: the vocabularies.
         preset: its size.
         method: of :data:`METHODS`; what is pruned or projected begins dense.
         block_size: of the layers, or how many times fewer weights they store.
@@ -228,41 +221,35 @@ def build(words: multi30k.Words, preset: Preset, method: str, block_size: int, *
         tied: whether the output weights are the target embedding's.
     """
     sizes = preset.sizes
-    linear: LinearLayer = nn.Linear
-    if method in ("block_circulant", "block_circulant_long"):
-        linear = partial(BlockCirculantLinear, block_size=block_size)
-    elif method == "random_sharing":
-        linear = partial(RandomSharingLinear, block_size=block_size)
-    elif method == "low_rank":
-        linear = partial(LowRankLinear, ratio=block_size)
-    elif method == "small_dense":
+    if METHODS[method].narrower:
         for name in ("d_model", "feed_forward"):
             sizes[name] //= math.isqrt(block_size)
-    return multi30k.transformer(words, linear, dropout=dropout, tied=tied, **sizes)
+    return multi30k.transformer(vocab, METHODS[method].layer(block_size), dropout=dropout,
+                                tied=tied, **sizes)
 
 
 class Experiment:
     """One Multi30k run at work: its corpus, its Transformer, and what is done with them."""
 
-    def __init__(self, run: Run, source: str, device: str = "cpu") -> None:
+    def __init__(self, run: Run, origin: str, device: str = "cpu") -> None:
         self.run, self.preset, self.device = run, PRESETS[run.preset], device
-        self.corpus = multi30k.load(source)
+        self.corpus = multi30k.load(origin)
         trial = run.stage == "search"
         self.finetune_epochs = 1 if trial else self.preset.finetune_epochs
         self.rounds_at_once = TRIAL_STRIDE if trial else 1
-        self.recipe = replace(self.preset.recipe, lr=run.lr, matrix_lr=run.matrix_lr)
+        self.recipe = replace(self.preset.recipe, lr=run.lr, matrix_lr=run.matrix_lr_scale)
         self.precision = multi30k.precision_for(device)
         self.config = {"base_lr": self.preset.recipe.lr, "base_dropout": self.preset.dropout,
                        "preset_values": asdict(self.preset),
                        "precision": str(self.precision).removeprefix("torch."),
                        "beam": translation.BEAM, "length_penalty": translation.LENGTH_PENALTY}
         torch.manual_seed(run.seed)
-        self.model = build(self.corpus.words, self.preset, run.method, run.block_size,
+        self.model = build(self.corpus.vocab, self.preset, run.method, run.block_size,
                            dropout=run.dropout, tied=run.tied).to(device)
-        if run.method == "gradual":
+        if METHODS[run.method].gradual:
             compression.prune(self.prunable(), amount=0.0)  # masks, so that a state can be loaded
         final = run.stage == "final"
-        self._extra = multi30k.extra_test_sets() if final and source == "real" else {}
+        self._extra = extra_test_sets() if final and origin == "real" else {}
         self._written: dict[str, tuple[list[str], list[str]]] = {}  # by test set: and references
 
     def begin(self) -> dict[str, Any]:
@@ -281,7 +268,7 @@ class Experiment:
     def fit(self, epochs: int, seed: int, checkpoint: Path | None,
             progress: str | None = None) -> list[dict[str, float]]:
         recipe = replace(self.recipe, epochs=epochs, average=min(self.recipe.average, epochs))
-        more = {"before_epoch": self._prune_gradually} if self.run.method == "gradual" else {}
+        more = {"before_epoch": self._prune_gradually} if METHODS[self.run.method].gradual else {}
         return multi30k.train(self.model, self.corpus, recipe, seed=seed, device=self.device,
                               precision=self.precision, checkpoint=checkpoint, progress=progress,
                               **more)
@@ -294,16 +281,16 @@ class Experiment:
     def measure(self) -> dict[str, Any]:
         """Return the metrics on validation and, in a final run only, on the test set."""
         corpus, val = self.corpus, self.corpus.val
-        words = corpus.words
+        vocab = corpus.vocab
         metrics: dict[str, Any] = {
             "val_loss": multi30k.validation_loss(self.model, val.to(self.device))}
         self._written = {}
         compression.prepare(self.model)
         if self.run.stage == "final":
-            written = translation.translate(self.model, words, val.words)
+            written = translation.translate(self.model, vocab, val.tokens)
             metrics["val_bleu"] = bleu.score(written, val.english, resamples=0).bleu
             for name, split in {"": corpus.test, **self._extra}.items():
-                texts = translation.translate(self.model, words, split.words)
+                texts = translation.translate(self.model, vocab, split.tokens)
                 self._written[name] = texts, split.english
             scored = {name: bleu.score(*texts) for name, texts in self._written.items()}
             metrics |= {f"test_{name}": value for name, value in asdict(scored.pop("")).items()}
@@ -321,7 +308,7 @@ class Experiment:
         """Return the compression over the Transformer layers, over all weight matrices but the
         embeddings, and over the whole model; and the bytes of a file."""
         with torch.device("meta"):
-            whole = multi30k.transformer(self.corpus.words, tied=self.run.tied,
+            whole = multi30k.transformer(self.corpus.vocab, tied=self.run.tied,
                                          **self.preset.sizes)
         ratios = [_stored(whole)[i] / stored for i, stored in enumerate(_stored(self.model))]
         names = ("compression", "compression_all", "compression_model")
@@ -336,13 +323,13 @@ class Experiment:
         """Write beside the result of seed 0 what the notebooks and ``translate`` need."""
         run, arrays = self.run, {}
         if run.preset in ("tiny", "small") and run.method == "dense" and run.tied:
-            multi30k.save_model(self.model, self.corpus.words, path.with_suffix(".pt"))
+            multi30k.save_model(self.model, self.corpus.vocab, path.with_suffix(".pt"))
         layers = compression.weight_layers(self.model)
         if run.method == "block_circulant":
             kept = ("encoder.0.attention.query", "decoder.0.attention.query",
                     "decoder.0.feed_forward.hidden")
             arrays = {name: layers[name].weight.detach().half().cpu().numpy() for name in kept}
-        elif run.method in PRUNING and PRUNING[run.method][0] > 0:
+        elif run.prunes_in_rounds and run.method != "finetune_control":
             arrays = {name: _density_by_head(name, mask, self.preset.heads)
                       for name, mask in compression.masks(self.model).items()
                       if "attention" in name}

@@ -5,7 +5,8 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,44 @@ import numpy as np
 import torch
 
 from circtools.experiments.files import ROOT, replacing
+from circtools.experiments.runs import Run, current
 
 FOLDER = ROOT / "data" / "results"
+CHECKPOINTS = ROOT / "data" / "checkpoints"
+
+
+@dataclass(frozen=True)
+class Store:
+    """The results of one origin in one folder, and where each run's files are.
+
+    Attributes:
+        folder: of results; the course's own by default.
+        origin: of the data, ``"real"`` or ``"sample"``.
+    """
+
+    folder: Path = FOLDER
+    origin: str = "real"
+
+    def path(self, run: Run) -> Path:
+        """Return where a run's result is, or will be."""
+        return self.folder / self.origin / run.task / run.preset / f"{run.name}.json"
+
+    def missing(self, runs: Iterable[Run]) -> list[Run]:
+        """Return the runs that have no result yet."""
+        return [run for run in runs if not self.path(run).exists()]
+
+    def weights(self, run: Run) -> Path:
+        """Return where the weights of a finished dense run are kept, on the machine that ran it.
+
+        Results in another folder than the course's own have their weights, and the files of
+        unfinished runs, with them.
+        """
+        kept = CHECKPOINTS if self.folder == FOLDER else self.folder / "checkpoints"
+        return kept / self.origin / run.task / run.preset / f"{run.name}.pt"
+
+    def checkpoint(self, run: Run, phase: str) -> Path:
+        """Return where an unfinished run keeps its state."""
+        return self.weights(run).with_name(f"{run.name}-{phase}.ckpt")
 
 
 def write(result: dict[str, Any], path: Path) -> None:
@@ -38,7 +75,7 @@ def write_texts(texts: Sequence[str], path: Path, number: int = 0, test_set: str
         texts: lines without line breaks.
         path: of the result.
         number: of the round, for a network that is pruned in rounds.
-        test_set: one of ``multi30k.EXTRA``; by default the test set of 2016.
+        test_set: one of ``corpus.EXTRA``; by default the test set of 2016.
 
     Raises:
         ValueError: if a text has a line break, and would come back as two.
@@ -58,7 +95,7 @@ def texts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") 
         run: its name in the column ``run`` of :func:`load`.
         number: of the round.
         folder: where the results are.
-        test_set: one of ``multi30k.EXTRA``; by default the test set of 2016.
+        test_set: one of ``corpus.EXTRA``; by default the test set of 2016.
 
     Raises:
         FileNotFoundError: if there are none.
@@ -126,26 +163,26 @@ def _processor() -> str:
 
 
 def read(folder: Path = FOLDER) -> list[dict[str, Any]]:
-    """Return every run's result as it was written, in the order of the file names.
+    """Return every run's result, in the order of the file names, with today's names of things.
 
     Its name, ``run``, is the file's, with the folders that say its data, task and preset. The
     folder ``benchmarks``, which holds timings, is left out, as are the copies that Jupyter makes of
     files that are opened in it.
 
     Raises:
-        ValueError: if a file is no JSON, naming it.
+        ValueError: if a file is no result, naming it.
     """
     results = []
     for path in sorted(folder.rglob("*.json")):
         if path.parent.name in ("benchmarks", ".ipynb_checkpoints"):
             continue
+        name = path.relative_to(folder).with_suffix("").as_posix()
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is no valid result ({error}); delete it and run the "
+            results.append(result | {"config": current(result["config"]), "run": name})
+        except (ValueError, KeyError, TypeError) as error:  # no text, no JSON, something else
+            raise ValueError(f"{path} is no valid result ({error!r}); delete it and run the "
                              "experiment again") from error
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        results.append(result | {"run": name})
     return results
 
 

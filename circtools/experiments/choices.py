@@ -1,0 +1,148 @@
+"""Which hyper-parameters the trials choose, on validation alone, and which runs have them."""
+
+import math
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT, tuned_as
+
+TRIAL_PRESET = "small"  # whose choices serve every size, as multiples of its own base values
+
+
+class HparamScale(NamedTuple):
+    """Hyper-parameters as multiples of a preset's base values."""
+
+    lr: float = 1.0
+    dropout: float = 1.0
+    matrix_lr: float = 1.0  # Multi30k: of the Transformer layers' matrices, on top of ``lr``
+
+
+SCALES = ["lr_factor", "dropout_factor", "matrix_lr_scale"]  # the same as columns
+TRIED_BLOCK_SIZES = (1, *CONTROL_LEVELS)
+TRIED_ROUNDS = (0, *(ROUNDS_AT[b] for b in CONTROL_LEVELS))
+LEVEL_COLUMNS = ["block_size", "round"]
+POSTER_ROUNDS = 15
+STRUCTURE = ["task", "preset", "data", "method", "layers", "pixels", "block_size", "round"]
+
+
+def chosen_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """Return, for each structure, the learning rate with the lowest validation error.
+
+    Pruned networks have two choices, one for the rounds 1 to 15 (the poster's, up to 34x) and one
+    for the later ones, by the mean validation error over those rounds; single rounds are too
+    noisy to choose by.
+
+    Args:
+        table: rows of :func:`load`, those of the series ``search`` among them.
+
+    Returns:
+        The columns :data:`STRUCTURE`, ``lr`` and ``val_error``, a row a structure.
+    """
+    search = table[(table["series"] == "search") & (table["task"] == "mnist")].copy()
+    search["score"] = search["val_error"].fillna(1.0)  # a trial that diverged is never chosen
+    search["late"] = search["round"] > POSTER_ROUNDS
+    stretch = [c for c in STRUCTURE if c != "round"] + ["late"]
+    scores = search.groupby([*stretch, "lr"], as_index=False)["score"].mean()
+    best = scores.loc[scores.groupby(stretch)["score"].idxmin()]
+    rounds = search[[*STRUCTURE, "late"]].drop_duplicates()
+    chosen = rounds.merge(best, on=stretch).rename(columns={"score": "val_error"})
+    return chosen.sort_values(STRUCTURE)[[*STRUCTURE, "lr", "val_error"]].reset_index(drop=True)
+
+
+def chosen_scales(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> pd.DataFrame:
+    """Return, for each method of Multi30k, the factors with the lowest validation loss.
+
+    The factors are those of the preset's base learning rate and dropout; the loss is the mean over
+    the compressions that were tried, 4 and 16 (rounds 6 and 12 of pruning). What is fine-tuned is
+    chosen by its trials. What is trained from scratch is chosen by complete runs, since short ones
+    prefer higher rates and less dropout; until there are any, by the trials of the learning rate.
+
+    Other presets take the choice of :data:`TRIAL_PRESET`, unless a setting tried there as well, at
+    the same compressions, is better there.
+
+    Returns:
+        The columns ``method``, those of :data:`SCALES` and ``val_loss`` (at the size that has
+        chosen them), a row a method.
+    """
+    rows = table[(table["task"] == "multi30k") & ~table["tied"].astype(bool)
+                 & table["block_size"].isin(TRIED_BLOCK_SIZES) & table["round"].isin(TRIED_ROUNDS)]
+    rows = rows.assign(val_loss=rows["val_loss"].fillna(math.inf))  # diverged: never chosen
+    rows = rows.drop_duplicates(["preset", "run", *LEVEL_COLUMNS])  # of a row in several series
+    search = rows["series"] == "search"
+    complete = ~search & (rows["seed"] == 0) & rows["start_factors"].isna()
+    found = []
+    for method, trials in rows[search & (rows["preset"] == TRIAL_PRESET)].groupby("method"):
+        from_scratch = trials["start_factors"].isna().all()
+        levels = trials[LEVEL_COLUMNS].drop_duplicates()
+        decisive = rows[(complete if from_scratch else search) & (rows["method"] == method)]
+        decisive = decisive.merge(levels)
+        best = _best(trials[trials["dropout_factor"] == 1], len(levels))
+        home = decisive[decisive["preset"] == TRIAL_PRESET]
+        # Complete runs decide once this first guess is among them.
+        if best and (home[SCALES] == list(best[:-1])).all(axis=1).sum() == len(levels):
+            best = _best(home, len(levels))
+        if best and preset != TRIAL_PRESET:
+            best = _best_there(decisive[decisive["preset"] == preset], best)
+        if best:
+            found.append((method, *best))
+    return pd.DataFrame(found, columns=["method", *SCALES, "val_loss"])
+
+
+def scales_by_method(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> dict[str, HparamScale]:
+    """Return :func:`chosen_scales` as a dictionary."""
+    return {row.method: HparamScale(row.lr_factor, row.dropout_factor, row.matrix_lr_scale)
+            for row in chosen_scales(table, preset).itertuples()}
+
+
+def _best(tried: pd.DataFrame, levels: int) -> tuple[float, ...] | None:
+    """Return the factors with the lowest mean loss, of those that were tried at all levels."""
+    losses = tried.groupby(SCALES)["val_loss"].agg(["mean", "size"])
+    losses = losses.loc[losses["size"] == levels, "mean"]
+    return (*losses.idxmin(), losses.min()) if len(losses) else None
+
+
+def _best_there(tried: pd.DataFrame, lent: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the best factors of those tried at one preset, if the lent ones are among them."""
+    settings = tried[SCALES].drop_duplicates()
+    if lent[:-1] not in set(settings.itertuples(index=False, name=None)):
+        return lent
+    shared = tried.groupby(LEVEL_COLUMNS).filter(lambda level: len(level) == len(settings))
+    return _best(shared, len(shared[LEVEL_COLUMNS].drop_duplicates())) or lent
+
+
+
+
+def tuned_classifiers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of MNIST that were trained with their structure's chosen learning rate."""
+    chosen = chosen_rates(table)
+    # Runs that also compress the output layer, and controls, have no trials of their own: they
+    # take the choice of the structure they extend.
+    key = [c for c in STRUCTURE if c != "layers"]
+    final = table[(table["series"] != "search") & (table["task"] == "mnist")]
+    final = final.assign(method=final["method"].replace({"finetune_control": "pruned"}),
+                         method_of_run=final["method"])
+    tuned = final.merge(chosen[[*key, "lr"]], on=[*key, "lr"])
+    dense = chosen.loc[chosen["method"] == "dense", ["task", "preset", "data", "lr"]]
+    tuned = tuned.merge(dense.rename(columns={"lr": "dense_lr"}), on=["task", "preset", "data"])
+    tuned = tuned[tuned["start_lr"].isna() | (tuned["start_lr"] == tuned["dense_lr"])]
+    return tuned.assign(method=tuned["method_of_run"])[table.columns]
+
+
+def tuned_transformers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of Multi30k that were trained with their method's chosen factors."""
+    final = table[(table["task"] == "multi30k") & (table["series"] != "search")
+                  & (table["tied"] == False)]  # noqa: E712 - a column of objects
+    chosen = {preset: scales_by_method(table, preset) for preset in final["preset"].unique()}
+
+    def is_tuned(row: Any) -> bool:
+        own = chosen[row.preset].get(tuned_as(row.method))
+        started_right = not isinstance(row.start_factors, tuple) or \
+            row.start_factors == chosen[row.preset].get("dense")
+        return (row.lr_factor, row.dropout_factor, row.matrix_lr_scale) == own and started_right
+
+    tuned = pd.Series([is_tuned(row) for row in final.itertuples()], final.index, dtype=bool)
+    return final[tuned]
+
+
+TUNED = {"mnist": tuned_classifiers, "multi30k": tuned_transformers}  # by task

@@ -1,0 +1,72 @@
+"""The methods that are compared, a row each.
+
+A new structure takes its class in :mod:`circtools.structures`, a row here and a test.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from torch import nn
+
+from circtools.compression import AMOUNT
+from circtools.linear import BlockCirculantLinear
+from circtools.structures import LowRankLinear, MonarchLinear, RandomSharingLinear
+from circtools.transformer import LinearLayer
+
+# Compression levels, and the rounds of pruning that stand against each: 0.79 ** rounds is left.
+ROUNDS_AT = {2: 3, 4: 6, 8: 9, 16: 12, 32: 15}
+CONTROL_LEVELS = (4, 16)  # at which hyper-parameters are tried, and controls run
+
+
+@dataclass(frozen=True)
+class Method:
+    """How the networks of a method are made and trained."""
+
+    label: str  # in figures
+    layer: Callable[[int], LinearLayer] = lambda level: nn.Linear  # at a compression level
+    at_control_levels: bool = True  # and only there; False: at every level that is compared
+    fine_tunes: bool = False  # it starts from the trained dense network
+    # What a round of pruning takes: a share of the remaining weights, and which of them.
+    prunes: tuple[float, Literal["magnitude", "random"]] | None = None
+    tuned_as: str = ""  # the method whose trials choose its hyper-parameters, if not its own
+    longer: bool = False  # it gets as many epochs more as pruning to the same level
+    narrower: bool = False  # Multi30k: dense layers, level ** 0.5 times narrower
+    gradual: bool = False  # it is pruned during its training
+
+
+METHODS = {
+    "dense": Method("dense", at_control_levels=False),
+    "block_circulant": Method(
+        "block-circulant", lambda b: partial(BlockCirculantLinear, block_size=b),
+        at_control_levels=False),
+    "random_sharing": Method(
+        "control: weights shared at random", lambda b: partial(RandomSharingLinear, block_size=b),
+        tuned_as="block_circulant"),
+    "pruned": Method("pruned", fine_tunes=True, prunes=(AMOUNT, "magnitude"),
+                     at_control_levels=False),
+    "pruned_all": Method(
+        "pruned, output layer too", fine_tunes=True, prunes=(AMOUNT, "magnitude"),
+        tuned_as="pruned", at_control_levels=False),
+    "random_pruned": Method("control: pruned at random", fine_tunes=True, prunes=(AMOUNT, "random"),
+                            tuned_as="pruned", at_control_levels=False),
+    "finetune_control": Method(
+        "control: same loop, nothing pruned", fine_tunes=True, prunes=(0.0, "magnitude"),
+        tuned_as="pruned", at_control_levels=False),
+    "projected": Method("block-circulant, projected", fine_tunes=True, longer=True),
+    "low_rank": Method("low rank", lambda ratio: partial(LowRankLinear, ratio=ratio)),
+    "monarch": Method("Monarch", lambda ratio: partial(MonarchLinear, ratio=ratio),
+                      tuned_as="low_rank"),
+    "small_dense": Method("smaller dense", narrower=True),
+    "gradual": Method("pruned while it is trained", gradual=True, tuned_as="dense"),
+    "block_circulant_long": Method(
+        "block-circulant, as many epochs as pruning",
+        lambda b: partial(BlockCirculantLinear, block_size=b), tuned_as="block_circulant",
+        longer=True),
+}
+
+
+def tuned_as(method: str) -> str:
+    """Return the method whose trials choose the hyper-parameters of this one."""
+    return METHODS[method].tuned_as or method
