@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from circtools.experiments import bleu, captions, results, store
-from circtools.experiments.results import ROUNDS_AT
+from circtools.experiments.methods import ROUNDS_AT
 from circtools.report import (
     claims,
     comparisons,
@@ -206,7 +206,7 @@ def test_settings_that_validation_bleu_would_have_chosen() -> None:
     """The mean over both compressions decides; one run at a single compression is no candidate."""
     tried = [(1.0, 4, 30.0), (1.0, 16, 28.0), (2.0, 4, 29.0), (2.0, 16, 31.0), (4.0, 4, 40.0)]
     frame = table([bleu_row("block_circulant", 30.0, 0, b) | {
-        "lr_factor": factor, "dropout_factor": 1.0, "matrix_lr": 1.0, "val_bleu": bleu,
+        "lr_factor": factor, "dropout_factor": 1.0, "matrix_lr_scale": 1.0, "val_bleu": bleu,
         "series": "rejected", "run": f"{factor}-{b}"} for factor, b, bleu in tried]
         + [bleu_row("pruned", 31.0, 0, number=6)])
     found = comparisons.chosen_by_bleu(frame)
@@ -259,7 +259,7 @@ def test_claim_3_is_paired_with_the_network_that_it_started_from() -> None:
         [bleu_row("dense", 35.0 + noise[seed], seed) for seed in range(4)]
         + [bleu_row("pruned", 36.0 + noise[seed] + 0.1 * seed, seed, number=1)
            for seed in range(4)]
-        + [bleu_row("unpruned", 36.15 + noise[seed] + 0.1 * (seed - 1)**2, seed, number=1)
+        + [bleu_row("finetune_control", 36.15 + noise[seed] + 0.1 * (seed - 1)**2, seed, number=1)
            for seed in range(4)])
     dense, control = claims.all_claims(frame)
     assert dense.verdict == "confirmed" and dense.difference.mean == pytest.approx(1.15)

@@ -43,11 +43,10 @@ def parameter_shades(numbers: Tensor, block_size: int, seed: int = 0) -> Tensor:
 def parameter_mosaic(axes: Axes, block_size: int, n: int, x: float = 0.0) -> None:
     """Draw an n x n block-circulant matrix, one colour per parameter, the stored rows outlined.
 
-    Args:
-        axes: where to; a cell is one unit wide, rows grow downwards from zero.
-        block_size: the block size b.
-        n: width of the matrix; ValueError if b does not divide it.
-        x: the left edge of the matrix.
+    A cell is one unit wide, the left edge is at x, and rows grow downwards from zero.
+
+    Raises:
+        ValueError: if the block size does not divide n.
     """
     if n % block_size:
         raise ValueError(f"n must be a multiple of the block size {block_size}, got {n}")

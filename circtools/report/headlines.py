@@ -1,8 +1,7 @@
 """Five pictures of one finding each, for the README and the poster, drawn at the size of print.
 
-Curves carry their names; there are no legends. Every function takes rows of
-:func:`circtools.experiments.results.load`, its size in inches and its letters in points, so that a
-picture for a page and one for a wall are the same picture.
+Curves carry their names; there are no legends. Every function takes rows of results.load, its size
+in inches and its letters in points.
 """
 
 from collections.abc import Iterable, Iterator
@@ -101,12 +100,12 @@ def learning_rate_card(table: pd.DataFrame, size: Size = (8, 5), font: float = 1
     """BLEU of one block-circulant network with its own learning rate and with a lent one."""
     own = select(table, task="multi30k", preset="base", tied=False, series="tuned")
     lent = comparisons.lent(table, "base")
-    bars = {"dense": (select(own, method="dense"), "0.45"),
-            "own rate": (select(own, method="block_circulant", block_size=4), style.BLUE),
-            "lent rate": (select(lent, block_size=4), style.SKY)}
+    bars = {"dense": select(own, method="dense"),
+            "own rate": select(own, method="block_circulant", block_size=4),
+            "lent rate": select(lent, block_size=4)}
     with _picture(size, font) as (figure, axes):
-        drawn = axes.bar([*bars], [rows["test_bleu"].mean() for rows, _ in bars.values()],
-                         color=[color for _, color in bars.values()], width=0.62)
+        drawn = axes.bar([*bars], [rows["test_bleu"].mean() for rows in bars.values()],
+                         color=["0.45", style.BLUE, style.SKY], width=0.62)
         drawn[-1].set(hatch="/", edgecolor="white")  # told apart in grey, too
         axes.bar_label(drawn, fmt="{:.1f}", fontweight="bold", padding=3)
         axes.grid(visible=False, axis="x")

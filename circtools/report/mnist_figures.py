@@ -1,4 +1,4 @@
-"""The figures of the MNIST experiments, from rows of the results. A figure never trains."""
+"""The figures of the MNIST experiments, from rows of the results."""
 
 from collections.abc import Sequence
 
@@ -89,8 +89,7 @@ def images(pictures: Sequence[np.ndarray | Tensor], titles: Sequence[str] = (),
         pictures: arrays with 784 entries each.
         titles: one per picture, or none.
         columns: pictures in a row.
-        diverging: weights around zero, each picture scaled by its own largest magnitude;
-            else intensities, dark on white.
+        diverging: blue and red around zero, each picture on its own scale; else dark on white.
         top: the intensity that is black; without it each picture has its own scale.
     """
     rows, columns = -(-len(pictures) // columns), min(columns, len(pictures))

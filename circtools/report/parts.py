@@ -56,14 +56,9 @@ def curve(axes: Axes, rows: pd.DataFrame, by: str = "compression", metric: str =
 
 
 def gaps(axes: Axes, each: pd.DataFrame, label: str, place: float = 0.0, **look: Any) -> None:
-    """Draw the mean difference at each level with its 95 % interval; filled where decided.
+    """Draw the differences of :func:`circtools.report.statistics.levels`, filled where decided.
 
-    Args:
-        axes: where to.
-        each: the levels, as :func:`circtools.report.statistics.levels` returns them.
-        label: for the legend.
-        place: how far to the side it is drawn, in steps, so that no series hides another.
-        look: colour, marker and line.
+    They stand so many steps to the side as ``place`` says, so that no series hides another.
     """
     each = each.assign(compression=each["compression"] * 1.06**place)
     axes.errorbar(each["compression"], each["mean"],
@@ -76,14 +71,9 @@ def gaps(axes: Axes, each: pd.DataFrame, label: str, place: float = 0.0, **look:
 
 def heat_map(axes: Axes, shades: pd.DataFrame, texts: pd.DataFrame, white: pd.DataFrame,
              **look: Any) -> AxesImage:
-    """Draw a table as coloured squares.
+    """Draw a table of shades as coloured squares, with texts on them, in places white ones.
 
-    Args:
-        axes: where to.
-        shades: the values that are coloured.
-        texts: what is written on them; its index and columns name the ticks.
-        white: where the letters are white.
-        look: the colours and their limits.
+    The index and columns of ``texts`` name the ticks.
     """
     picture = axes.imshow(shades, aspect="auto", **look)
     for (i, j), text in np.ndenumerate(texts):

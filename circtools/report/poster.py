@@ -49,8 +49,7 @@ def numbers(table: pd.DataFrame) -> dict[str, Any]:
 
 @style.context()
 def panels(table: pd.DataFrame) -> dict[str, Figure]:
-    """Return the figures, as large as they are printed, by the names that the layout has for them.
-    """
+    """Return the figures, as large as they are printed, by their names in the layout."""
     with rc_context({"text.color": "white", "axes.labelcolor": "white"}):  # on the dark band
         ladder = _printed(diagrams.block_circulant_ladder(8), (16.4, 6.2), LETTERS)
     return {
@@ -77,12 +76,7 @@ def _printed(figure: Figure, size: tuple[float, float], points: float = SMALL_LE
 
 @style.context()
 def typeset(named: dict[str, Any], drawn: dict[str, Figure], **output: Any) -> Any:
-    """Return the poster in the format that ``typst.compile`` is asked for.
-
-    Args:
-        named: of :func:`numbers`.
-        drawn: of :func:`panels`.
-        output: further arguments of ``typst.compile``.
+    """Return the poster from :func:`numbers` and :func:`panels`, as ``typst.compile`` gives it.
 
     Raises:
         ValueError: if the layout names what is not there, or says what is not true any more.

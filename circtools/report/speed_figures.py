@@ -1,4 +1,7 @@
-"""The figures on speed, from the timings that the scripts in ``circtools/bench`` have written."""
+"""The figures on speed, from the timings that the scripts in ``circtools/bench`` have written.
+
+``cells`` are the timings of the layer, one row per size, algorithm and mode.
+"""
 
 import json
 from collections.abc import Sequence
@@ -52,13 +55,7 @@ def _tokens(count: int) -> str:
 
 def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048),
                   mode: Literal["inference", "training"] = "inference") -> Figure:
-    """How many times as fast as a dense layer: width against block size, a panel for each batch.
-
-    Args:
-        cells: the benchmark's ``cells``.
-        tokens: the panels.
-        mode: ``"inference"`` or ``"training"``.
-    """
+    """How many times as fast as a dense layer, by width and block size: one panel per batch."""
     figure, panels = plt.subplots(1, len(tokens), squeeze=False, sharey=True,
                                   figsize=(max(7.5, 3.6 * len(tokens) + 1), 4.6))
     for axes, count in zip(panels.flat, tokens, strict=True):
@@ -107,12 +104,9 @@ def against_compression(cells: pd.DataFrame, others: pd.DataFrame, n: int = 1024
 
 
 def roofline(cells: pd.DataFrame, machine: dict[str, float], n: int = 2048) -> Figure:
-    """Achieved speed against operations per byte, under the two limits of the machine.
+    """Achieved speed in inference by the algorithm ``dft`` against operations per byte.
 
-    Args:
-        cells: the benchmark's ``cells``; those of inference by the algorithm ``dft`` are drawn.
-        machine: its ``flops`` and ``bandwidth``.
-        n: the width of the layers.
+    The two limits are the machine's ``flops`` and ``bandwidth``; the layers have width n.
     """
     figure, axes = plt.subplots(figsize=(9.5, 6))
     intensity = np.geomspace(0.3, 300, 100)

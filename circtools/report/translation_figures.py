@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from circtools.compression import AMOUNT
 from circtools.experiments import bleu, store
-from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.methods import ROUNDS_AT
+from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import select
 from circtools.report import comparisons, style
 from circtools.report.claims import POSTERS_GAP
@@ -30,10 +30,10 @@ OVER = {"compression": LAYERS,
         "compression_file": "compression of the file, embeddings and indices counted"}
 # The original poster's panels: a title, the methods, and over what compression is counted.
 PANELS = {
-    "pruned_transformer": (
-        "Pruned Transformer", ("pruned", "gradual", "random_pruned", "finetune_control"), "compression"),
-    "pruned_entire_network": (
-        "Pruned entire network", ("pruned", "pruned_all"), "compression_all"),
+    "pruned_transformer": ("Pruned Transformer", (
+        "pruned", "gradual", "random_pruned", "finetune_control"), "compression"),
+    "pruned_entire_network": ("Pruned entire network", (
+        "pruned", "pruned_all"), "compression_all"),
     "block_circulant_transformer": ("Block-circulant Transformer", (
         "block_circulant", "block_circulant_long", "projected", "low_rank", "small_dense"),
         "compression")}
