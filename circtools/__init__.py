@@ -1,8 +1,10 @@
 """circtools: block-circulant layers, pruning, and the experiments that compare them."""
 
-from circtools.compression import compress, compression_ratio, prepare, prune
+from circtools.compression import compress, prepare
+from circtools.counting import compression_ratio
 from circtools.linear import BlockCirculantLinear
 from circtools.matrices import block_circulant, circulant, nearest_circulant, spectrum
+from circtools.pruning import prune
 
 __all__ = [
     "BlockCirculantLinear", "block_circulant", "circulant", "compress", "compression_ratio",

@@ -102,9 +102,8 @@ class StructuredLinear(nn.Module):
         if not isinstance(linear, nn.Linear):
             raise TypeError(f"from_linear takes a torch.nn.Linear, got {type(linear).__name__}")
         weight = linear.weight
-        layer = cls(linear.in_features, linear.out_features, *arguments,
-                    bias=linear.bias is not None, device=weight.device, dtype=weight.dtype,
-                    **options)
+        options |= {"bias": linear.bias is not None, "device": weight.device, "dtype": weight.dtype}
+        layer = cls(linear.in_features, linear.out_features, *arguments, **options)
         with torch.no_grad():
             if project:
                 layer.project(weight)
@@ -262,7 +261,7 @@ class BlockCirculantLinear(StructuredLinear):
 
     def __getstate__(self) -> dict[str, object]:
         """Return what a copy or a pickle holds: all but what can be prepared again."""
-        return {**super().__getstate__(), "_prepared": None}
+        return {**self.__dict__, "_prepared": None}
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, block_size={self.block_size}, algorithm={self.algorithm}"

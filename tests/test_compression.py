@@ -10,16 +10,8 @@ from torch.nn.utils import prune as torch_prune
 
 import circtools
 from circtools import BlockCirculantLinear, compression_ratio, prepare, prune
-from circtools.compression import (
-    AMOUNT,
-    density,
-    empty_layers,
-    file_bytes,
-    gradual_density,
-    masks,
-    stored_weights,
-    weight_layers,
-)
+from circtools.counting import file_bytes, stored_weights, weight_layers
+from circtools.pruning import AMOUNT, density, empty_layers, gradual_density, masks
 from circtools.transformer import Config, Transformer
 
 

@@ -1,6 +1,5 @@
-"""The corpus, its batches, the training of a Transformer and its runs."""
+"""Batches of the corpus, the training of a Transformer and its runs."""
 
-import gzip
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -11,11 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from circtools import BlockCirculantLinear, compression
-from circtools.compression import prune
+from circtools import BlockCirculantLinear, counting
 from circtools.experiments import (
     bleu,
-    data,
     execute,
     multi30k,
     multi30k_runs,
@@ -24,178 +21,23 @@ from circtools.experiments import (
     training,
     translation,
 )
-from circtools.experiments.multi30k import END, SPECIAL, START, UNKNOWN, Split, batches, read_pairs
+from circtools.experiments.corpus import Corpus, Split
+from circtools.experiments.multi30k import batches
 from circtools.experiments.runs import Run
+from circtools.pruning import prune
 from circtools.transformer import PAD
 
 
 @pytest.fixture(scope="module")
-def corpus() -> multi30k.Corpus:
+def corpus() -> Corpus:
     return multi30k.load("sample")
-
-
-def write(path: Path, lines: list[bytes]) -> Path:
-    path.write_bytes(gzip.compress(b"".join(line + b"\n" for line in lines)))
-    return path
-
-
-# --- The files -----------------------------------------------------------------------------------
-
-
-def test_pairs_are_read(tmp_path: Path) -> None:
-    german = write(tmp_path / "de.gz", ["Ein Mädchen. ".encode(), b"Zwei"])
-    english = write(tmp_path / "en.gz", [b"A girl.", b"Two"])
-    assert read_pairs(german, english) == [("Ein Mädchen.", "A girl."), ("Zwei", "Two")]
-
-
-@pytest.mark.parametrize(("german", "english", "words"), [
-    ([b"a", b" ", b"c"], [b"a", b"b", b"c"], r"de\.gz, line 2 is empty"),
-    ([b"a", b"b"], [b"a", "Café".encode("latin-1")], r"en\.gz, line 2: no valid UTF-8"),
-    ([b"a", b"b"], [b"a"], r"has 2 lines and .*en\.gz has 1; from line 2 on nothing pairs up"),
-])
-def test_bad_lines_are_named(tmp_path: Path, german: list[bytes], english: list[bytes],
-                             words: str) -> None:
-    with pytest.raises(data.CorruptData, match=words):
-        read_pairs(write(tmp_path / "de.gz", german), write(tmp_path / "en.gz", english))
-
-
-def test_without_data_and_network_the_sample_serves(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fail(*_: Any) -> Path:
-        raise data.DataUnavailable("no network")
-
-    monkeypatch.setattr(data, "locate", fail)
-    monkeypatch.setattr(multi30k, "CACHE", tmp_path)
-    multi30k._real.cache_clear()
-    corpus = multi30k.load("auto")
-    assert corpus.origin == "sample"
-    printed = capsys.readouterr().out
-    assert "NOTICE" in printed and "no network" in printed and "data: sample" in printed
-    with pytest.raises(data.DataUnavailable):
-        multi30k.load("real")
-    with pytest.raises(ValueError, match="'fake'"):
-        multi30k.load("fake")
-    multi30k._real.cache_clear()
-
-
-def test_a_machine_without_spacy_trains_from_the_cache(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, corpus: multi30k.Corpus
-) -> None:
-    pairs = list(zip(corpus.val.german, corpus.val.english, strict=True))
-    folder = tmp_path / "multi30k"
-    folder.mkdir()
-    for name in multi30k.SPLITS.values():
-        for side, language in enumerate(("de", "en")):
-            write(folder / f"{name}.{language}.gz", [pair[side].encode() for pair in pairs])
-    monkeypatch.setattr(data, "locate", lambda task: tmp_path)
-    monkeypatch.setattr(multi30k, "CACHE", tmp_path / "cache")
-    multi30k._real.cache_clear()
-    first = multi30k.load("real")
-    assert first.origin == "real" and len(first.train) == len(pairs)
-    multi30k._real.cache_clear()
-    monkeypatch.setattr(data, "locate", None)
-    monkeypatch.setattr(multi30k, "tokenise", None)
-    again = multi30k.load("real")
-    assert again.words == first.words and torch.equal(again.test.target, first.test.target)
-    model = multi30k.transformer(again.words, layers=1, d_model=16, heads=2, feed_forward=16).eval()
-    assert len(translation.translate(model, again.words, again.test.words[:3], beam=1)) == 3
-    multi30k._real.cache_clear()
-
-
-def test_the_words_of_a_sentence_serve_as_well_as_its_text(corpus: multi30k.Corpus) -> None:
-    texts, words = corpus.test.german[:20], corpus.test.words[:20]
-    assert words == [multi30k.tokenise(text, "de") for text in texts]
-    assert torch.equal(corpus.words.encode(texts), corpus.words.encode(words))
-    torch.manual_seed(0)
-    model = multi30k.transformer(corpus.words, layers=1, d_model=16, heads=2, feed_forward=16)
-    with pytest.raises(ValueError, match=r"call model\.eval\(\) first"):
-        translation.translate(model, corpus.words, texts)
-    model.eval()
-    assert (translation.translate(model, corpus.words, texts, beam=1)
-            == translation.translate(model, corpus.words, words, beam=1))
-    with pytest.raises(TypeError, match=r"write \['Ein Hund'\]"):
-        translation.translate(model, corpus.words, "Ein Hund")
-
-
-def test_a_compressed_model_is_not_saved_as_a_dense_one(
-    corpus: multi30k.Corpus, tmp_path: Path
-) -> None:
-    sizes = {"layers": 1, "d_model": 16, "heads": 2, "feed_forward": 16}
-    model = multi30k.transformer(corpus.words, partial(BlockCirculantLinear, block_size=4), **sizes)
-    with pytest.raises(ValueError, match="only a dense Transformer"):
-        multi30k.save_model(model, corpus.words, tmp_path / "model.pt")
-    assert not list(tmp_path.iterdir())
-    torch.save(torch.zeros(2), tmp_path / "tensor.pt")
-    with pytest.raises(ValueError, match="it holds a Tensor"):
-        multi30k.load_model(tmp_path / "tensor.pt")
-
-
-def test_a_model_in_half_precision_translates(corpus: multi30k.Corpus) -> None:
-    model = multi30k.transformer(corpus.words, layers=1, d_model=16, heads=2, feed_forward=16)
-    model.bfloat16().eval()
-    assert len(translation.translate(model, corpus.words, corpus.test.german[:3])) == 3
-
-
-def test_the_further_test_sets_are_indexed_like_the_corpus(
-        corpus: multi30k.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = {entry["path"] for entry in data.manifest("multi30k-extra")}
-    (tmp_path / "multi30k").mkdir()
-    for name in multi30k.EXTRA:
-        for side, language in enumerate(("de", "en")):
-            path = f"multi30k/{name}.{language}.gz"
-            assert path in paths
-            texts = [pair[side] for pair in zip(corpus.test.german, corpus.test.english,
-                                                strict=True)][:5]
-            (tmp_path / path).write_bytes(gzip.compress("\n".join(texts).encode()))
-    monkeypatch.setattr(multi30k, "load", lambda origin: corpus)
-    monkeypatch.setattr(data, "locate", lambda task: tmp_path)
-    monkeypatch.setattr(multi30k, "CACHE", tmp_path / "cache")
-    expected = corpus.test.first(5)
-    for _ in "encoded", "from the cache":
-        multi30k.extra_test_sets.cache_clear()
-        sets = multi30k.extra_test_sets()
-        assert list(sets) == list(multi30k.EXTRA)
-        for split in sets.values():
-            assert split.english == expected.english and split.words == expected.words
-            longest = split.source.shape[1]
-            assert (split.source == expected.source[:, :longest]).all()
-        monkeypatch.setattr(data, "locate", None)
-    multi30k.extra_test_sets.cache_clear()
-
-
-# --- Words and indices ---------------------------------------------------------------------------
-
-
-def test_vocabulary_is_of_the_training_split_alone(corpus: multi30k.Corpus) -> None:
-    counts = Counter(w for text in corpus.train.german for w in multi30k.tokenise(text, "de"))
-    words = corpus.words.german
-    assert tuple(words[:4]) == SPECIAL and len(set(words)) == len(words)
-    assert set(words[4:]) == {word for word, n in counts.items() if n >= 2}
-    assert [counts[w] for w in words[4:]] == sorted((counts[w] for w in words[4:]), reverse=True)
-    assert all(word == word.lower() for word in words)
-
-
-def test_sentences_are_encoded(corpus: multi30k.Corpus) -> None:
-    split, words = corpus.val, corpus.words
-    for i in range(20):
-        source = [words.german[k] for k in split.source[i] if k not in (PAD, END)]
-        target = [words.english[k] for k in split.target[i] if k not in (PAD, START, END)]
-        for got, text, language in ((source, split.german[i], "de"),
-                                    (target, split.english[i], "en")):
-            expected = multi30k.tokenise(text, language)  # type: ignore[arg-type]
-            assert [w if w != "<unk>" else e for w, e in zip(got, expected, strict=True)] == \
-                expected
-        assert split.target[i, 0] == START
-        assert int((split.source[i] == END).sum()) == int((split.target[i] == END).sum()) == 1
-    assert words.encode(["Xyzzy!"]).tolist()[0][0] == UNKNOWN
 
 
 # --- Batches -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tokens", [10, 300, 2000])
-def test_every_sentence_is_in_one_batch(corpus: multi30k.Corpus, tokens: int) -> None:
+def test_every_sentence_is_in_one_batch(corpus: Corpus, tokens: int) -> None:
     torch.manual_seed(0)
     split = corpus.train
     made = batches(split, tokens)
@@ -207,7 +49,7 @@ def test_every_sentence_is_in_one_batch(corpus: multi30k.Corpus, tokens: int) ->
         assert (source[:, -1] != PAD).any() and (target[:, -1] != PAD).any(), "no needless padding"
 
 
-def test_batches_waste_little_and_differ_between_epochs(corpus: multi30k.Corpus) -> None:
+def test_batches_waste_little_and_differ_between_epochs(corpus: Corpus) -> None:
     torch.manual_seed(0)
     first, second = batches(corpus.train, 2000), batches(corpus.train, 2000)
     words = int((corpus.train.target[:, 1:] != PAD).sum() + (corpus.train.source != PAD).sum())
@@ -221,17 +63,17 @@ def test_batches_waste_little_and_differ_between_epochs(corpus: multi30k.Corpus)
 # --- Training ------------------------------------------------------------------------------------
 
 
-def small(corpus: multi30k.Corpus) -> tuple[Any, multi30k.Corpus, multi30k.Recipe]:
+def small(corpus: Corpus) -> tuple[Any, Corpus, multi30k.Recipe]:
     few = Split(corpus.train.german[:300], corpus.train.english[:300], corpus.train.source[:300],
                 corpus.train.target[:300])
     torch.manual_seed(0)
-    model = multi30k.transformer(corpus.words, layers=1, d_model=16, heads=2, feed_forward=16)
+    model = multi30k.transformer(corpus.vocab, layers=1, d_model=16, heads=2, feed_forward=16)
     recipe = multi30k.Recipe(epochs=4, lr=1e-2, batch_tokens=500, average=2)
     return model, replace(corpus, train=few), recipe
 
 
 def test_training_lowers_the_loss_and_averages_the_last_epochs(
-    corpus: multi30k.Corpus, monkeypatch: pytest.MonkeyPatch
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, few, recipe = small(corpus)
     ends: list[list[torch.Tensor]] = []
@@ -252,7 +94,7 @@ def test_training_lowers_the_loss_and_averages_the_last_epochs(
 
 @pytest.mark.parametrize("stop", [2, 3])
 def test_killed_and_resumed_with_averaging_is_bit_identical(
-    corpus: multi30k.Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stop: int
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stop: int
 ) -> None:
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
     expected, few, recipe = small(corpus)
@@ -277,16 +119,16 @@ def test_killed_and_resumed_with_averaging_is_bit_identical(
         assert torch.equal(a, b)
 
 
-def test_the_matrices_have_a_learning_rate_of_their_own(corpus: multi30k.Corpus) -> None:
+def test_the_matrices_have_a_learning_rate_of_their_own(corpus: Corpus) -> None:
     model, few, recipe = small(corpus)
-    layers = compression.weight_layers(model)
+    layers = counting.weight_layers(model)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     multi30k.train(model, few, replace(recipe, epochs=1, average=1, matrix_lr=0.0), seed=0)
     stayed = {name for name, p in model.named_parameters() if torch.equal(p, before[name])}
     assert stayed == {f"{name}.weight" for name in layers if name != "output"}
 
 
-def test_validation_loss_does_not_disturb_the_random_numbers(corpus: multi30k.Corpus) -> None:
+def test_validation_loss_does_not_disturb_the_random_numbers(corpus: Corpus) -> None:
     model, few, _ = small(corpus)
     model.eval()
     torch.manual_seed(0)
@@ -296,9 +138,9 @@ def test_validation_loss_does_not_disturb_the_random_numbers(corpus: multi30k.Co
     assert multi30k.validation_loss(model, few.val, tokens=100) == pytest.approx(first, rel=1e-5)
 
 
-def test_a_pruned_output_layer_stays_pruned_in_the_loss(corpus: multi30k.Corpus) -> None:
+def test_a_pruned_output_layer_stays_pruned_in_the_loss(corpus: Corpus) -> None:
     torch.manual_seed(0)
-    model = multi30k.transformer(corpus.words, layers=1, d_model=16, heads=2, feed_forward=16,
+    model = multi30k.transformer(corpus.vocab, layers=1, d_model=16, heads=2, feed_forward=16,
                                  tied=False, dropout=0.0)
     batch = multi30k.batches(corpus.val, 500)[0]
     prune([model.output], 0.5)
@@ -316,29 +158,53 @@ def test_a_pruned_output_layer_stays_pruned_in_the_loss(corpus: multi30k.Corpus)
                 parameter -= 0.1 * parameter.grad
 
 
-def test_model_is_saved_and_loaded(corpus: multi30k.Corpus, tmp_path: Path) -> None:
+def test_model_is_saved_and_loaded(corpus: Corpus, tmp_path: Path) -> None:
     model, _, _ = small(corpus)
-    multi30k.save_model(model, corpus.words, tmp_path / "m.pt")
-    again, words = multi30k.load_model(tmp_path / "m.pt")
-    assert words == corpus.words and again.config == model.config
+    multi30k.save_model(model, corpus.vocab, tmp_path / "m.pt")
+    again, vocab = multi30k.load_model(tmp_path / "m.pt")
+    assert vocab == corpus.vocab and again.config == model.config
     assert again.output.weight is again.target_embedding.weight
     for a, b in zip(again.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
-    (tmp_path / "bad.pt").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"bad\.pt holds no model"):
-        multi30k.load_model(tmp_path / "bad.pt")
+    whole = (tmp_path / "m.pt").read_bytes()
+    for content in b"nothing", b"", whole[: len(whole) // 2]:
+        (tmp_path / "bad.pt").write_bytes(content)
+        with pytest.raises(ValueError, match=r"bad\.pt holds no model"):
+            multi30k.load_model(tmp_path / "bad.pt")
+    with pytest.raises(FileNotFoundError):
+        multi30k.load_model(tmp_path / "none.pt")
+
+
+def test_a_compressed_model_is_not_saved_as_a_dense_one(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    sizes = {"layers": 1, "d_model": 16, "heads": 2, "feed_forward": 16}
+    model = multi30k.transformer(corpus.vocab, partial(BlockCirculantLinear, block_size=4), **sizes)
+    with pytest.raises(ValueError, match="only a dense Transformer"):
+        multi30k.save_model(model, corpus.vocab, tmp_path / "model.pt")
+    assert not list(tmp_path.iterdir())
+    torch.save(torch.zeros(2), tmp_path / "tensor.pt")
+    with pytest.raises(ValueError, match="it holds a Tensor"):
+        multi30k.load_model(tmp_path / "tensor.pt")
+
+
+def test_a_model_in_half_precision_translates(corpus: Corpus) -> None:
+    model = multi30k.transformer(corpus.vocab, layers=1, d_model=16, heads=2, feed_forward=16)
+    model.bfloat16().eval()
+    assert len(translation.translate(model, corpus.vocab, corpus.test.german[:3])) == 3
 
 
 # --- Runs ----------------------------------------------------------------------------------------
 
 
 def test_a_run_leaves_its_result_and_its_translations(
-    corpus: multi30k.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     preset = replace(multi30k_runs.PRESETS["tiny"], recipe=multi30k.Recipe(epochs=1, average=1))
     monkeypatch.setitem(multi30k_runs.PRESETS, "tiny", preset)
-    [[run]] = multi30k_runs.plan("tiny", 1, tmp_path)
-    path = execute.execute(run, tmp_path, "sample")
+    kept = store.Store(tmp_path, "sample")
+    [[run]] = multi30k_runs.plan("tiny", 1, kept, results.of_store(kept))
+    path = execute.execute(run, kept)
     table = results.load(tmp_path, data="sample")
     row = table.iloc[0]
     assert len(table) == 1 and row["series"] == "same" and row["tied"] and row["task"] == "multi30k"
@@ -354,9 +220,9 @@ def test_a_run_leaves_its_result_and_its_translations(
     result = store.read(tmp_path)[0]
     assert result["final"][0]["test_signature"] == again.signature
     assert result["config"]["precision"] in ("bfloat16", "float32")
-    assert execute.pending("multi30k", "tiny", 1, tmp_path, "sample") == []
-    model, words = multi30k.load_model(path.with_suffix(".pt"))
-    assert len(translation.translate(model, words, ["Ein Hund läuft."])) == 1
+    assert execute.pending("multi30k", "tiny", 1, kept) == []
+    model, vocab = multi30k.load_model(path.with_suffix(".pt"))
+    assert len(translation.translate(model, vocab, ["Ein Hund läuft."])) == 1
 
 
 def test_a_trial_never_reads_the_test_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

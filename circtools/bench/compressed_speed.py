@@ -13,21 +13,21 @@ from collections.abc import Callable, Iterable
 import torch
 from torch.nn.utils import prune
 
-from circtools import bench, compression
+from circtools import bench, compression, counting, pruning
 from circtools.bench.training_speed import our_steps
 from circtools.experiments import multi30k, multi30k_runs, translation
-from circtools.experiments.multi30k import Corpus
+from circtools.experiments.corpus import END, Corpus
 from circtools.experiments.multi30k_runs import Preset
 from circtools.transformer import Transformer
 
 
 def build(corpus: Corpus, preset: Preset, method: str, level: int) -> Transformer:
     """Return an untrained network whose layers store ``level`` times fewer weights."""
-    model = multi30k_runs.build(corpus.words, preset, method, level, dropout=preset.dropout,
+    model = multi30k_runs.build(corpus.vocab, preset, method, level, dropout=preset.dropout,
                                 tied=False)
     if method == "pruned":
-        layers = compression.weight_layers(model)
-        compression.prune([layers[name] for name in layers if name != "output"], 1 - 1 / level)
+        layers = counting.weight_layers(model)
+        pruning.prune([layers[name] for name in layers if name != "output"], 1 - 1 / level)
     return model
 
 
@@ -38,11 +38,11 @@ def training(model: Transformer, corpus: Corpus, preset: Preset) -> Callable[[],
 
 def translating(model: Transformer, corpus: Corpus) -> Callable[[], object]:
     """Return the translation of 200 test sentences with a beam of 4."""
-    for layer in compression.weight_layers(model).values():
+    for layer in counting.weight_layers(model).values():
         if prune.is_pruned(layer):  # for use, the zeros are written into the matrices
             prune.remove(layer, "weight")
     with torch.no_grad():
-        model.output.weight[multi30k.END] = 0  # far from the best of thousands of random scores
+        model.output.weight[END] = 0  # far from the best of thousands of random scores
     compression.prepare(model.eval())
     return lambda: translation.translate_indices(model, corpus.test.source[:200])
 

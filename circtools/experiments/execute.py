@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from circtools import compression
+from circtools import pruning
 from circtools.experiments import results, store, training
 from circtools.experiments.methods import METHODS
 from circtools.experiments.runs import Experiment, Run
@@ -231,7 +231,7 @@ def _chain(work: Experiment, kept: Store, before: int, history: list[dict[str, f
     prunes = METHODS[run.method].prunes
     assert prunes is not None
     amount, pick = 1 - (1 - prunes[0]) ** work.rounds_at_once, prunes[1]
-    compression.prune(targets, amount=0.0)  # puts the masks on, so that a state can be loaded
+    pruning.prune(targets, amount=0.0)  # puts the masks on, so that a state can be loaded
     state_path = kept.checkpoint(run, "rounds")
     if state_path.exists():
         state = torch.load(state_path, map_location="cpu", weights_only=True)
@@ -246,7 +246,7 @@ def _chain(work: Experiment, kept: Store, before: int, history: list[dict[str, f
         # A round has a seed of its own, so that its batches differ from those of the last one.
         seed = run.seed + 100_000 * number
         torch.manual_seed(seed)
-        compression.prune(targets, amount, pick)
+        pruning.prune(targets, amount, pick)
         try:
             trained = work.fit(work.finetune_epochs, seed, kept.checkpoint(run, f"round{number}"))
         except training.Diverged as error:
@@ -271,7 +271,7 @@ def _measure(work: Experiment, path: Path, number: int, epochs: int, seconds: fl
         metrics = work.measure()
     work.keep_round(path, number)
     return {"round": number, **work.counts(), **metrics, "epochs": epochs, "seconds": seconds,
-            "empty_layers": compression.empty_layers(model)}
+            "empty_layers": pruning.empty_layers(model)}
 
 
 def _trained(start: Run, kept: Store, device: str, progress: str | None = None

@@ -10,8 +10,8 @@ from typing import Literal
 
 from torch import nn
 
-from circtools.compression import AMOUNT
 from circtools.linear import BlockCirculantLinear
+from circtools.pruning import AMOUNT
 from circtools.structures import LowRankLinear, MonarchLinear, RandomSharingLinear
 from circtools.transformer import LinearLayer
 

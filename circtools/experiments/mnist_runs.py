@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from circtools import compression
+from circtools import counting, pruning
 from circtools.experiments import choices, mnist, store
 from circtools.experiments.methods import METHODS
 from circtools.experiments.runs import SEARCH_SEEDS, Run
@@ -171,8 +171,8 @@ class Experiment:
 
     def prunable(self) -> list[nn.Module]:
         """Return the layers that a chain prunes."""
-        first = self.run.layers == "first"
-        return [self.model.hidden] if first else [self.model.hidden, self.model.output]
+        names = ["hidden"] if self.run.layers == "first" else ["hidden", "output"]
+        return [self.model.get_submodule(name) for name in names]
 
     def measure(self) -> dict[str, Any]:
         """Return the metrics on validation and, in a final run only, on the test set."""
@@ -184,8 +184,9 @@ class Experiment:
 
     def counts(self) -> dict[str, Any]:
         """Return the compression over the compressed layers, all weight matrices, the model."""
-        return {f"compression{suffix}": compression.compression_ratio(self.model, over)
-                for suffix, over in (("", "compressed"), ("_all", "weights"), ("_model", "model"))}
+        return {"compression": counting.compression_ratio(self.model, "compressed"),
+                "compression_all": counting.compression_ratio(self.model, "weights"),
+                "compression_model": counting.compression_ratio(self.model, "model")}
 
     def keep_round(self, path: Path, number: int) -> None:
         """Write what each measurement leaves beside the result: nothing, for a classifier."""
@@ -197,7 +198,7 @@ class Experiment:
             rows = layer.weight.detach().cpu().numpy().astype(np.float16)
             store.write_arrays({"first_rows": rows}, path.with_suffix(".npz"))
         if self.run.method == "pruned":
-            mask = compression.masks(self.model)["hidden"].cpu().numpy()
+            mask = pruning.masks(self.model)["hidden"].cpu().numpy()
             store.write_arrays({"mask": np.packbits(mask), "shape": np.array(mask.shape)},
                                  path.with_suffix(".npz"))
 

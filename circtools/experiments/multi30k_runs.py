@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from circtools import compression
+from circtools import compression, counting, pruning
 from circtools.experiments import bleu, choices, multi30k, store, translation
 from circtools.experiments.choices import TRIAL_PRESET, HparamScale
 from circtools.experiments.corpus import Vocab, extra_test_sets
@@ -20,6 +20,7 @@ from circtools.experiments.methods import CONTROL_LEVELS, METHODS, ROUNDS_AT, tu
 from circtools.experiments.multi30k import Recipe
 from circtools.experiments.runs import SEARCH_SEEDS, Run
 from circtools.experiments.store import Store
+from circtools.linear import StructuredLinear
 from circtools.transformer import Transformer
 
 UNTUNED_BLOCK_SIZES = (4, 16, 32)  # of the series "same", with the dense hyper-parameters
@@ -49,7 +50,7 @@ class Preset:
     finetune_epochs: int = 2  # after each round of pruning
 
     @property
-    def sizes(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, Any]:
         """The arguments of the model's ``Config`` that give its size."""
         names = ("layers", "d_model", "heads", "feed_forward")
         return {name: getattr(self, name) for name in names}
@@ -232,6 +233,7 @@ class Experiment:
     """One Multi30k run at work: its corpus, its Transformer, and what is done with them."""
 
     def __init__(self, run: Run, origin: str, device: str = "cpu") -> None:
+        assert run.dropout is not None and run.tied is not None
         self.run, self.preset, self.device = run, PRESETS[run.preset], device
         self.corpus = multi30k.load(origin)
         trial = run.stage == "search"
@@ -247,7 +249,7 @@ class Experiment:
         self.model = build(self.corpus.vocab, self.preset, run.method, run.block_size,
                            dropout=run.dropout, tied=run.tied).to(device)
         if METHODS[run.method].gradual:
-            compression.prune(self.prunable(), amount=0.0)  # masks, so that a state can be loaded
+            pruning.prune(self.prunable(), amount=0.0)  # masks, so that a state can be loaded
         final = run.stage == "final"
         self._extra = extra_test_sets() if final and origin == "real" else {}
         self._written: dict[str, tuple[list[str], list[str]]] = {}  # by test set: and references
@@ -256,14 +258,14 @@ class Experiment:
         """Change the trained network that a run starts from; return what is to be recorded."""
         if self.run.method != "projected":
             return {}
-        before = {name: layer.weight.detach().clone()
-                  for name, layer in compression.weight_layers(self.model).items()}
+        before = {name: layer.get_parameter("weight").detach().clone()
+                  for name, layer in counting.weight_layers(self.model).items()}
         compression.compress(self.model, "block_circulant", block_size=self.run.block_size,
                              skip=["output"])
-        layers = compression.weight_layers(self.model)
         return {"projection_error": {
-            name: ((layers[name].dense_weight() - weight).norm() / weight.norm()).item()
-            for name, weight in before.items() if name != "output"}}
+            name: ((layer.dense_weight() - before[name]).norm() / before[name].norm()).item()
+            for name, layer in counting.weight_layers(self.model).items()
+            if isinstance(layer, StructuredLinear)}}
 
     def fit(self, epochs: int, seed: int, checkpoint: Path | None,
             progress: str | None = None) -> list[dict[str, float]]:
@@ -275,8 +277,8 @@ class Experiment:
 
     def _prune_gradually(self, progress: float) -> None:
         layers = self.prunable()
-        target = compression.gradual_density(progress, 1 / self.run.block_size)
-        compression.prune(layers, max(0.0, 1 - target / compression.density(layers)))
+        target = pruning.gradual_density(progress, 1 / self.run.block_size)
+        pruning.prune(layers, max(0.0, 1 - target / pruning.density(layers)))
 
     def measure(self) -> dict[str, Any]:
         """Return the metrics on validation and, in a final run only, on the test set."""
@@ -313,8 +315,8 @@ class Experiment:
         ratios = [_stored(whole)[i] / stored for i, stored in enumerate(_stored(self.model))]
         names = ("compression", "compression_all", "compression_model")
         counts: dict[str, Any] = dict(zip(names, ratios, strict=True))
-        counts["file_bytes"] = compression.file_bytes(self.model)
-        if masks := compression.masks(self.model):
+        counts["file_bytes"] = counting.file_bytes(self.model)
+        if masks := pruning.masks(self.model):
             counts["density"] = {name: round(float(m.float().mean()), 5)
                                  for name, m in masks.items()}
         return counts
@@ -324,21 +326,22 @@ class Experiment:
         run, arrays = self.run, {}
         if run.preset in ("tiny", "small") and run.method == "dense" and run.tied:
             multi30k.save_model(self.model, self.corpus.vocab, path.with_suffix(".pt"))
-        layers = compression.weight_layers(self.model)
+        layers = counting.weight_layers(self.model)
         if run.method == "block_circulant":
             kept = ("encoder.0.attention.query", "decoder.0.attention.query",
                     "decoder.0.feed_forward.hidden")
-            arrays = {name: layers[name].weight.detach().half().cpu().numpy() for name in kept}
+            arrays = {name: layers[name].get_parameter("weight").detach().half().cpu().numpy()
+                      for name in kept}
         elif run.prunes_in_rounds and run.method != "finetune_control":
             arrays = {name: _density_by_head(name, mask, self.preset.heads)
-                      for name, mask in compression.masks(self.model).items()
+                      for name, mask in pruning.masks(self.model).items()
                       if "attention" in name}
         if arrays:
             store.write_arrays(arrays, path.with_suffix(".npz"))
 
     def prunable(self) -> list[nn.Module]:
         """Return the layers that a chain prunes: the Transformer's, or all with weight matrices."""
-        layers = compression.weight_layers(self.model)
+        layers = counting.weight_layers(self.model)
         return [layer for name, layer in layers.items()
                 if name != "output" or self.run.method == "pruned_all"]
 
@@ -353,9 +356,9 @@ class Experiment:
 
 def _stored(model: Transformer) -> tuple[int, int, int]:
     """Return the weights stored in the Transformer layers, in all weight matrices, in total."""
-    layers = sum(map(compression.stored_weights, (model.encoder, model.decoder)))
-    output = 0 if model.config.tied else compression.stored_weights(model.output)
-    return layers, layers + output, compression.stored_weights(model, "model")
+    layers = sum(map(counting.stored_weights, (model.encoder, model.decoder)))
+    output = 0 if model.config.tied else counting.stored_weights(model.output)
+    return layers, layers + output, counting.stored_weights(model, "model")
 
 
 def _density_by_head(name: str, mask: Tensor, heads: int) -> np.ndarray:

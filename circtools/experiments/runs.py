@@ -76,12 +76,15 @@ class Experiment(Protocol):
     """One run at work; each task has a class of this kind."""
 
     run: Run
-    model: nn.Module
     config: dict[str, Any]  # what its result says beside the run's own fields
     finetune_epochs: int  # after each round of pruning
     rounds_at_once: int  # that are pruned before fine-tuning
 
     def __init__(self, run: Run, origin: str, device: str = "cpu") -> None: ...
+
+    @property
+    def model(self) -> nn.Module:
+        """Its network."""
 
     def fit(self, epochs: int, seed: int, checkpoint: Path | None,
             progress: str | None = None) -> list[dict[str, float]]:

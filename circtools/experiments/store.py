@@ -65,7 +65,7 @@ def write(result: dict[str, Any], path: Path) -> None:
 def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
     """Write the arrays of a run (first rows, masks) as one compressed npz file, atomically."""
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def write_texts(texts: Sequence[str], path: Path, number: int = 0, test_set: str = "") -> None:

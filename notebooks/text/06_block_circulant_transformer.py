@@ -28,6 +28,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from circtools import counting
 from circtools import BlockCirculantLinear, compression
 from circtools.experiments import multi30k, results
 from circtools.report import architecture, comparisons, network_figures, style, translation_figures
@@ -60,10 +61,10 @@ architecture.transformer(("attention", "feed_forward"), layers=preset.layers);
 counts = []
 for b in (1, 2, 4, 8, 16, 32):
     linear = nn.Linear if b == 1 else partial(BlockCirculantLinear, block_size=b)
-    model = multi30k.transformer(corpus.words, linear, tied=False, **preset.sizes)
-    layers = sum(map(compression.stored_weights, (model.encoder, model.decoder)))
-    output = compression.stored_weights(model.output)
-    whole = compression.stored_weights(model, "model")
+    model = multi30k.transformer(corpus.vocab, linear, tied=False, **preset.sizes)
+    layers = sum(map(counting.stored_weights, (model.encoder, model.decoder)))
+    output = counting.stored_weights(model.output)
+    whole = counting.stored_weights(model, "model")
     counts.append((b, layers, output, whole - layers - output))
 frame = pd.DataFrame(counts, columns=["b", "Transformer layers", "output layer",
                                       "embeddings, norms, biases"]).set_index("b")
@@ -99,7 +100,7 @@ few = replace(corpus, train=corpus.train.first(10_000))
 for b, factor in ((1, 1.0), (8, 1.0), (8, 4.0)):
     torch.manual_seed(0)
     linear = nn.Linear if b == 1 else partial(BlockCirculantLinear, block_size=b)
-    model = multi30k.transformer(corpus.words, linear, dropout=0.0, **tiny.sizes)
+    model = multi30k.transformer(corpus.vocab, linear, dropout=0.0, **tiny.sizes)
     recipe = multi30k.Recipe(epochs=2, lr=factor * tiny.recipe.lr, average=1)
     curve = multi30k.train(model, few, recipe, seed=0)
     print(f"LIVE, {corpus.origin} data: b = {b}, {factor:g} times the base rate: "
@@ -136,12 +137,12 @@ network_figures.learning_curves(table, block_size=4);
 # as a multiple of the base rate. *matrices / rest*: how many times that rate the layers' matrices
 # get. An empty cell has not been run.)
 
-# %%
+# %% tags=["nbval-check-output"]
 tried = results.select(table, task="multi30k", preset="small")
 tried = tried[~tried["tied"].astype(bool) & (tried["seed"] == 0) & (tried["series"] != "search")
               & tried["method"].isin(["dense", "block_circulant"])
               & tried["block_size"].isin([1, 4, 16])].drop_duplicates("run")
-tried = tried.rename(columns={"lr_factor": "rate / base", "matrix_lr": "matrices / rest",
+tried = tried.rename(columns={"lr_factor": "rate / base", "matrix_lr_scale": "matrices / rest",
                               "block_size": "b (1: dense)"})
 print("FULL-SCALE: validation loss and validation BLEU, by learning rate and dropout")
 settings = {"index": ["rate / base", "matrices / rest", "dropout"], "columns": "b (1: dense)"}
@@ -171,13 +172,13 @@ pd.concat({"loss": losses, "BLEU": bleu}, axis=1).replace("nan", "").fillna("")
 # %% alt="At the larger size that same high rate leaves the block-circulant network far behind"
 network_figures.learning_curves(table, block_size=4, preset="base");
 
-# %%
+# %% tags=["nbval-check-output"]
 large = results.select(table, task="multi30k", preset="base", tied=False, seed=0, lr_factor=1.0,
                        dropout_factor=1.0)
 large = large[large["method"].isin(["dense", "block_circulant"])
               & large["block_size"].isin([1, 4, 16])]
 print("FULL-SCALE, preset base")
-large = large.rename(columns={"matrix_lr": "matrices / rest", "block_size": "b",
+large = large.rename(columns={"matrix_lr_scale": "matrices / rest", "block_size": "b",
                               "val_loss": "validation loss", "test_bleu": "test BLEU"})
 large.pivot_table(index=["b", "matrices / rest"], values=["validation loss", "test BLEU"]).round(2)
 
@@ -206,7 +207,7 @@ large.pivot_table(index=["b", "matrices / rest"], values=["validation loss", "te
 # %% alt="Larger blocks cost more BLEU, but far less than a low rank at the same compression"
 translation_figures.poster_panel(table, "block_circulant_transformer");
 
-# %%
+# %% tags=["nbval-check-output"]
 shown = results.select(rows, method="block_circulant")
 shown = shown[shown["series"].isin(["tuned", "same"])]
 print("FULL-SCALE: test BLEU; same: the dense network's hyper-parameters; tuned: its own")
@@ -316,7 +317,7 @@ network_figures.spectra(network_figures.artefacts(table, "block_circulant", bloc
 # %% alt="Projection takes as much from a trained matrix as from a random one"
 trained, _ = multi30k.load_model(DEMO)
 lost = []
-for name, layer in compression.weight_layers(trained).items():
+for name, layer in counting.weight_layers(trained).items():
     if name == "output":
         continue
     W = layer.weight.detach()
@@ -342,7 +343,7 @@ print(f"LIVE: b = 4 loses {lost[4].min():.3f} to {lost[4].max():.3f}, "
 # learning rate and dropout from trials of its own. **Predict:** is it better to start from a
 # trained network, or from scratch?
 
-# %%
+# %% tags=["nbval-check-output"]
 compared = results.select(rows, series="tuned", seed=0)
 compared = compared[compared["method"].isin(["block_circulant", "projected"])
                     & compared["block_size"].isin([4, 16])]

@@ -22,6 +22,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
+from circtools import pruning
+from circtools import counting
 from circtools.experiments import store
 from circtools import compression, prune
 from circtools.experiments import multi30k, results, translation
@@ -48,7 +50,7 @@ german = corpus.test.german[4]
 lines = []
 for amount in (0.0, 0.2, 0.4, 0.6, 0.8):
     model, words = multi30k.load_model(DEMO)
-    layers = compression.weight_layers(model)
+    layers = counting.weight_layers(model)
     prune([layer for name, layer in layers.items() if name != "output"], amount)
     lines.append((f"{amount:.0%}", translation.translate(model, words, [german])[0]))
 print("LIVE:", german)
@@ -86,11 +88,11 @@ network_figures.learning_rates(table, "pruned");
 # %% alt="Pruning by magnitude stays near the dense network far longer than pruning at random"
 translation_figures.poster_panel(table, "pruned_transformer");
 
-# %%
+# %% tags=["nbval-check-output"]
 tuned = results.select(rows, series="tuned", seed=0)
 chains = tuned[tuned["round"] > 0].pivot(index="round", columns="method", values="test_bleu")
-chains = chains.reindex(columns=["pruned", "random_pruned", "unpruned"])
-control = chains["unpruned"]
+chains = chains.reindex(columns=["pruned", "random_pruned", "finetune_control"])
+control = chains["finetune_control"]
 print(f"FULL-SCALE, preset {preset}: the control's test BLEU is {control.mean():.1f} on average, "
       f"with a standard deviation of {control.std():.2f} from round to round")
 chains.loc[[1, 3, 6, 9, 12, 15]].round(1)
@@ -117,8 +119,8 @@ chains.loc[[1, 3, 6, 9, 12, 15]].round(1)
 # the last epochs repair (Zhu and Gupta, 2017). Here are both schedules to 16x:
 
 # %% alt="Gradual pruning reaches a sixteenth within the training, rounds only long after it"
-rounds = [(1 - compression.AMOUNT) ** (1 + epoch // 2) for epoch in range(24)]  # two epochs each
-gradual = [compression.gradual_density(epoch / 20, 1 / 16) for epoch in range(21)]
+rounds = [(1 - pruning.AMOUNT) ** (1 + epoch // 2) for epoch in range(24)]  # two epochs each
+gradual = [pruning.gradual_density(epoch / 20, 1 / 16) for epoch in range(21)]
 figure, axes = plt.subplots(figsize=(9, 4.2))
 axes.step(range(45), [1.0] * 20 + rounds + rounds[-1:], where="post", color=style.VERMILION,
           linestyle="--", label="in rounds, after the training")
@@ -133,7 +135,7 @@ axes.legend(loc="upper right");
 # **Predict:** the gradual network is never trained in full, and then has half the epochs. What does
 # that cost?
 
-# %%
+# %% tags=["nbval-check-output"]
 way = {"pruned": "in rounds", "gradual": "gradually"}
 ways = tuned[tuned["method"].isin(way)]
 ways = ways.assign(way=ways["method"].map(way), to=comparisons.levels_of(ways))
@@ -214,12 +216,12 @@ check("7.1", density_by_head)
 # %% alt="One round makes the network worse than the dense one, but no worse than the control"
 translation_figures.slightly_pruned(table);
 
-# %%
+# %% tags=["nbval-check-output"]
 Markdown(pages.claims_table(c for c in claims.all_claims(table) if c.key.startswith("claim3")))
 
-# %%
+# %% tags=["nbval-check-output"]
 slight = results.select(table, task="multi30k", preset="small", series="tuned", tied=False)
-slight = slight[slight["method"].isin(["dense", "pruned", "unpruned"]) & (slight["round"] <= 3)]
+slight = slight[slight["method"].isin(["dense", "pruned", "finetune_control"]) & (slight["round"] <= 3)]
 print("FULL-SCALE, preset small: test BLEU over seeds")
 slight = slight.groupby(["method", "round"])["test_bleu"].agg(["count", "mean", "std"])
 slight.set_axis(["seeds", "mean", "standard deviation"], axis=1).round(2)

@@ -18,7 +18,7 @@
 # **Time:** 10 minutes for the tables and pictures, 30 for all of it; under a minute to run. The
 # timings are loaded: they were measured on an idle machine, which yours may not be now.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "nbval-check-output"]
 import statistics
 import time
 import warnings
@@ -30,6 +30,7 @@ import torch
 from onnxruntime import InferenceSession
 from torch import nn
 
+from circtools import counting
 from circtools import BlockCirculantLinear, compression, prune
 from circtools.report import speed_figures, style
 from circtools.products import choose
@@ -53,7 +54,7 @@ print(f"FULL-SCALE TIMINGS: {timings['provenance']['device']}, "
 #
 # **Predict** which of the methods needs the least arithmetic, and which has the smallest file.
 
-# %%
+# %% tags=["nbval-check-output"]
 n, c = 1024, 8
 dense, sparse = nn.Linear(n, n), nn.Linear(n, n)
 prune([sparse], 1 - 1 / c)
@@ -63,8 +64,8 @@ for_frequencies = 11  # real products for all frequencies of a block of 8; exerc
 products = {"dense": n * n, "block-circulant": for_frequencies * ((n // c) ** 2 + 2 * n),
             "low rank": n * n // c, "pruned": n * n // c}
 table = pd.DataFrame({
-    "stored weights": {name: compression.stored_weights(layer) for name, layer in layers.items()},
-    "file, MB": {name: round(compression.file_bytes(layer) / 1e6, 2)
+    "stored weights": {name: counting.stored_weights(layer) for name, layer in layers.items()},
+    "file, MB": {name: round(counting.file_bytes(layer) / 1e6, 2)
                  for name, layer in layers.items()},
     "multiplications": products})
 table.map("{:,}".format)
@@ -140,7 +141,7 @@ print("LIVE:", "; ".join(f"{name} {value:.2f} ms" for name, value in taken.items
 # %% alt="Pruning kept dense gains no time; low rank and block-circulant layers gain at once"
 speed_figures.against_compression(cells, others);
 
-# %%
+# %% tags=["nbval-check-output"]
 at = others[(others["n"] == 1024) & (others["method"] == "pruned, sparse CSR")]
 wide = at.pivot(index="compression", columns="tokens", values="ratio")
 wide.index = [f"{1 - 1 / c:.0%} zeros" for c in wide.index]
@@ -180,7 +181,7 @@ speed_figures.crossover_map(cells, tokens=(32, 256, 2048), mode="training");
 # size of 128 the layer takes the DFT, above it the FFT. (These timings let a cost model choose,
 # which took the dense product for layers 256 wide; the layer prepared for inference does so, too.)
 
-# %%
+# %% tags=["nbval-check-output"]
 for b in (2, 32, 1024):
     print(f"b = {b:4}: {choose(b)}")
 
@@ -223,7 +224,7 @@ check("9.3", shortest_time)
 #   32.
 # - Half of the roofline.
 
-# %%
+# %% tags=["nbval-check-output"]
 enough = cells[(cells["n"] >= 512)
                & (cells["tokens"] >= np.where(cells["mode"] == "inference", 32, 256))]
 summary = enough.groupby("mode").apply(lambda rows: pd.Series({
@@ -239,7 +240,7 @@ summary.round(2)
 # %% [markdown]
 # None of the three aims is quite met. The cells that miss the first:
 
-# %%
+# %% tags=["nbval-check-output"]
 missed = enough[enough["ratio"] < 0.95].sort_values("ratio")
 missed = missed.assign(microseconds=1e6 * missed["seconds"],
                        linear_microseconds=1e6 * missed["linear_seconds"])
@@ -290,7 +291,7 @@ panels[0].legend(loc="upper left");
 #
 # What a layer keeps between forward and backward, besides its weights:
 
-# %%
+# %% tags=["nbval-check-output"]
 kept = cells[(cells["mode"] == "training") & (cells["n"] == 1024) & (cells["tokens"] == 2048)]
 kept = kept[["block_size", "algorithm", "kept_bytes", "linear_kept_bytes"]].copy()
 kept[["kept_bytes", "linear_kept_bytes"]] /= 1e6
@@ -312,7 +313,7 @@ kept.round(1).reset_index(drop=True)
 # steps. The speed in training and in translation, as a multiple of the dense network's (above 1 is
 # faster):
 
-# %%
+# %% tags=["nbval-check-output"]
 whole = speed_figures.load("compressed_speed-base")
 frame = pd.DataFrame(whole["ratios"]).round(2)
 print(f"FULL-SCALE TIMINGS: {whole['provenance']['device']}, preset {whole['preset']}")
