@@ -145,7 +145,7 @@ print(f"The MNIST classifier 784-784-10 has {weights:,} weights; "
 # Every run left one JSON file in `data/results`: its configuration, its metrics by epoch, its
 # device, its commit. `results.load()` gives them as one table, a row a run (a round, for pruning).
 
-# %%
+# %% tags=["nbval-check-output"]
 table = results.load()
 print("FULL-SCALE RESULTS:", results.describe(table))
 runs = table.groupby(["task", "preset", "method", "series"])["run"].nunique()
@@ -158,7 +158,7 @@ runs.unstack(fill_value=0)
 # translation they are short. *rejected*: complete trials of a setting that was not chosen. A run
 # that serves *same* and *tuned* is counted in both. `pruned_all` prunes the output layer too;
 # `gradual` prunes during the training; `projected` starts block-circulant layers from a trained
-# dense network. `unpruned` and `random_pruned` are controls; `low_rank` and `small_dense` are two
+# dense network. `finetune_control` and `random_pruned` are controls; `low_rank` and `small_dense` are two
 # other ways to be small.)
 #
 # `make figures` draws every figure of our own poster from this table, and

@@ -24,6 +24,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
+from circtools.experiments import choices
 from circtools.experiments import store
 from circtools import compress, compression_ratio, nearest_circulant
 from circtools.experiments import mnist, results
@@ -149,16 +150,16 @@ pd.DataFrame(rows).pivot(index="block size", columns="learning rate", values="va
 # were tried for *every* structure, on validation images, with two seeds that are used for nothing
 # else. This is what they chose (a dash: not part of the experiment):
 
-# %%
+# %% tags=["nbval-check-output"]
 table = results.load()
 course = results.select(table, task="mnist", preset="base")
 print("FULL-SCALE RESULTS:", results.describe(course))
-chosen = results.select(results.choices(course), method="block_circulant")
+chosen = results.select(choices.chosen_rates(course), method="block_circulant")
 chosen["lr"] = chosen["lr"].map("{:g}".format)
 chosen.pivot(index="pixels", columns="block_size", values="lr").fillna("-")
 
-# %%
-dense_lr = results.select(results.choices(course), method="dense")["lr"].item()
+# %% tags=["nbval-check-output"]
+dense_lr = results.select(choices.chosen_rates(course), method="dense")["lr"].item()
 print(f"dense: {dense_lr:g}; the series 'same' keeps 0.001 for every structure")
 
 # %% [markdown]
@@ -175,7 +176,7 @@ print(f"dense: {dense_lr:g}; the series 'same' keeps 0.001 for every structure")
 # will it be with the first layer 8 times smaller? 784 times smaller, with only 784 weights left of
 # 614,656?
 
-# %%
+# %% tags=["nbval-check-output"]
 sharing = course[course["method"].isin(["dense", "block_circulant"])]
 natural = results.select(sharing, layers="first", pixels="natural")
 summary = (natural[natural["series"] != "search"]
@@ -196,7 +197,7 @@ mnist_figures.mnist_benchmark(sharing);
 # interval may leave zero out and its level still be open. `decided` is 1 where the test says at 5 %
 # that the error is higher, -1 where that it is lower, 0 where five seeds cannot tell.
 
-# %%
+# %% tags=["nbval-check-output"]
 tuned = results.select(natural, series="tuned")
 dense_error = results.select(tuned, method="dense").set_index("seed")["test_error"]
 cost = results.select(tuned, method="block_circulant")
@@ -205,7 +206,7 @@ print("FULL-SCALE, tuned: test error minus the dense network's, in percentage po
 each, _ = statistics.levels(cost)
 each[["block_size", "mean", "low", "high", "p", "decided"]].round(3)
 
-# %%
+# %% tags=["nbval-check-output"]
 tried = results.select(course, series="search", pixels="natural")
 tried = tried[tried["method"].isin(["dense", "block_circulant"])
               & tried["block_size"].isin([1, 392, 784])]
@@ -279,7 +280,7 @@ mnist_figures.images([first_rows(784).reshape(-1), *first_rows(28)[:5]],
 # The output layer has only ten rows. A block of 16 or more is wider than that: the layer is padded
 # to b outputs, of which ten are used, so one first row a block must make all ten classes.
 
-# %%
+# %% tags=["nbval-check-output"]
 both = results.select(course, method="block_circulant", series="tuned", pixels="natural")
 both = (both.groupby(["layers", "block_size"])
         .agg(compression=("compression_all", "mean"), error=("test_error", "mean"))
@@ -335,7 +336,7 @@ mnist_figures.images([digits.train_x[0], digits.train_x[1], digits.permuted().tr
 # %% alt="Permuting the pixels costs nothing at small blocks and raises the error at large ones"
 mnist_figures.mnist_permuted(course);
 
-# %%
+# %% tags=["nbval-check-output"]
 levels, _ = statistics.levels(comparisons.pixel_order_pairs(course, "tuned"))
 print("FULL-SCALE, tuned: what the permutation adds to the test error, in percentage points")
 levels[["block_size", "mean", "low", "high", "p", "decided"]].round(3)
@@ -344,7 +345,7 @@ levels[["block_size", "mean", "low", "high", "p", "decided"]].round(3)
 # The columns are those of the table above: `decided` is 1 where the permutation hurts, -1 where it
 # helps, 0 where five seeds cannot tell.
 
-# %%
+# %% tags=["nbval-check-output"]
 found = claims.all_claims(course)
 Markdown(pages.claims_table(claim for claim in found if claim.key == "claim4_order"))
 
