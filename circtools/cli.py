@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from circtools.experiments import (
     data,
@@ -34,7 +35,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="circtools", description="Compressing neural networks: the course's commands.")
     commands = parser.add_subparsers(required=True, metavar="command")
-
     get = commands.add_parser(
         "data", help="get and verify the data",
         description="Find the data (CIRCTOOLS_DATA, then data/raw), download what is missing "
@@ -45,7 +45,28 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("--optional", action="store_true",
                      help="no failure, only a notice, if a file cannot be downloaded")
     get.set_defaults(command=_data)
+    _add_run(commands)
+    _add_translate(commands)
+    for name, command, help_, description in (
+            ("figures", _figures, "draw the poster's figures from the results",
+             "Draw every figure from data/results into figures/, as SVG and PNG."),
+            ("poster", _poster, "make the poster from the results",
+             "Write poster.pdf (A0) and a preview poster.png from data/results.")):
+        draw = commands.add_parser(name, help=help_, description=description)
+        draw.add_argument("--output", type=Path, default=gallery.FOLDER, metavar="FOLDER",
+                          help="where to (default figures)")
+        draw.set_defaults(command=command)
+    verdicts = commands.add_parser(
+        "report", help="test the poster's claims; write README.md and RESULTS.md",
+        description="Test the poster's claims on the results, print the verdicts, and write "
+                    "README.md and RESULTS.md from their templates.")
+    verdicts.add_argument("--check", action="store_true",
+                          help="change nothing; fail if a page is stale")
+    verdicts.set_defaults(command=_report)
+    return parser
 
+
+def _add_run(commands: Any) -> None:
     run = commands.add_parser(
         "run", help="run the experiments, or resume them",
         description="Run every experiment that has no result yet, several at a time. A run that "
@@ -76,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
                      help="do this one run of the next stage, named as --plan names it")
     run.set_defaults(command=_run)
 
+
+def _add_translate(commands: Any) -> None:
     translate = commands.add_parser(
         "translate", help="translate German captions into English",
         description="Translate German sentences with a trained Transformer; by default with the "
@@ -90,29 +113,6 @@ def _parser() -> argparse.ArgumentParser:
                            help="what to do where the network writes an unknown word (default: "
                                 "copy the German one)")
     translate.set_defaults(command=_translate)
-
-    draw = commands.add_parser(
-        "figures", help="draw the poster's figures from the results",
-        description="Draw every figure from data/results into figures/, as SVG and PNG.")
-    draw.add_argument("--output", type=Path, default=gallery.FOLDER, metavar="FOLDER",
-                      help="where to (default figures)")
-    draw.set_defaults(command=_figures)
-
-    sheet = commands.add_parser(
-        "poster", help="make the poster from the results",
-        description="Write poster.pdf (A0) and a preview poster.png from data/results.")
-    sheet.add_argument("--output", type=Path, default=gallery.FOLDER, metavar="FOLDER",
-                       help="where to (default figures)")
-    sheet.set_defaults(command=_poster)
-
-    verdicts = commands.add_parser(
-        "report", help="test the poster's claims; write README.md and RESULTS.md",
-        description="Test the poster's claims on the results, print the verdicts, and write "
-                    "README.md and RESULTS.md from their templates.")
-    verdicts.add_argument("--check", action="store_true",
-                        help="change nothing; fail if a page is stale")
-    verdicts.set_defaults(command=_report)
-    return parser
 
 
 def _data(options: argparse.Namespace) -> None:

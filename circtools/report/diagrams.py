@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from torch import Tensor, nn
 
-from circtools.compression import AMOUNT, masks, prune
 from circtools.matrices import block_circulant, circulant, nearest_circulant, spectrum
+from circtools.pruning import AMOUNT, masks, prune
 from circtools.report import style
 
 Range = tuple[float, float]

@@ -12,11 +12,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circtools.compression import AMOUNT
 from circtools.experiments import bleu, store
 from circtools.experiments.methods import ROUNDS_AT
 from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import select
+from circtools.pruning import AMOUNT
 from circtools.report import comparisons, style
 from circtools.report.claims import POSTERS_GAP
 from circtools.report.comparisons import SIZES, compare, of_multi30k
