@@ -216,4 +216,4 @@ def test_speed_figures() -> None:
     assert {"1 token", "256 tokens"} < labels(figure)
     assert {text.get_text() for text in figure.axes[0].texts} == {"b=2", "b=8", "b=32", "b=512"}
     with pytest.raises(FileNotFoundError, match="benchmarks"):
-        speed_figures.load("nothing")
+        results.timings("nothing")

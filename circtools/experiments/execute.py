@@ -197,7 +197,7 @@ def execute(run: Run, kept: Store, device: str = "cpu", progress: str | None = N
         if run.start is not None:
             work.model.load_state_dict(_trained(run.start, kept, device))
             begun = work.begin()
-        if run.prunes_in_rounds:
+        if METHODS[run.method].prunes:
             _chain(work, kept, before, history, final)
         else:
             history += work.fit(own, run.seed, kept.checkpoint(run, "train"), progress)

@@ -199,7 +199,7 @@ def epochs(run: Run) -> tuple[int, int]:
     before = p.recipe.epochs if run.start else 0
     if run.stage == "search":
         return before, run.rounds // TRIAL_STRIDE or TRIAL_EPOCHS
-    if run.prunes_in_rounds:
+    if METHODS[run.method].prunes:
         return before, run.rounds * p.finetune_epochs
     longer = METHODS[run.method].longer
     more = ROUNDS_AT.get(run.block_size, 0) * p.finetune_epochs if longer else 0
@@ -332,7 +332,7 @@ class Experiment:
                     "decoder.0.feed_forward.hidden")
             arrays = {name: layers[name].get_parameter("weight").detach().half().cpu().numpy()
                       for name in kept}
-        elif run.prunes_in_rounds and run.method != "finetune_control":
+        elif METHODS[run.method].prunes and run.method != "finetune_control":
             arrays = {name: _density_by_head(name, mask, self.preset.heads)
                       for name, mask in pruning.masks(self.model).items()
                       if "attention" in name}

@@ -1,5 +1,6 @@
 """All results as one tidy pandas table."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,21 @@ def of_store(kept: store.Store) -> pd.DataFrame:
     if kept.folder.is_dir():
         return load(kept.folder, kept.origin)
     return pd.DataFrame(columns=list(COLUMNS))
+
+
+def timings(benchmark: str = "layer", folder: Path = FOLDER) -> dict[str, Any]:
+    """Return what a script of ``circtools.bench`` wrote into a folder of results.
+
+    Raises:
+        FileNotFoundError: if it has not been run.
+    """
+    path = folder / "benchmarks" / f"{benchmark}.json"
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path.name} in {path.parent}; the script of that "
+                                "name in circtools/bench writes it")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def layer_timings(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the layer's timings from the folder that a table of results was read from."""
+    return pd.DataFrame(timings(folder=table["folder"].iloc[0])["cells"])

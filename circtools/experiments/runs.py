@@ -6,8 +6,6 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from circtools.experiments.methods import METHODS
-
 SEARCH_SEEDS = (1000, 1001)  # trials of the hyper-parameters use seeds of their own
 
 # Names on disk that have changed since; results are never rewritten.
@@ -52,10 +50,6 @@ class Run:
         if self.matrix_lr_scale != 1:
             parts.append(f"matrices{self.matrix_lr_scale:g}x")
         return "-".join([*parts, f"{self.stage}{self.seed}"])
-
-    @property
-    def prunes_in_rounds(self) -> bool:
-        return METHODS[self.method].prunes is not None
 
     def config(self) -> dict[str, Any]:
         """Return what its result says of it; :func:`current` reads it again."""

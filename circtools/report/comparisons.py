@@ -18,11 +18,10 @@ from circtools.experiments.choices import SCALES, TRIAL_PRESET
 from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
 from circtools.experiments.results import select
 from circtools.report import statistics
-from circtools.report.statistics import Interval, with_all_levels
+from circtools.report.statistics import PERCENT, Interval, with_all_levels
 
 SIZES = ("small", "base", "large")  # presets of Multi30k
 KEY = ["block_size", "compression", "seed"]
-PERCENT = 100.0
 
 
 class Comparison(NamedTuple):

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from circtools.experiments import results
 from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import select
-from circtools.report import claims, comparisons, speed_figures
+from circtools.report import claims, comparisons
 from circtools.report.comparisons import SIZES, compare
 
 METHODS = ("pruned", "gradual", "block_circulant", "projected", "small_dense", "low_rank")
@@ -57,7 +58,7 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
               for row in found["baselines"]}
     for preset in found["sizes"]:
         found |= {f"{name}_{preset}": fact for name, fact in _of_size(table, preset).items()}
-    for cell in select(speed_figures.cells(table), mode="inference").itertuples():
+    for cell in select(results.layer_timings(table), mode="inference").itertuples():
         found[f"speed_{cell.n}_{cell.tokens}_{cell.block_size}"] = cell.ratio
     return found
 

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from circtools.experiments import results
 from circtools.experiments.files import ROOT
 from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import select
@@ -35,10 +36,10 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     **{name: partial(translation.poster_panel, name=name) for name in translation.PANELS},
     "circulant_transformer": translation.circulant_transformer,
     "slightly_pruned": translation.slightly_pruned,
-    "layer_speed": lambda table: speed.crossover_map(speed.cells(table), tokens=(256,)),
-    "layer_speed_inference": lambda table: speed.crossover_map(speed.cells(table)),
+    "layer_speed": lambda table: speed.crossover_map(results.layer_timings(table), tokens=(256,)),
+    "layer_speed_inference": lambda table: speed.crossover_map(results.layer_timings(table)),
     "layer_speed_training": lambda table: speed.crossover_map(
-        speed.cells(table), tokens=(32, 256, 2048), mode="training"),
+        results.layer_timings(table), tokens=(32, 256, 2048), mode="training"),
 }
 
 

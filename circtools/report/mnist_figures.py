@@ -11,8 +11,9 @@ from torch import Tensor
 
 from circtools.experiments.results import select
 from circtools.report import statistics, style
-from circtools.report.comparisons import PERCENT, compare, mnist_pairs
+from circtools.report.comparisons import compare, mnist_pairs
 from circtools.report.parts import DECIDED, compression_axis, curve, error_axis, gaps, halves
+from circtools.report.statistics import PERCENT
 
 SERIES = {"same": "learning rate 0.001 for all, untuned", "tuned": "learning rate tuned for each"}
 FIRST_LAYER = "compression of the first layer"

@@ -10,7 +10,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from circtools.report import statistics, style
-from circtools.report.comparisons import PERCENT
+from circtools.report.statistics import PERCENT
 
 LAYERS = "compression of the Transformer's layers"
 DECIDED = "Filled: decided at 5 % after Holm's correction; bars: 95 %, uncorrected"

@@ -3,9 +3,7 @@
 ``cells`` are the timings of the layer, one row per size, algorithm and mode.
 """
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib.pyplot as plt
@@ -14,7 +12,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circtools.experiments import store
 from circtools.experiments.results import select
 from circtools.products import dft_products
 from circtools.report import style
@@ -29,24 +26,6 @@ LOOKS: dict[str, dict[str, Any]] = {
     "int8 (onnxruntime)": {"color": style.BLACK, "marker": "*", "linestyle": "",
                            "label": "int8 (onnxruntime)"},
 }
-
-
-def load(name: str = "layer", folder: Path = store.FOLDER) -> dict[str, Any]:
-    """Return the timings that a benchmark wrote into a folder of results.
-
-    Raises:
-        FileNotFoundError: if it has not been run.
-    """
-    path = folder / "benchmarks" / f"{name}.json"
-    if not path.exists():
-        raise FileNotFoundError(f"there is no {path.name} in {path.parent}; the script of that "
-                                "name in circtools/bench writes it")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def cells(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the layer's timings from the folder that a table of results was read from."""
-    return pd.DataFrame(load(folder=table["folder"].iloc[0])["cells"])
 
 
 def _tokens(count: int) -> str:

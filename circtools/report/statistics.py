@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+PERCENT = 100.0
 ENOUGH_SEEDS = 3  # trainings of either side, without which there is no verdict
 
 

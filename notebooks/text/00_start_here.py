@@ -158,8 +158,8 @@ runs.unstack(fill_value=0)
 # translation they are short. *rejected*: complete trials of a setting that was not chosen. A run
 # that serves *same* and *tuned* is counted in both. `pruned_all` prunes the output layer too;
 # `gradual` prunes during the training; `projected` starts block-circulant layers from a trained
-# dense network. `finetune_control` and `random_pruned` are controls; `low_rank` and `small_dense` are two
-# other ways to be small.)
+# dense network. `finetune_control` and `random_pruned` are controls; `low_rank` and `small_dense`
+# are two other ways to be small.)
 #
 # `make figures` draws every figure of our own poster from this table, and
 # `make experiments` runs whatever result is missing. On two CPU cores all of MNIST takes about an

@@ -35,8 +35,8 @@ from circtools import (
     prune,
     spectrum,
 )
-from circtools.report import diagrams, style
 from circtools.products import ALGORITHMS, choose
+from circtools.report import diagrams, style
 from exercises import check, hint, solution
 
 style.use()
@@ -370,16 +370,16 @@ def pruned():
 
 
 attempts = {
-    "tied output weights": lambda: compress(tied(), "block_circulant", block_size=8),
-    "a pruned layer": lambda: compress(pruned(), "block_circulant", block_size=8),
-    "a name that is not there": lambda: compress(small_model(), "block_circulant", block_size=8, skip=["head"]),
-    "a block of size 0": lambda: compress(small_model(), "block_circulant", block_size=0),
-    "a block of size 8.0": lambda: compress(small_model(), "block_circulant", block_size=8.0),
-    "a block beyond the layer": lambda: compress(small_model(), "block_circulant", block_size=512),
+    "tied output weights": (tied(), {"block_size": 8}),
+    "a pruned layer": (pruned(), {"block_size": 8}),
+    "a name that is not there": (small_model(), {"block_size": 8, "skip": ["head"]}),
+    "a block of size 0": (small_model(), {"block_size": 0}),
+    "a block of size 8.0": (small_model(), {"block_size": 8.0}),
+    "a block beyond the layer": (small_model(), {"block_size": 512}),
 }
-for what, attempt in attempts.items():
+for what, (model, options) in attempts.items():
     try:
-        attempt()
+        compress(model, "block_circulant", **options)
         print(f"{what}: accepted")
     except (TypeError, ValueError) as error:
         print(f"{what}: {type(error).__name__}\n    {error}")
@@ -470,8 +470,8 @@ for name, matrix in tasks.items():
 #   structure.
 # - Fresh weights are drawn as for `nn.Linear`; gradients are summed along wrapped diagonals; three
 #   algorithms compute the same product.
-# - `compress(model, structure, skip=...)` works on any model; what it cannot do rightly it refuses, or
-#   leaves dense with a warning.
+# - `compress(model, structure, skip=...)` works on any model; what it cannot do rightly it
+#   refuses, or leaves dense with a warning.
 #
 # Where next: [03 · The MNIST benchmark](03_mnist_benchmark.ipynb) trains these layers on real
 # digits, at every step of the ladder; [04 · Pruning](04_pruning.ipynb) sets them against the

@@ -24,10 +24,8 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from circtools.experiments import choices
-from circtools.experiments import store
 from circtools import compress, compression_ratio, nearest_circulant
-from circtools.experiments import mnist, results
+from circtools.experiments import choices, mnist, results, store
 from circtools.report import claims, comparisons, mnist_figures, pages, statistics, style
 from exercises import check, hint, solution
 

@@ -31,10 +31,8 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from circtools import pruning
-from circtools.experiments import store
-from circtools import compression, compression_ratio, prune
-from circtools.experiments import mnist, results
+from circtools import compression_ratio, prune, pruning
+from circtools.experiments import mnist, results, store
 from circtools.report import (
     claims,
     comparisons,

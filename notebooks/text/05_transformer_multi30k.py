@@ -26,11 +26,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from circtools.experiments import bleu
-from circtools.experiments import store
-from circtools.experiments import multi30k, results, training, translation
-from circtools.report import architecture, network_figures, speed_figures, style
+from circtools.experiments import bleu, multi30k, results, store, training, translation
+from circtools.experiments.corpus import END, START, UNKNOWN, tokenise
 from circtools.experiments.multi30k_runs import DEMO, PRESETS
+from circtools.report import architecture, network_figures, style
 from circtools.transformer import PAD, attention_maps
 from exercises import check, hint, solution
 
@@ -64,10 +63,10 @@ pd.DataFrame({"German": corpus.train.german[:3], "English": corpus.train.english
 
 # %%
 sentence = corpus.train.german[0]
-words = multi30k.tokenise(sentence, "de")
-indices = corpus.words.encode([sentence])[0]
+words = tokenise(sentence, "de")
+indices = corpus.vocab.encode([sentence])[0]
 pd.DataFrame({"word": [*words, "(end)"], "index": indices.tolist(),
-              "in the vocabulary": [corpus.words.german[i] for i in indices]}).T
+              "in the vocabulary": [corpus.vocab.german[i] for i in indices]}).T
 
 # %% alt="Most captions have about twelve words; a few words make up most of the text"
 figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4))
@@ -84,10 +83,10 @@ right.loglog(np.arange(1, len(counts) + 1), counts, color=style.BLUE)
 right.set(title="how often a German word occurs", xlabel="rank of the word", ylabel="occurrences");
 
 # %%
-marks = torch.tensor([PAD, multi30k.START, multi30k.END])
-unknown = {language: (split[~torch.isin(split, marks)] == multi30k.UNKNOWN).double().mean()
+marks = torch.tensor([PAD, START, END])
+unknown = {language: (split[~torch.isin(split, marks)] == UNKNOWN).double().mean()
            for language, split in (("German", corpus.test.source), ("English", corpus.test.target))}
-print(f"vocabulary: {len(corpus.words.german)} German, {len(corpus.words.english)} English words")
+print(f"vocabulary: {len(corpus.vocab.german)} German, {len(corpus.vocab.english)} English words")
 print("unknown in the test sentences: "
       + ", ".join(f"{share:.1%} of the {language}" for language, share in unknown.items()))
 
@@ -142,7 +141,7 @@ check("5.1", attend)
 # of its own, sines and cosines of many wavelengths, which is added to the word's embedding:
 
 # %% alt="Each place in the sentence has its own pattern of sines and cosines"
-model = multi30k.transformer(corpus.words, **PRESETS["base"].sizes)
+model = multi30k.transformer(corpus.vocab, **PRESETS["base"].sizes)
 positions = model._positions(0, 40, torch.device("cpu"))
 figure, axes = plt.subplots(figsize=(10, 3.2))
 axes.imshow(positions[:, :96], cmap=style.DIVERGING, aspect="auto", vmin=-1.2, vmax=1.2)
@@ -247,14 +246,14 @@ axes.set(xlabel="epoch", ylabel="share of the peak", title="the learning rate ov
 preset = PRESETS["tiny"]
 short = replace(preset.recipe, epochs=3)
 torch.manual_seed(0)
-tiny = multi30k.transformer(corpus.words, dropout=preset.dropout, **preset.sizes)
+tiny = multi30k.transformer(corpus.vocab, dropout=preset.dropout, **preset.sizes)
 curve = multi30k.train(tiny, corpus, short, seed=0)
 sample = corpus.test.german[:3]
 print(f"LIVE, {corpus.origin} data: {sum(p.numel() for p in tiny.parameters()) / 1e6:.1f} million "
       f"weights, {short.epochs} epochs; validation loss by epoch: "
       + ", ".join(f"{epoch['val_loss']:.2f}" for epoch in curve))
 pd.DataFrame({"German": sample, "written by a person": corpus.test.english[:3],
-              "written by the tiny network": translation.translate(tiny, corpus.words, sample)})
+              "written by the tiny network": translation.translate(tiny, corpus.vocab, sample)})
 
 # %% [markdown]
 # It writes English, and often about the wrong things: grammar is learned first, because it is in
@@ -309,7 +308,7 @@ table
 def look(german):
     source = demo_words.encode([german])
     written = translation.beam_search(demo, source)[0]
-    target = torch.tensor([[multi30k.START, *written]])
+    target = torch.tensor([[START, *written]])
     maps = attention_maps(demo, source, target)
     last = f"decoder.{len(demo.decoder) - 1}.cross_attention"
     return maps[last][0].mean(0), [demo_words.english[i] for i in written] + ["(end)"]
@@ -320,7 +319,7 @@ weights, english = look(german)
 figure, axes = plt.subplots(figsize=(9, 6.5))
 picture = axes.imshow(weights, cmap=style.SEQUENTIAL, vmin=0)
 axes.grid(False)
-labels = [*multi30k.tokenise(german, "de"), "(end)"]
+labels = [*tokenise(german, "de"), "(end)"]
 axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right")
 axes.set_yticks(range(len(english)), english)
 axes.set(title="rows: English words as they are written; columns: where the decoder looks")
@@ -361,7 +360,7 @@ check("5.3", clipped_precision)
 # 1,000 with repetition, score them, and do it a thousand times. The 95 % interval spans the middle
 # 950 of these scores.
 
-# %%
+# %% tags=["nbval-check-output"]
 table = results.load()
 runs = results.select(table, task="multi30k", method="dense", tied=True)
 print("FULL-SCALE RESULTS:", results.describe(runs))
@@ -378,7 +377,7 @@ print("sacreBLEU's signature, which says how it was computed:", signature)
 # **Predict:** three times as many weights and twice as many features: how many BLEU points better
 # than `small` will `base` be?
 
-# %%
+# %% tags=["nbval-check-output"]
 columns = {"preset": "preset", "seed": "seed", "test_bleu": "BLEU", "test_bleu_low": "from",
            "test_bleu_high": "to", "test_chrf": "chrF", "val_loss": "validation loss",
            "epochs": "epochs"}
@@ -397,7 +396,7 @@ network_figures.training_curves([r for r in store.read() if r["run"] in set(runs
 # would give, and several seeds, which say what another training would give. Most of the compressed
 # networks have one seed so far, so notebook 08 can offer the first only.
 
-# %%
+# %% tags=["nbval-check-output"]
 means = runs.groupby("preset")["test_bleu"].agg(["mean", "count"])
 for preset, row in means.iterrows():
     print(f"FULL-SCALE: {preset}: {row['mean']:.2f} BLEU (seeds: {row['count']:.0f})")
@@ -416,8 +415,8 @@ for preset, row in means.iterrows():
 # and in bf16 (numbers of 32 bits, and of 16, which are less exact and faster). The limit is what
 # the matrix products alone would take at the rate of a large product.
 
-# %%
-speed = speed_figures.load("training_speed-base")
+# %% tags=["nbval-check-output"]
+speed = results.timings("training_speed-base")
 rates = pd.Series(speed["target_words_per_second"])
 print(f"FULL-SCALE TIMINGS: {speed['provenance']['device']}, {speed['threads']} threads; "
       f"1,000 sentences with a beam of 4: {speed['translation_seconds']['beam 4']} s")

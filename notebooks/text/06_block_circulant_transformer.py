@@ -28,12 +28,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from circtools import counting
-from circtools import BlockCirculantLinear, compression
+from circtools import BlockCirculantLinear, compression, counting
 from circtools.experiments import multi30k, results
-from circtools.report import architecture, comparisons, network_figures, style, translation_figures
-from circtools.matrices import block_circulant, nearest_circulant
 from circtools.experiments.multi30k_runs import DEMO, PRESETS
+from circtools.matrices import block_circulant, nearest_circulant
+from circtools.report import architecture, comparisons, network_figures, style, translation_figures
 from exercises import check, hint, solution
 
 style.use()

@@ -22,13 +22,10 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
-from circtools import pruning
-from circtools import counting
-from circtools.experiments import store
-from circtools import compression, prune
-from circtools.experiments import multi30k, results, translation
-from circtools.report import claims, comparisons, network_figures, pages, style, translation_figures
+from circtools import counting, prune, pruning
+from circtools.experiments import multi30k, results, store, translation
 from circtools.experiments.multi30k_runs import DEMO
+from circtools.report import claims, comparisons, network_figures, pages, style, translation_figures
 from exercises import check, hint, solution
 
 style.use()
@@ -221,7 +218,8 @@ Markdown(pages.claims_table(c for c in claims.all_claims(table) if c.key.startsw
 
 # %% tags=["nbval-check-output"]
 slight = results.select(table, task="multi30k", preset="small", series="tuned", tied=False)
-slight = slight[slight["method"].isin(["dense", "pruned", "finetune_control"]) & (slight["round"] <= 3)]
+slight = slight[slight["method"].isin(["dense", "pruned", "finetune_control"])]
+slight = slight[slight["round"] <= 3]
 print("FULL-SCALE, preset small: test BLEU over seeds")
 slight = slight.groupby(["method", "round"])["test_bleu"].agg(["count", "mean", "std"])
 slight.set_axis(["seeds", "mean", "standard deviation"], axis=1).round(2)

@@ -23,8 +23,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from circtools.experiments import store
-from circtools.experiments import multi30k_runs, results
+from circtools.experiments import multi30k_runs, results, store
 from circtools.report import claims, comparisons, pages, style, translation_figures
 from exercises import check, hint, solution
 

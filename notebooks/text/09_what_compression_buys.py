@@ -30,16 +30,16 @@ import torch
 from onnxruntime import InferenceSession
 from torch import nn
 
-from circtools import counting
-from circtools import BlockCirculantLinear, compression, prune
-from circtools.report import speed_figures, style
+from circtools import BlockCirculantLinear, counting, prune
+from circtools.experiments import results
 from circtools.products import choose
+from circtools.report import speed_figures, style
 from circtools.structures import LowRankLinear
 from exercises import check, hint, solution
 
 style.use()
 torch.manual_seed(0)
-timings = speed_figures.load()
+timings = results.timings()
 cells, others = pd.DataFrame(timings["cells"]), pd.DataFrame(timings["others"])
 machine = timings["machine"]
 print(f"FULL-SCALE TIMINGS: {timings['provenance']['device']}, "
@@ -314,7 +314,7 @@ kept.round(1).reset_index(drop=True)
 # faster):
 
 # %% tags=["nbval-check-output"]
-whole = speed_figures.load("compressed_speed-base")
+whole = results.timings("compressed_speed-base")
 frame = pd.DataFrame(whole["ratios"]).round(2)
 print(f"FULL-SCALE TIMINGS: {whole['provenance']['device']}, preset {whole['preset']}")
 frame
