@@ -152,7 +152,7 @@ def test_train_loss_is_a_mean_over_the_images_and_over_the_tokens() -> None:
 
     corpus = multi30k.load("sample")
     corpus = replace(corpus, train=corpus.train.first(90), val=corpus.val.first(5))
-    model = multi30k.transformer(corpus.words, layers=1, d_model=8, heads=1, feed_forward=8,
+    model = multi30k.transformer(corpus.vocab, layers=1, d_model=8, heads=1, feed_forward=8,
                                  dropout=0.0)
     recipe = multi30k.Recipe(epochs=1, lr=1e-30, average=1, batch_tokens=200)
     history = multi30k.train(model, corpus, recipe, seed=0)

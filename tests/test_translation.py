@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from circtools.experiments import bleu, captions, multi30k, translation
 from circtools.experiments.bleu import score
-from circtools.experiments.multi30k import END, START, UNKNOWN, Words
+from circtools.experiments.corpus import END, SPECIAL, START, UNKNOWN, Vocab, tokenise
 from circtools.experiments.translation import beam_search, detokenise, translate
 from circtools.transformer import PAD, Config, Transformer
 
@@ -103,8 +103,8 @@ def test_bad_arguments_are_named(model: Transformer, more: dict[str, Any], words
 
 def test_unknown_words_are_copied_forbidden_or_kept() -> None:
     """A network that always writes the unknown word, once, and looks at the second word."""
-    words = Words(german=[*multi30k.SPECIAL, "ein", "blauer"],
-                  english=[*multi30k.SPECIAL, "a", "blue"])
+    words = Vocab(german=[*SPECIAL, "ein", "blauer"],
+                  english=[*SPECIAL, "a", "blue"])
 
     class Fixed(Transformer):
         def decode(self, target: Tensor, state: Any, step: bool = False) -> Tensor:
@@ -146,13 +146,13 @@ def test_unknown_words_are_copied_forbidden_or_kept() -> None:
     'a sign that says "stop here!"', "it's 5:30 (in the morning).", "a 10-year-old can't swim.",
 ])
 def test_detokenised_as_written(text: str) -> None:
-    assert detokenise(multi30k.tokenise(text, "en")) == text
+    assert detokenise(tokenise(text, "en")) == text
 
 
 def test_detokenised_references_score_as_the_originals() -> None:
     corpus = multi30k.load("auto")
     for split in (corpus.val, corpus.test):
-        again = [detokenise(multi30k.tokenise(text, "en")) for text in split.english]
+        again = [detokenise(tokenise(text, "en")) for text in split.english]
         assert score(again, split.english, resamples=0).bleu >= 99.5
 
 
@@ -200,4 +200,4 @@ def test_scores_of_next_to_nothing() -> None:
     "Ein Mäd\u00adchen läuft\u200b über die Straße."], ids=["decomposed", "marked", "hyphenated"])
 def test_words_do_not_depend_on_how_a_letter_is_encoded(written: str) -> None:
     expected = ["ein", "mädchen", "läuft", "über", "die", "straße", "."]
-    assert multi30k.tokenise(written, "de") == expected
+    assert tokenise(written, "de") == expected

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -40,8 +40,8 @@ class Mnist:
 
     def to(self, device: torch.device | str) -> "Mnist":
         """Return the same data on a device."""
-        tensors = {name: value.to(device) for name, value in vars(self).items()
-                   if isinstance(value, Tensor)}
+        tensors: dict[str, Any] = {name: value.to(device) for name, value in vars(self).items()
+                                   if isinstance(value, Tensor)}
         return replace(self, **tensors)
 
     def permuted(self, seed: int = 0) -> "Mnist":

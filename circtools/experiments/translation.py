@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from circtools.experiments.multi30k import END, START, UNKNOWN, Words, german_words
+from circtools.experiments.corpus import END, START, UNKNOWN, Vocab, german_tokens
 from circtools.transformer import PAD, Transformer, attention_maps
 
 SENTENCES = 100  # translated together
@@ -113,7 +113,7 @@ def translate_indices(model: Transformer, source: Tensor, **search: Any) -> list
     return found
 
 
-def translate(model: Transformer, words: Words, sentences: Sequence[str | Sequence[str]], *,
+def translate(model: Transformer, words: Vocab, sentences: Sequence[str | Sequence[str]], *,
               unknown: Literal["copy", "forbid", "keep"] = "copy", **search: Any) -> list[str]:
     """Translate German sentences into lower-cased English text.
 
@@ -121,7 +121,7 @@ def translate(model: Transformer, words: Words, sentences: Sequence[str | Sequen
         model: in evaluation mode.
         words: the vocabularies that it was trained with.
         sentences: as they are written, with capital letters and punctuation; or each as a list of
-            its words, as :func:`circtools.experiments.multi30k.tokenise` gives them.
+            its words, as :func:`circtools.experiments.corpus.tokenise` gives them.
         unknown: what becomes of an unknown word in the translation: ``"copy"`` puts the source
             word there that the decoder attended to most, ``"forbid"`` keeps it from being
             written, ``"keep"`` shows it as ``<unk>``.
@@ -153,7 +153,7 @@ def translate(model: Transformer, words: Words, sentences: Sequence[str | Sequen
     for sentence, row, indices in zip(sentences, source, translations, strict=True):
         english = [words.english[i] for i in indices]
         if unknown == "copy" and UNKNOWN in indices:
-            german = german_words(sentence)
+            german = german_tokens(sentence)
             english = [german[place] if i == UNKNOWN else word for i, word, place in
                        zip(indices, english, _aligned(model, row, indices), strict=True)]
         texts.append(detokenise(english))

@@ -1,0 +1,284 @@
+"""The corpus of Multi30k: its sentence pairs, their tokens, the vocabularies, and their cache."""
+
+import gzip
+import hashlib
+import json
+import pickle
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from circtools.experiments import captions, data
+from circtools.experiments.files import ROOT
+from circtools.experiments.training import save_atomically
+from circtools.transformer import PAD
+
+UNKNOWN, START, END = 1, 2, 3  # PAD is 0
+SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
+MIN_COUNT = 2  # a token seen less often in the training split is unknown
+SPLITS = {"train": "train", "val": "val", "test": "test_2016_flickr"}
+EXTRA = ("test_2017_flickr", "test_2017_mscoco", "test_2018_flickr")
+INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\u00ad"))
+CACHE = ROOT / "data" / "cache"
+# What torch.load raises of a missing or a damaged file, and what follows from a wrong content.
+DAMAGED = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError,
+           AttributeError)
+
+Origin = Literal["real", "sample"]
+Language = Literal["de", "en"]
+Pairs = list[tuple[str, str]]  # German, English
+Sentences = list[list[str]]  # tokens
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Sentence pairs, as text and as indices padded to one length with :data:`PAD`."""
+
+    german: list[str]
+    english: list[str]
+    source: Tensor  # (sentences, longest), each ends with END
+    target: Tensor  # (sentences, longest), each begins with START and ends with END
+    tokens: Sentences = field(default_factory=list)  # the German ones; not of "train"
+
+    def __len__(self) -> int:
+        return len(self.german)
+
+    def first(self, n: int) -> "Split":
+        """Return the first n pairs."""
+        return Split(self.german[:n], self.english[:n], self.source[:n], self.target[:n],
+                     self.tokens[:n])
+
+    def to(self, device: torch.device | str) -> "Split":
+        """Return the same pairs with their indices on a device."""
+        return replace(self, source=self.source.to(device), target=self.target.to(device))
+
+
+@dataclass(frozen=True)
+class Vocab:
+    """The two vocabularies, each a list of tokens in the order of their indices."""
+
+    german: list[str]
+    english: list[str]
+
+    def encode(self, sentences: Iterable[str | Sequence[str]]) -> Tensor:
+        """Return German sentences, as text or as tokens, as indices, (sentences, longest)."""
+        return _indices([german_tokens(s) for s in sentences], self.german, start=False)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The three splits and the vocabularies, which are made from the training split alone."""
+
+    origin: Origin
+    vocab: Vocab
+    train: Split
+    val: Split
+    test: Split
+
+
+def load(origin: str = "auto") -> Corpus:
+    """Return Multi30k German-English, or the built-in sample where it cannot be had.
+
+    The encoded corpus is kept in one file below ``data/cache``. With it, a machine without spaCy
+    can train, and translate the corpus's sentences.
+
+    Args:
+        origin: ``"auto"`` falls back to the sample, with a printed notice, if the data is on no
+            disk and cannot be downloaded; ``"real"`` raises instead; ``"sample"`` asks for it.
+
+    Raises:
+        circtools.experiments.data.DataUnavailable: for ``"real"``, without data and network.
+        circtools.experiments.data.CorruptData: if a file is damaged or its lines do not pair up.
+    """
+    if origin not in ("auto", "real", "sample"):
+        raise ValueError(f"origin must be 'auto', 'real' or 'sample', got {origin!r}")
+    if origin != "sample":
+        try:
+            return _real()
+        except data.DataUnavailable as error:
+            if origin == "real":
+                raise
+            print(f"NOTICE: Multi30k is not available ({str(error).splitlines()[0]}).\n"
+                  "NOTICE: the built-in sample, captions made by a small grammar, is used instead; "
+                  "results are recorded as data: sample.")
+    return _sample()
+
+
+@cache
+def _real() -> Corpus:
+    def make() -> dict[str, Any]:
+        folder = data.locate("multi30k") / "multi30k"
+        return _encode({split: _pairs(folder, name) for split, name in SPLITS.items()})
+
+    return _cached("multi30k", {}, make, partial(_corpus, "real"))
+
+
+@cache
+def _sample() -> Corpus:
+    pairs = captions.pairs(5_000)
+    return _corpus("sample", _encode({"train": pairs[:-1_000], "val": pairs[-1_000:-500],
+                                      "test": pairs[-500:]}))
+
+
+@cache
+def extra_test_sets() -> dict[str, Split]:
+    """Return the further test sets :data:`EXTRA` by name, indexed with the real vocabularies.
+
+    They serve no choice: each final network translates them once, at its end. They are kept beside
+    the encoded corpus, so that a machine without spaCy can translate them.
+
+    Raises:
+        circtools.experiments.data.DataUnavailable: if they are on no disk and cannot be downloaded.
+        circtools.experiments.data.CorruptData: if a file is damaged or its lines do not pair up.
+    """
+    vocab = load("real").vocab
+
+    def make() -> dict[str, Any]:
+        folder = data.locate("multi30k-extra") / "multi30k"
+        pairs = {name: _pairs(folder, name) for name in EXTRA}
+        return {name: _encode_split(pairs[name], _tokens(pairs[name], name), vocab)
+                for name in EXTRA}
+
+    return _cached("multi30k-extra", {"vocab": [vocab.german, vocab.english]}, make,
+                   lambda stored: {name: _split(stored[name]) for name in EXTRA})
+
+
+def _cached(task: str, settings: dict[str, Any], make: Callable[[], dict[str, Any]],
+            read: Callable[[dict[str, Any]], Read]) -> Read:
+    """Read a task's encoded file in the cache; make it anew if it is missing or damaged.
+
+    Its name tells the data, the settings and the version of spaCy, which decides where sentences
+    are split. A machine without spaCy takes the file of any version.
+    """
+    settings |= {"files": [entry["sha256"] for entry in data.manifest(task)],
+                 "tokenizer": "spacy.blank, lower case", "min_count": MIN_COUNT, "format": 3}
+    stem = f"{task}-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]}-spacy"
+    try:
+        own = CACHE / f"{stem}{metadata.version('spacy')}.pt"
+    except metadata.PackageNotFoundError:
+        own = None
+    for path in [own] if own else sorted(CACHE.glob(f"{stem}*.pt")):
+        with suppress(*DAMAGED):
+            return read(torch.load(path, weights_only=True))
+    stored = make()  # which needs spaCy
+    if own:
+        save_atomically(stored, own)
+    return read(stored)
+
+
+def _pairs(folder: Path, name: str) -> Pairs:
+    return read_pairs(folder / f"{name}.de.gz", folder / f"{name}.en.gz")
+
+
+def read_pairs(german: Path, english: Path) -> Pairs:
+    """Return the sentence pairs of two gzipped text files of one sentence per line.
+
+    Raises:
+        circtools.experiments.data.CorruptData: naming file and line, if a line is empty or no
+            UTF-8, or if one file has more lines than the other.
+    """
+    sides = []
+    for path in (german, english):
+        sentences = []
+        with gzip.open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    sentence = line.decode("utf-8").strip()
+                except UnicodeDecodeError as error:
+                    raise data.CorruptData(f"{path}, line {number}: no valid UTF-8 ({error}); "
+                                           "save the file in UTF-8") from error
+                if not sentence:
+                    raise data.CorruptData(f"{path}, line {number} is empty; each line must hold "
+                                           "the translation of the same line of the other file")
+                sentences.append(sentence)
+        sides.append(sentences)
+    if len(sides[0]) != len(sides[1]):
+        short = min(len(sides[0]), len(sides[1]))
+        raise data.CorruptData(f"{german} has {len(sides[0])} lines and {english} has "
+                               f"{len(sides[1])}; from line {short + 1} on nothing pairs up")
+    return list(zip(*sides, strict=True))
+
+
+# --- Tokens and indices --------------------------------------------------------------------------
+
+
+@cache
+def _tokenizer(language: str) -> Callable[[str], Iterable[Any]]:
+    import spacy  # here, because training from the cache must not need it
+
+    return spacy.blank(language)
+
+
+def tokenise(sentence: str, language: Language) -> list[str]:
+    """Return the lower-cased tokens of a sentence: words and punctuation marks, by spaCy's rules.
+
+    Letters that are written as a letter and an accent are composed first. Characters that nobody
+    sees are dropped: a byte order mark, zero-width spaces and joiners, soft hyphens.
+    """
+    text = unicodedata.normalize("NFC", sentence).translate(INVISIBLE)
+    return [token.text.lower() for token in _tokenizer(language)(text) if not token.is_space]
+
+
+def german_tokens(sentence: str | Sequence[str]) -> Sequence[str]:
+    """Return the tokens of a sentence, which may be given as tokens already."""
+    return tokenise(sentence, "de") if isinstance(sentence, str) else sentence
+
+
+def vocabulary(sentences: Iterable[Sequence[str]], min_count: int = MIN_COUNT) -> list[str]:
+    """Return the tokens seen at least ``min_count`` times, the most frequent first."""
+    counts = Counter(token for sentence in sentences for token in sentence)
+    frequent = sorted((token for token, n in counts.items() if n >= min_count),
+                      key=lambda token: (-counts[token], token))
+    return [*SPECIAL, *frequent]
+
+
+def _indices(sentences: Sequence[Sequence[str]], vocab: Sequence[str], start: bool) -> Tensor:
+    index = {token: i for i, token in enumerate(vocab)}
+    rows = [torch.tensor([START] * start + [index.get(t, UNKNOWN) for t in s] + [END])
+            for s in sentences]
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
+
+
+def _tokens(pairs: Pairs, name: str) -> tuple[Sentences, Sentences]:
+    def of(side: int, language: Language) -> Sentences:
+        return [tokenise(pair[side], language) for pair in tqdm(
+            pairs, desc=f"tokenising {name}.{language}", leave=False, mininterval=0.5)]
+
+    return of(0, "de"), of(1, "en")
+
+
+def _encode(splits: dict[str, Pairs]) -> dict[str, Any]:
+    """Tokenise and index everything; the result is what the cache holds."""
+    tokens = {split: _tokens(pairs, split) for split, pairs in splits.items()}
+    vocab = Vocab(*map(vocabulary, tokens["train"]))
+    encoded = {split: _encode_split(pairs, tokens[split], vocab)
+               for split, pairs in splits.items()}
+    encoded["train"]["tokens"] = []
+    return {"vocab": vars(vocab), "splits": encoded}
+
+
+def _encode_split(pairs: Pairs, tokens: tuple[Sentences, Sentences],
+                  vocab: Vocab) -> dict[str, Any]:
+    return {"german": [german for german, _ in pairs], "english": [english for _, english in pairs],
+            "source": _indices(tokens[0], vocab.german, start=False).short(),
+            "target": _indices(tokens[1], vocab.english, start=True).short(), "tokens": tokens[0]}
+
+
+def _split(stored: dict[str, Any]) -> Split:
+    return Split(**stored | {side: stored[side].long() for side in ("source", "target")})
+
+
+def _corpus(origin: Origin, stored: dict[str, Any]) -> Corpus:
+    splits = {name: _split(split) for name, split in stored["splits"].items()}
+    return Corpus(origin, Vocab(**stored["vocab"]), **splits)
