@@ -28,7 +28,6 @@ import torch
 
 from circtools.experiments import bleu, multi30k, results, store, training, translation
 from circtools.experiments.corpus import END, START, UNKNOWN, tokenise
-from circtools.experiments.corpus import END, START, UNKNOWN, tokenise
 from circtools.experiments.multi30k_runs import DEMO, PRESETS
 from circtools.report import architecture, network_figures, style
 from circtools.transformer import PAD, attention_maps
