@@ -5,15 +5,15 @@ sublayer after R. Xiong et al., "On Layer Normalization in the Transformer Archi
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PAD = 0  # index of the padding word in both vocabularies
+PAD = 0  # index of the padding token in both vocabularies
 
 LinearLayer = Callable[[int, int], nn.Module]  # (in_features, out_features) -> layer
 
@@ -22,8 +22,8 @@ LinearLayer = Callable[[int, int], nn.Module]  # (in_features, out_features) -> 
 class Config:
     """Size of a Transformer; ``layers`` counts the encoder's, and the decoder's, layers."""
 
-    source_words: int
-    target_words: int
+    source_vocab: int  # tokens in the vocabulary
+    target_vocab: int
     layers: int = 3
     d_model: int = 256
     heads: int = 8
@@ -33,7 +33,7 @@ class Config:
     tied: bool = True  # the output weights are those of the target embedding
 
     def __post_init__(self) -> None:
-        for name in ("source_words", "target_words", "layers", "d_model", "heads", "feed_forward"):
+        for name in ("source_vocab", "target_vocab", "layers", "d_model", "heads", "feed_forward"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.d_model % self.heads:
@@ -62,8 +62,8 @@ class Dropout(nn.Module):
         keep = 1 - self.threshold / 256
         if x.device.type != "cpu":
             return F.dropout(x, 1 - keep)
-        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-2**63, None)
-        mask = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.threshold
+        eights = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-2**63, None)
+        mask = eights.view(torch.uint8)[: x.numel()].view(x.shape) >= self.threshold
         return x * (mask.to(x.dtype) / keep)
 
 
@@ -144,13 +144,13 @@ class EncoderLayer(nn.Module):
 class Cache:
     """What one decoder layer keeps while it writes; (rows or batch, heads, tokens, d_head)."""
 
-    cross_keys: Tensor  # one a sentence, however many beams
+    cross_keys: Tensor  # one per sentence, however many beams
     cross_values: Tensor
-    keys: Tensor | None = None  # of the words written so far, one a beam
+    keys: Tensor | None = None  # of the tokens written so far, one per beam
     values: Tensor | None = None
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append the newest word's keys and values; return all of them."""
+        """Append the newest token's keys and values; return all of them."""
         if self.keys is not None and self.values is not None:
             keys = torch.cat([self.keys, keys], dim=2)
             values = torch.cat([self.values, values], dim=2)
@@ -167,21 +167,21 @@ class DecoderLayer(nn.Module):
         self.residuals = nn.ModuleList(Residual(config) for _ in range(3))
 
     def forward(self, x: Tensor, mask: Tensor, cache: Cache, step: bool) -> Tensor:
-        def look_back(y: Tensor) -> Tensor:
+        def self_attend(y: Tensor) -> Tensor:
             keys, values = self.attention.keys_values(y)
-            if step:  # one new word, which may look at everything written so far
+            if step:  # one new token, which may look at everything written so far
                 return self.attention(y, *cache.extend(keys, values))
             return self.attention(y, keys, values, causal=True)
 
-        def look_across(y: Tensor) -> Tensor:
-            # The beams of a sentence, one word each, look across together as if they were the
-            # words of one sequence: (batch * beams, 1, d_model) to (batch, beams, d_model).
+        def cross_attend(y: Tensor) -> Tensor:
+            # The beams of a sentence, one token each, attend together as if they were the
+            # tokens of one sequence: (batch * beams, 1, d_model) to (batch, beams, d_model).
             together = y.view(len(cache.cross_keys), -1, y.shape[-1])
             mixed = self.cross_attention(together, cache.cross_keys, cache.cross_values, mask)
             return mixed.view(y.shape)
 
-        x = self.residuals[0](x, look_back)
-        x = self.residuals[1](x, look_across)
+        x = self.residuals[0](x, self_attend)
+        x = self.residuals[1](x, cross_attend)
         return self.residuals[2](x, self.feed_forward)
 
 
@@ -191,7 +191,7 @@ class State:
 
     mask: Tensor  # (batch, 1, 1, source tokens)
     caches: list[Cache]
-    length: int = 0  # words written so far
+    length: int = 0  # tokens written so far
 
     def select(self, sentences: Tensor | None, rows: Tensor) -> None:
         """Keep these sentences (None: all) and, of the sentences' beams, these rows."""
@@ -205,25 +205,17 @@ class State:
                 cache.keys, cache.values = cache.keys[rows], cache.values[rows]
 
 
-@dataclass(eq=False)
-class _Positions:
-    """The sinusoids of Vaswani et al., section 3.5, computed once a length and device."""
-
-    d_model: int
-    table: Tensor = field(default_factory=lambda: torch.empty(0, 0))
-
-    def __call__(self, start: int, stop: int, device: torch.device) -> Tensor:
-        if stop > len(self.table) or self.table.device != device:
-            position = torch.arange(max(stop, 128), device=device).unsqueeze(1)
-            half = torch.arange(0, self.d_model, 2, device=device)
-            angle = position * torch.exp(half * (-math.log(10_000) / self.d_model))
-            waves = torch.stack([angle.sin(), angle.cos()], dim=2)  # (positions, d_model / 2, 2)
-            self.table = waves.flatten(1)[:, : self.d_model]
-        return self.table[start:stop]  # (tokens, d_model)
+def sinusoids(length: int, d_model: int, device: torch.device | None = None) -> Tensor:
+    """Return the patterns of the positions (length, d_model), after Vaswani et al., section 3.5."""
+    position = torch.arange(length, device=device).unsqueeze(1)
+    half = torch.arange(0, d_model, 2, device=device)
+    angle = position * torch.exp(half * (-math.log(10_000) / d_model))
+    waves = torch.stack([angle.sin(), angle.cos()], dim=2)  # (length, d_model / 2, 2)
+    return waves.flatten(1)[:, :d_model]
 
 
 class Transformer(nn.Module):
-    """Translates sequences of source words into scores of the next target word.
+    """Maps source tokens, and the target tokens so far, to logits of the next target token.
 
     Args:
         config: the sizes.
@@ -234,46 +226,49 @@ class Transformer(nn.Module):
     def __init__(self, config: Config, linear: LinearLayer = nn.Linear) -> None:
         super().__init__()
         self.config = config
-        self.source_embedding = nn.Embedding(config.source_words, config.d_model, padding_idx=PAD)
-        self.target_embedding = nn.Embedding(config.target_words, config.d_model, padding_idx=PAD)
+        self.source_embedding = nn.Embedding(config.source_vocab, config.d_model, padding_idx=PAD)
+        self.target_embedding = nn.Embedding(config.target_vocab, config.d_model, padding_idx=PAD)
         self.encoder = nn.ModuleList(EncoderLayer(config, linear) for _ in range(config.layers))
         self.decoder = nn.ModuleList(DecoderLayer(config, linear) for _ in range(config.layers))
-        self.output = nn.Linear(config.d_model, config.target_words, bias=False)
+        self.output = nn.Linear(config.d_model, config.target_vocab, bias=False)
         self.dropout = Dropout(config.dropout)
         last_norms = [nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
                       for _ in range(2)]
         self.encoder_norm, self.decoder_norm = last_norms
-        self._positions = _Positions(config.d_model)
+        self.positions = nn.Buffer(sinusoids(512, config.d_model), persistent=False)
         for embedding in (self.source_embedding, self.target_embedding):
             nn.init.normal_(embedding.weight, std=config.d_model**-0.5)
             nn.init.zeros_(embedding.weight[PAD])
         if config.tied:
             self.output.weight = self.target_embedding.weight
 
-    def _embed(self, embedding: nn.Embedding, words: Tensor, start: int = 0) -> Tensor:
-        x = embedding(words) * math.sqrt(self.config.d_model)  # (batch, tokens, d_model)
-        positions = self._positions(start, start + words.shape[1], words.device)
-        return self.dropout(x + positions.to(x.dtype))
+    def _embed(self, embedding: nn.Embedding, tokens: Tensor, start: int = 0) -> Tensor:
+        x = embedding(tokens) * math.sqrt(self.config.d_model)  # (batch, tokens, d_model)
+        stop = start + tokens.shape[1]
+        table: Tensor = self.positions
+        if stop > len(table):
+            table = sinusoids(stop, self.config.d_model, tokens.device)
+        return self.dropout(x + table[start:stop].to(x.dtype))
 
     def encode(self, source: Tensor) -> State:
-        """Read source words (batch, tokens), padded at the end with :data:`PAD`."""
+        """Read source tokens (batch, tokens), padded at the end with :data:`PAD`."""
         mask = (source != PAD)[:, None, None, :]  # (batch, 1, 1, tokens)
         x = self._embed(self.source_embedding, source)
         for layer in self.encoder:
             x = layer(x, mask)
         memory = self.encoder_norm(x)  # (batch, tokens, d_model)
-        return State(mask, [Cache(*layer.cross_attention.keys_values(memory))
-                            for layer in self.decoder])
+        layers = cast(Iterable[DecoderLayer], self.decoder)
+        return State(mask, [Cache(*x.cross_attention.keys_values(memory)) for x in layers])
 
     def decode(self, target: Tensor, state: State, step: bool = False) -> Tensor:
-        """Return the decoder's features (batch, tokens, d_model) after each target word.
+        """Return the decoder's features (batch, tokens, d_model) after each target token.
 
-        Padding at the end of a target needs no mask: no word looks at one that comes later.
+        Padding at the end of a target needs no mask: no token looks at one that comes later.
 
         Args:
-            target: words (batch, tokens), the first of them the start of sentence.
+            target: (batch, tokens), the first of them the start of sentence.
             state: of :meth:`encode`.
-            step: ``target`` is (batch * beams, 1), the newest word only; the state keeps the rest.
+            step: ``target`` is (batch * beams, 1), the newest token only; the state keeps the rest.
         """
         x = self._embed(self.target_embedding, target, state.length if step else 0)
         for layer, cache in zip(self.decoder, state.caches, strict=True):
@@ -282,39 +277,5 @@ class Transformer(nn.Module):
         return self.decoder_norm(x)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """Return logits of the next word, (batch, target tokens, target words)."""
+        """Return logits of the next token, (batch, target tokens, target_vocab)."""
         return self.output(self.decode(target, self.encode(source)))
-
-
-def attention_maps(model: Transformer, source: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Return the attention weights of a forward pass, (batch, heads, queries, keys), by module.
-
-    They are computed again from the inputs of each attention: the fused product that the model
-    uses never forms them.
-    """
-    maps: dict[str, Tensor] = {}
-
-    def record(name: str) -> Callable[..., None]:
-        def hook(module: Attention, inputs: tuple[Tensor, ...], options: dict[str, bool],
-                 output: Tensor) -> None:
-            x, keys, _, *mask = inputs
-            queries = module.split(module.query(x))  # (batch, heads, queries, d_head)
-            scores = queries @ keys.transpose(2, 3) / math.sqrt(keys.shape[-1])
-            if options.get("causal"):
-                later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
-                scores = scores.masked_fill(later, -math.inf)
-            if mask:
-                scores = scores.masked_fill(~mask[0], -math.inf)
-            maps[name] = scores.softmax(-1)
-
-        return hook
-
-    hooks = [m.register_forward_hook(record(name), with_kwargs=True)
-             for name, m in model.named_modules() if isinstance(m, Attention)]
-    try:
-        with torch.no_grad():
-            model(source, target)
-    finally:
-        for handle in hooks:
-            handle.remove()
-    return maps

@@ -1,6 +1,7 @@
 """The Transformer against torch.nn.Transformer, and what must not change its output."""
 
 import itertools
+import math
 from functools import partial
 from typing import Any
 
@@ -11,10 +12,11 @@ from torch import Tensor, nn
 
 from circtools.compression import compress
 from circtools.experiments.losses import linear_cross_entropy
+from circtools.experiments.translation import attention_maps
 from circtools.linear import BlockCirculantLinear
-from circtools.transformer import PAD, Attention, Config, Dropout, Transformer, attention_maps
+from circtools.transformer import PAD, Attention, Config, Dropout, Transformer, sinusoids
 
-SIZES: dict[str, Any] = {"source_words": 19, "target_words": 23, "layers": 2, "d_model": 24,
+SIZES: dict[str, Any] = {"source_vocab": 19, "target_vocab": 23, "layers": 2, "d_model": 24,
                          "heads": 3, "feed_forward": 40, "dropout": 0.0}
 
 
@@ -83,7 +85,7 @@ def test_equal_to_torch_with_masks(norm: str, train: bool) -> None:
 
     def embed(name: str, words: Tensor) -> Tensor:
         x = embedded[name][0].detach() * SIZES["d_model"] ** 0.5
-        return (x + model._positions(0, words.shape[1], words.device)).requires_grad_()
+        return (x + model.positions[: words.shape[1]]).requires_grad_()
 
     x, y = embed("source_embedding", source), embed("target_embedding", target)
     causal = nn.Transformer.generate_square_subsequent_mask(6, dtype=torch.float64)
@@ -156,6 +158,22 @@ def test_attention_maps_are_those_of_the_forward_pass() -> None:
     torch.testing.assert_close(attention.output(mixed), expected)
 
 
+def test_positions_of_any_length() -> None:
+    """Beyond the table they are computed anew; no state dict holds the table."""
+    model = make()
+    assert not any("positions" in name for name in model.state_dict())
+    long = sentences([600], 19)
+    everywhere = model._embed(model.source_embedding, long)
+    assert torch.equal(everywhere[:, :500], model._embed(model.source_embedding, long[:, :500]))
+    torch.testing.assert_close(everywhere[:, 550:], model._embed(
+        model.source_embedding, long[:, 550:], start=550))
+    table = sinusoids(700, 24)
+    for place, i in ((0, 0), (3, 2), (650, 7)):
+        angle = place / 10_000 ** (2 * i / 24)
+        assert table[place, 2 * i].item() == pytest.approx(math.sin(angle), abs=1e-4)
+        assert table[place, 2 * i + 1].item() == pytest.approx(math.cos(angle), abs=1e-4)
+
+
 # --- Its parts -----------------------------------------------------------------------------------
 
 
@@ -174,7 +192,8 @@ def test_the_kind_of_linear_layer_is_an_argument() -> None:
     # 6 layers in each encoder layer (4 projections, 2 feed-forward), 10 in each decoder layer
     assert len(circulant) == 2 * 6 + 2 * 10
     assert type(model.output) is nn.Linear
-    swapped = compress(Transformer(Config(**SIZES)), "block_circulant", block_size=4, skip=["output"], init="random")
+    swapped = compress(Transformer(Config(**SIZES)), "block_circulant", block_size=4,
+                       skip=["output"], init="random")
     assert sum(isinstance(m, BlockCirculantLinear) for m in swapped.modules()) == len(circulant)
     assert model(sentences([5], 19), sentences([4], 23)).shape == (1, 4, 23)
 
@@ -226,7 +245,7 @@ def test_linear_cross_entropy_equals_torch(rows: int, smoothing: float, dtype: t
     target = torch.randint(1, 31, (rows,))
     target[1::5] = 0
     theirs = F.cross_entropy(x @ weight.T, target, label_smoothing=smoothing, ignore_index=0)
-    ours = linear_cross_entropy(x, weight, target, smoothing=smoothing, ignore=0)
+    ours = linear_cross_entropy(x, weight, target, label_smoothing=smoothing, ignore_index=0)
     near = {"rtol": 1e-5, "atol": 1e-6} if dtype == torch.float32 else {}
     torch.testing.assert_close(ours, theirs, **near)
     expected = torch.autograd.grad(3 * theirs, (x, weight))
@@ -245,18 +264,18 @@ def test_linear_cross_entropy_refuses_a_second_gradient() -> None:
 def test_linear_cross_entropy_without_gradients_and_of_a_bad_target() -> None:
     x, weight = torch.randn(4, 3, requires_grad=True), torch.randn(5, 3, requires_grad=True)
     target = torch.tensor([1, 2, 0, 4])
-    expected = linear_cross_entropy(x, weight, target, smoothing=0.1)
+    expected = linear_cross_entropy(x, weight, target, label_smoothing=0.1)
     for switched_off in (torch.no_grad, torch.inference_mode):
         with switched_off():
-            loss = linear_cross_entropy(x, weight, target, smoothing=0.1)
+            loss = linear_cross_entropy(x, weight, target, label_smoothing=0.1)
         assert not loss.requires_grad and loss.item() == expected.item()
     with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
-        linear_cross_entropy(x, weight, torch.tensor([1, 2, -100, 3]), ignore=0)
+        linear_cross_entropy(x, weight, torch.tensor([1, 2, -100, 3]), ignore_index=0)
 
 
 def test_linear_cross_entropy_of_padding_only_is_zero() -> None:
     x, weight = torch.randn(4, 3, requires_grad=True), torch.randn(5, 3, requires_grad=True)
-    loss = linear_cross_entropy(x, weight, torch.zeros(4, dtype=torch.long), ignore=0)
+    loss = linear_cross_entropy(x, weight, torch.zeros(4, dtype=torch.long), ignore_index=0)
     loss.backward()
     assert loss.item() == 0 and not x.grad.any() and not weight.grad.any()
 

@@ -69,7 +69,7 @@ def log_probability(model: Transformer, row: Tensor, words: tuple[int, ...]) -> 
     logits = model(row, torch.tensor([[START, *words]]))[0]
     logits[:, [PAD, START]] = -torch.inf
     chosen = torch.tensor([*words, END]).unsqueeze(1)
-    return float(logits.log_softmax(1).gather(1, chosen).sum())
+    return logits.log_softmax(1).gather(1, chosen).sum().item()
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0])

@@ -1,4 +1,9 @@
-"""Cross-entropy of a large vocabulary without the table of all logits."""
+"""Cross-entropy of a large vocabulary without the table of all logits.
+
+Why not torch's own ``linear_cross_entropy``: where label smoothing is on it falls back to the table
+of all logits, and saving its memory and time is the point. The arguments here have torch's names,
+so that this file can go once torch's does both.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -13,14 +18,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """The logits' gradient needs nothing but the logits, so both are done in one pass."""
 
     @staticmethod
-    def forward(ctx, features: Tensor, weight: Tensor, target: Tensor, smoothing: float,
-                ignore: int) -> Tensor:
-        words = weight.shape[0]
+    def forward(ctx, features: Tensor, weight: Tensor, target: Tensor,
+                label_smoothing: float, ignore_index: int) -> Tensor:
+        vocab, smoothing = len(weight), label_smoothing
         wide = torch.promote_types(features.dtype, torch.float32)  # of everything but products
-        counted = target != ignore
+        counted = target != ignore_index
         share = (counted.to(wide) / counted.sum().clamp(min=1)).unsqueeze(1)  # of a row, (rows, 1)
         right = target.where(counted, 0).unsqueeze(1)  # (rows, 1)
-        # The mean of a row's logits is its product with the mean of the words.
+        # The mean of a row's logits is its product with the mean of the weights.
         mean = features.to(wide) @ weight.mean(0, dtype=wide).unsqueeze(1)  # (rows, 1)
         total = torch.zeros((), device=features.device, dtype=wide)
         differentiate = any(ctx.needs_input_grad[:2])
@@ -28,17 +33,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
         d_weight = torch.zeros_like(weight, dtype=wide) if differentiate else None
         for start in range(0, len(target), CHUNK):
             chunk = slice(start, start + CHUNK)
-            logits = F.linear(features[chunk], weight)  # (rows, words)
+            logits = F.linear(features[chunk], weight)  # (rows, vocab)
             parts = (x.split(PART) for x in (logits, share[chunk], right[chunk], mean[chunk]))
-            for part, of_mean, word, average in zip(*parts, strict=True):
+            for part, of_mean, token, average in zip(*parts, strict=True):
                 z = part.to(wide, copy=True)
-                top, of_word = z.amax(1, keepdim=True), z.gather(1, word)
+                top, of_token = z.amax(1, keepdim=True), z.gather(1, token)
                 sum_ = z.sub_(top).exp_().sum(1, keepdim=True)
-                loss = top + sum_.log() - (1 - smoothing) * of_word - smoothing * average
+                loss = top + sum_.log() - (1 - smoothing) * of_token - smoothing * average
                 total += (loss * of_mean).sum()
-                # d loss / d logits = softmax - (1 - smoothing) * one-hot - smoothing / words
-                torch.addcmul(-smoothing / words * of_mean, z, of_mean / sum_, out=z)
-                z.scatter_add_(1, word, (smoothing - 1) * of_mean)
+                # d loss / d logits = softmax - (1 - smoothing) * one-hot - smoothing / vocab
+                torch.addcmul(-smoothing / vocab * of_mean, z, of_mean / sum_, out=z)
+                z.scatter_add_(1, token, (smoothing - 1) * of_mean)
                 part.copy_(z)
             if d_features is not None and d_weight is not None:
                 torch.mm(logits, weight, out=d_features[chunk])
@@ -54,15 +59,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def linear_cross_entropy(features: Tensor, weight: Tensor, target: Tensor, *,
-                         smoothing: float = 0.0, ignore: int = -100) -> Tensor:
+                         label_smoothing: float = 0.0, ignore_index: int = -100) -> Tensor:
     """Return ``F.cross_entropy(F.linear(features, weight), target)`` with less memory and time.
 
     Args:
         features: what the output layer reads, (rows, d_model).
-        weight: of the output layer, (words, d_model).
-        target: indices of the right words, (rows,).
-        smoothing: label smoothing, as in ``F.cross_entropy``.
-        ignore: the target of rows that do not count.
+        weight: of the output layer, (vocab, d_model).
+        target: indices of the right tokens, (rows,).
+        label_smoothing: as in ``F.cross_entropy``.
+        ignore_index: the target of rows that do not count.
 
     Returns:
         The mean over the rows that count, a scalar in nats, in fp32 (of float64, in float64).
@@ -78,4 +83,5 @@ def linear_cross_entropy(features: Tensor, weight: Tensor, target: Tensor, *,
         dtype = torch.get_autocast_dtype(device)
         features, weight = features.to(dtype), weight.to(dtype)
     with torch.autocast(device, enabled=False):
-        return _LinearCrossEntropy.apply(features, weight, target, smoothing, ignore)
+        return _LinearCrossEntropy.apply(features, weight, target, label_smoothing,
+                                         ignore_index)

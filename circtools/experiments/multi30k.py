@@ -64,7 +64,8 @@ def loss(model: Transformer, batch: tuple[Tensor, Tensor], smoothing: float,
     with torch.autocast(source.device.type, precision, enabled=precision != torch.float32):
         features = model.decode(target[:, :-1], model.encode(source))
         return linear_cross_entropy(features.flatten(0, 1), weight_in_use(model.output),
-                                    target[:, 1:].flatten(), smoothing=smoothing, ignore=PAD)
+                                    target[:, 1:].flatten(), label_smoothing=smoothing,
+                                    ignore_index=PAD)
 
 
 def validation_loss(model: Transformer, split: Split, tokens: int = 4_000) -> float:
@@ -145,7 +146,9 @@ def load_model(path: Path) -> tuple[Transformer, Vocab]:
         stored = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(stored, dict):
             raise TypeError(f"it holds a {type(stored).__name__}")
-        model = Transformer(Config(**stored["config"]))
+        names = {"source_words": "source_vocab", "target_words": "target_vocab"}  # old to new
+        config = {names.get(name, name): value for name, value in stored["config"].items()}
+        model = Transformer(Config(**config))
         state = {name: value.float() for name, value in stored["state"].items()}
         if model.config.tied:
             state["output.weight"] = state["target_embedding.weight"]

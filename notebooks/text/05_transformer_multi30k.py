@@ -30,7 +30,7 @@ from circtools.experiments import bleu, multi30k, results, store, training, tran
 from circtools.experiments.corpus import END, START, UNKNOWN, tokenise
 from circtools.experiments.multi30k_runs import DEMO, PRESETS
 from circtools.report import architecture, network_figures, style
-from circtools.transformer import PAD, attention_maps
+from circtools.transformer import PAD
 from exercises import check, hint, solution
 
 style.use()
@@ -142,7 +142,7 @@ check("5.1", attend)
 
 # %% alt="Each place in the sentence has its own pattern of sines and cosines"
 model = multi30k.transformer(corpus.vocab, **PRESETS["base"].sizes)
-positions = model._positions(0, 40, torch.device("cpu"))
+positions = model.positions[:40]
 figure, axes = plt.subplots(figsize=(10, 3.2))
 axes.imshow(positions[:, :96], cmap=style.DIVERGING, aspect="auto", vmin=-1.2, vmax=1.2)
 axes.grid(False)
@@ -309,7 +309,7 @@ def look(german):
     source = demo_words.encode([german])
     written = translation.beam_search(demo, source)[0]
     target = torch.tensor([[START, *written]])
-    maps = attention_maps(demo, source, target)
+    maps = translation.attention_maps(demo, source, target)
     last = f"decoder.{len(demo.decoder) - 1}.cross_attention"
     return maps[last][0].mean(0), [demo_words.english[i] for i in written] + ["(end)"]
 
