@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from circtools.experiments import execute, mnist, mnist_runs, multi30k, training
 from circtools.experiments.files import ROOT
+from circtools.experiments.store import Store
 from circtools.transformer import PAD
 
 
@@ -261,7 +262,7 @@ def test_kill_9_repeats_no_finished_run_and_changes_no_result(tmp_path: Path) ->
     finish(course)
     for path, (changed, content) in before.items():
         assert (path.stat().st_mtime_ns, path.read_bytes()) == (changed, content), path.name
-    assert execute.pending("mnist", "tiny", 1, course / "results", "sample") == []
+    assert execute.pending("mnist", "tiny", 1, Store(course / "results", "sample")) == []
     assert not list((course / "results" / "checkpoints").rglob("*.ckpt")), "used and removed"
 
     undisturbed = course_copy(tmp_path / "undisturbed")
