@@ -13,12 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from circtools.experiments import execute, mnist, mnist_runs, multi30k, training
+from circtools.experiments import choices, execute, mnist, mnist_runs, multi30k, training
 from circtools.experiments.files import ROOT
 from circtools.experiments.store import Store
 from circtools.transformer import PAD
@@ -277,9 +278,12 @@ def test_two_chains_never_have_one_file(tmp_path: Path, monkeypatch: pytest.Monk
     lrs |= {("block_circulant", pixels, b, 0): 1e-3 for pixels in ("natural", "permuted")
             for b in preset.block_sizes}
     lrs |= {("pruned", "natural", 1, n): 1e-3 if n <= 15 else 2e-3 for n in range(1, 30)}
-    monkeypatch.setattr(mnist_runs, "_chosen_lrs", lambda *_: lrs)
-    monkeypatch.setattr(mnist_runs, "missing", lambda *_: [])
-    for stage in mnist_runs.plan("base", 2, tmp_path):
+    rates = pd.DataFrame([(*levels, lr) for levels, lr in lrs.items()],
+                         columns=["method", "pixels", "block_size", "round", "lr"])
+    monkeypatch.setattr(choices, "chosen_rates", lambda table: rates)
+    monkeypatch.setattr(Store, "missing", lambda *_: [])
+    kept, table = Store(tmp_path, "sample"), pd.DataFrame({"preset": []})
+    for stage in mnist_runs.plan("base", 2, kept, table):
         assert len({run.name for run in stage}) == len(stage)
     chains = [run for run in stage if run.method == "pruned" and run.layers == "first"]
     assert {(run.lr, run.rounds) for run in chains} == {(1e-3, 29), (2e-3, 29)}
