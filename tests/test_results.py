@@ -1,6 +1,7 @@
 """Result files and the table made from them."""
 
 import json
+import subprocess
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,21 @@ def test_what_a_run_leaves_is_found_by_its_name(tmp_path: Path) -> None:
         store.arrays("other", tmp_path)
 
 
+def test_the_commit_of_another_repository_is_not_ours(tmp_path: Path,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    for words in (["init", "-q"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q",
+                                   "--allow-empty", "-m", "theirs"]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    for course, commit in ((tmp_path / "course", "unknown"), (tmp_path, None)):
+        course.mkdir(exist_ok=True)
+        monkeypatch.setattr(store, "ROOT", course)
+        found = store.provenance.__wrapped__()["commit"]
+        assert found == commit if commit else len(found) == 40
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "manifest.json").write_text("{}")
+    assert store.provenance.__wrapped__()["commit"].endswith("+changed")
+
+
 def test_provenance_names_commit_device_and_versions() -> None:
     origin = store.provenance()
     assert set(origin) == {"commit", "device", "python", "torch", "numpy"}
@@ -195,7 +211,7 @@ def test_each_data_set_has_its_own_choices(tmp_path: Path) -> None:
 def test_trials_of_the_sample_choose_nothing_for_the_real_data(tmp_path: Path) -> None:
     sample = search("dense", {BASE: 0.03, 0.004: 0.02}, data="sample")
     table = load(tmp_path, *sample, result("dense", 0.004), data=None)
-    assert series(table, data="real") == []
+    assert series(table, data="real") == ["rejected"]
 
 
 def test_same_tuned_and_search(tmp_path: Path) -> None:
@@ -207,7 +223,7 @@ def test_same_tuned_and_search(tmp_path: Path) -> None:
         result("block_circulant", 0.004, **circulant))
     assert series(table, method="dense", lr=BASE) == ["same", "search"]
     assert series(table, method="dense", lr=0.004) == ["search", "tuned"]
-    assert series(table, method="dense", lr=0.016) == [], "neither the base nor the choice"
+    assert series(table, method="dense", lr=0.016) == ["rejected"], "neither the base nor the choice"
     # The base learning rate was the best: one run, a row in each series.
     assert series(table, method="block_circulant", lr=BASE) == ["same", "search", "tuned"]
     assert series(table, method="block_circulant", lr=0.004) == ["search"]
@@ -269,7 +285,7 @@ def test_a_tuned_chain_starts_from_the_tuned_dense_network(tmp_path: Path) -> No
                  result("pruned", BASE, 4, rounds=2, start_lr=0.004),
                  result("finetune_control", 0.002, 5, rounds=2, start_lr=0.004))
     assert {seed: series(table, seed=seed, round=2) for seed in range(1, 6)} == {
-        1: ["tuned"], 2: [], 3: ["same"], 4: [], 5: ["tuned"]}
+        1: ["tuned"], 2: ["rejected"], 3: ["same"], 4: ["rejected"], 5: ["tuned"]}
     assert set(table.loc[table["seed"] == 5, "method"]) == {"finetune_control"}
 
 

@@ -270,6 +270,7 @@ class Experiment:
     def fit(self, epochs: int, seed: int, checkpoint: Path | None,
             progress: str | None = None) -> list[dict[str, float]]:
         recipe = replace(self.recipe, epochs=epochs, average=min(self.recipe.average, epochs))
+        self._last_begins = 1 - 1 / epochs
         more = {"before_epoch": self._prune_gradually} if METHODS[self.run.method].gradual else {}
         return multi30k.train(self.model, self.corpus, recipe, seed=seed, device=self.device,
                               precision=self.precision, checkpoint=checkpoint, progress=progress,
@@ -277,7 +278,9 @@ class Experiment:
 
     def _prune_gradually(self, progress: float) -> None:
         layers = self.prunable()
-        target = pruning.gradual_density(progress, 1 / self.run.block_size)
+        # The last epoch trains what is left: of a short training the curve would miss its end.
+        done = 1.0 if progress >= self._last_begins else progress
+        target = pruning.gradual_density(done, 1 / self.run.block_size)
         pruning.prune(layers, max(0.0, 1 - target / pruning.density(layers)))
 
     def measure(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def load(folder: Path = FOLDER, data: str | None = "real") -> pd.DataFrame:
     A run trained with the dense hyper-parameters belongs to the series ``same``; one trained with
     the learning rate that was best on validation for its structure, to ``tuned``. One that is
     both gives a row in each. The search runs themselves, which never read the test set, are the
-    series ``search``. A complete run of Multi30k whose values were tried and not chosen is in
+    series ``search``. A complete run whose hyper-parameters are neither is in
     ``rejected``, one that diverged in ``diverged``, with no metrics.
 
     Args:

@@ -138,8 +138,10 @@ def provenance(device: str = "cpu") -> dict[str, str]:
             return ""
         return done.stdout.strip()
 
-    commit = git("rev-parse", "HEAD") or "unknown"
-    if git("status", "--porcelain", "--", "circtools"):
+    # The course may lie, without a history of its own, inside a repository of something else.
+    own = git("rev-parse", "--show-toplevel") == str(ROOT)
+    commit = git("rev-parse", "HEAD") if own else "unknown"
+    if own and git("status", "--porcelain", "--", "circtools", "data/manifest.json"):
         commit += "+changed"
     return {
         "commit": commit,
