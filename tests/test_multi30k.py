@@ -98,7 +98,7 @@ def test_killed_and_resumed_with_averaging_is_bit_identical(
 ) -> None:
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
     expected, few, recipe = small(corpus)
-    recipe = replace(recipe, matrix_lr=2.0)
+    recipe = replace(recipe, matrix_lr_scale=2.0)
     whole = multi30k.train(expected, few, recipe, seed=0)
     original, epochs = multi30k.batches, iter(range(4))
 
@@ -123,7 +123,7 @@ def test_the_matrices_have_a_learning_rate_of_their_own(corpus: Corpus) -> None:
     model, few, recipe = small(corpus)
     layers = counting.weight_layers(model)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    multi30k.train(model, few, replace(recipe, epochs=1, average=1, matrix_lr=0.0), seed=0)
+    multi30k.train(model, few, replace(recipe, epochs=1, average=1, matrix_lr_scale=0.0), seed=0)
     stayed = {name for name, p in model.named_parameters() if torch.equal(p, before[name])}
     assert stayed == {f"{name}.weight" for name in layers if name != "output"}
 

@@ -24,7 +24,7 @@ class Recipe:
 
     epochs: int = 20
     lr: float = 1e-3
-    matrix_lr: float = 1.0  # that of the Transformer layers' matrices, as a multiple of lr
+    matrix_lr_scale: float = 1.0  # that of the Transformer layers' matrices, as a multiple of lr
     batch_tokens: int = 1_000  # target tokens in a batch, padding counted
     warmup: float = 0.1  # share of the training in which the learning rate rises
     smoothing: float = 0.1  # of the labels
@@ -102,7 +102,8 @@ def train(model: Transformer, corpus: Corpus, recipe: Recipe, *, seed: int,
                               clip_norm=recipe.clip_norm, average=recipe.average)
     return training.fit(
         model.to(device), task, numbers, seed=seed,
-        lr_scale=lambda name, parameter: recipe.matrix_lr if _is_matrix(name, parameter) else 1.0,
+        lr_scale=lambda name, parameter: (
+            recipe.matrix_lr_scale if _is_matrix(name, parameter) else 1.0),
         before_epoch=before_epoch, checkpoint=checkpoint, progress=progress)
 
 

@@ -239,7 +239,7 @@ class Experiment:
         trial = run.stage == "search"
         self.finetune_epochs = 1 if trial else self.preset.finetune_epochs
         self.rounds_at_once = TRIAL_STRIDE if trial else 1
-        self.recipe = replace(self.preset.recipe, lr=run.lr, matrix_lr=run.matrix_lr_scale)
+        self.recipe = replace(self.preset.recipe, lr=run.lr, matrix_lr_scale=run.matrix_lr_scale)
         self.precision = multi30k.precision_for(device)
         self.config = {"base_lr": self.preset.recipe.lr, "base_dropout": self.preset.dropout,
                        "preset_values": asdict(self.preset),
