@@ -5,7 +5,7 @@ by one::
 
     C[r, c] = w[(c - r) mod b]          # equal to scipy.linalg.circulant(w).T
 
-A block-circulant matrix is cut into b x b blocks, each of them circulant. It stores b numbers a
+A block-circulant matrix is cut into b x b blocks, each of them circulant. It stores b numbers per
 block instead of b * b, so the block size is the compression factor.
 
 Source: R. M. Gray, "Toeplitz and Circulant Matrices: A Review" (2006), chapter 3.

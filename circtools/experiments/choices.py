@@ -37,7 +37,7 @@ def chosen_rates(table: pd.DataFrame) -> pd.DataFrame:
         table: rows of :func:`load`, those of the series ``search`` among them.
 
     Returns:
-        The columns :data:`STRUCTURE`, ``lr`` and ``val_error``, a row a structure.
+        The columns :data:`STRUCTURE`, ``lr`` and ``val_error``, one row per structure.
     """
     search = table[(table["series"] == "search") & (table["task"] == "mnist")].copy()
     search["score"] = search["val_error"].fillna(1.0)  # a trial that diverged is never chosen
@@ -63,7 +63,7 @@ def chosen_scales(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> pd.DataFra
 
     Returns:
         The columns ``method``, those of :data:`SCALES` and ``val_loss`` (at the size that has
-        chosen them), a row a method.
+        chosen them), one row per method.
     """
     rows = table[(table["task"] == "multi30k") & ~table["tied"].astype(bool)
                  & table["block_size"].isin(TRIED_BLOCK_SIZES) & table["round"].isin(TRIED_ROUNDS)]

@@ -1,4 +1,4 @@
-"""The methods that are compared, a row each.
+"""The methods that are compared: one row per method.
 
 A new structure takes its class in :mod:`circtools.structures`, a row here and a test.
 """

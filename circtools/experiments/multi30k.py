@@ -50,7 +50,7 @@ def batches(split: Split, tokens: int) -> list[tuple[Tensor, Tensor]]:
             sizes.append(0)
             longest = target
         sizes[-1] += 1
-    rows = order.to(split.source.device).split(sizes)  # one copy an epoch: a GPU never waits
+    rows = order.to(split.source.device).split(sizes)  # one copy per epoch: a GPU never waits
     lengths = [(sources[part].max(), targets[part].max() + 1) for part in order.split(sizes)]
     made = [(split.source[part, :s], split.target[part, :t])
             for part, (s, t) in zip(rows, lengths, strict=True)]

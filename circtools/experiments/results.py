@@ -21,7 +21,7 @@ COLUMNS = (
 
 
 def load(folder: Path = FOLDER, data: str | None = "real") -> pd.DataFrame:
-    """Return all finished runs as one table, a row a run (a round, for pruning) and series.
+    """Return all finished runs as one table: a row per run (per round, for pruning) and series.
 
     A run trained with the dense hyper-parameters belongs to the series ``same``; one trained with
     the learning rate that was best on validation for its structure, to ``tuned``. One that is

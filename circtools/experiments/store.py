@@ -69,7 +69,7 @@ def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
 
 
 def write_texts(texts: Sequence[str], path: Path, number: int = 0, test_set: str = "") -> None:
-    """Write what a run translated, a line a sentence, gzipped, beside its result.
+    """Write what a run translated, one line per sentence, gzipped, beside its result.
 
     Args:
         texts: lines without line breaks.
