@@ -269,6 +269,7 @@ def test_claim_3_is_paired_with_the_network_that_it_started_from() -> None:
 # --- Where the numbers come from -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_everything_is_read_from_the_folder_of_the_table(
     tmp_path: Path
 ) -> None:

@@ -302,6 +302,7 @@ def test_export(name: str) -> None:
     close(program.module()(x), layer(x), 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("g++") is None
     or not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists(),
@@ -370,6 +371,7 @@ def test_the_block_size_chooses_the_algorithm() -> None:
     assert [choose(b) for b in (1, 2, 128, 129, 784)] == ["dense", "dft", "dft", "fft", "fft"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block_size", [1, 4, 5, 32])
 def test_an_exported_layer_runs_in_onnxruntime(block_size: int, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")

@@ -197,6 +197,7 @@ def test_a_model_in_half_precision_translates(corpus: Corpus) -> None:
 # --- Runs ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_result_and_its_translations(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
+@pytest.mark.slow
 def test_the_whole_plan_runs_and_never_again(tiny: Path, capsys: pytest.CaptureFixture[str]
                                               ) -> None:
     execute.run_all("multi30k", "small", seeds=1, workers=1, folder=tiny, origin="sample",
@@ -242,6 +243,7 @@ def test_unknown_methods_are_named(tiny: Path) -> None:
         execute.run_all("mnist", "tiny", folder=tiny, methods=["gradual"], origin="sample")
 
 
+@pytest.mark.slow
 def test_a_chain_that_stopped_resumes_after_its_last_round(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,13 +364,14 @@ def test_gradual_pruning_that_stopped_resumes_with_its_masks(
     pd.testing.assert_frame_equal(first[columns], second[columns])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 def test_a_cluster_loses_nothing_when_a_worker_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distributed = pytest.importorskip("distributed")
     runs = [Run("mnist", "tiny", "dense", lr, seed, stage="search")
-            for seed in range(4) for lr in (1e-3, 4e-3)]
+            for seed in range(3) for lr in (1e-3, 4e-3)]
     folder = tmp_path / "results"
     with distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None,
                                   local_directory=str(tmp_path)) as cluster:

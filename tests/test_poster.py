@@ -15,6 +15,8 @@ from circtools.experiments import results
 from circtools.report import poster
 from circtools.report.gallery import FOLDER
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:

@@ -117,6 +117,7 @@ def test_the_notebooks_name_the_size_that_their_figures_show() -> None:
         assert f"in the preset `{preset}`" in path.read_text(encoding="utf-8"), path.name
 
 
+@pytest.mark.slow
 def test_every_translation_scores_what_its_result_says() -> None:
     corpus = multi30k.load("auto")
     if corpus.origin == "sample":
@@ -128,6 +129,7 @@ def test_every_translation_scores_what_its_result_says() -> None:
         assert scored.bleu == pytest.approx(row.test_bleu, abs=1e-9), row.run
 
 
+@pytest.mark.slow
 def test_figures_are_the_committed_ones_to_the_byte(tmp_path) -> None:
     paths = gallery.make_all(results.load(), tmp_path)
     assert len(paths) >= 12
@@ -174,6 +176,7 @@ def test_data_lists_both_tasks_and_forgives_only_if_asked(
     assert "NOTICE: the built-in sample will serve" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_translate_with_the_network_that_comes_with_the_course(capsys) -> None:
     assert cli.main(["translate", "Ein Hund rennt über den Strand.", "--beam", "2"]) == 0
     words = capsys.readouterr().out.split()
