@@ -242,6 +242,7 @@ def chains_under_way(course: Path) -> list[Path]:
     return list((course / "results" / "checkpoints").rglob("pruned-*-rounds.ckpt"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs the process groups of POSIX")
 def test_kill_9_repeats_no_finished_run_and_changes_no_result(tmp_path: Path) -> None:
     course = course_copy(tmp_path / "killed")
