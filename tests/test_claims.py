@@ -71,6 +71,7 @@ def test_two_samples_are_compared_as_welch_does() -> None:
     assert np.isnan(statistics.difference([1.0], [2.0])[0].low)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paired", [False, True])
 @pytest.mark.parametrize("spread", [(0.4, 0.2), (0.1, 1.0), (0.0, 2.0)], ids=str)
 def test_the_interval_covers_trainings_and_sentences(paired: bool, spread: tuple[float, float]

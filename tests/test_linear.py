@@ -315,6 +315,7 @@ def test_compile() -> None:
     close(torch.autograd.grad(compiled(x).square().sum(), layer.weight)[0], expected, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("b", [1, 4, 128])
 def test_compile_into_one_graph_as_the_layer_comes(b: int) -> None:
     layer, x = BlockCirculantLinear(128, 128, b), torch.randn(3, 128)

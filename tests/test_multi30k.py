@@ -92,6 +92,7 @@ def test_training_lowers_the_loss_and_averages_the_last_epochs(
         torch.testing.assert_close(parameter.detach(), (third + fourth) / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [2, 3])
 def test_killed_and_resumed_with_averaging_is_bit_identical(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stop: int

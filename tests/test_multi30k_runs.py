@@ -150,6 +150,7 @@ def check_artefacts(tuned: pd.DataFrame, folder: Path) -> None:
     assert rows["decoder.0.feed_forward.hidden"].shape == (8, 4, 4)
 
 
+@pytest.mark.slow
 def test_another_size_tries_what_was_chosen_beside_the_base_values(tmp_path: Path) -> None:
     """Runs are made up here: a high rate of the matrices is best at one size, worst at another."""
     def pretend(run: Run) -> None:
@@ -314,6 +315,7 @@ def test_a_start_that_diverged_stops_nothing_but_what_starts_from_it(
     assert "the network it starts from, dense-untied" in of_chain["diverged"]
 
 
+@pytest.mark.slow
 def test_weights_that_are_lost_are_trained_again_once(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +338,7 @@ def test_weights_that_are_lost_are_trained_again_once(
     assert trained == ["dense", "pruned", "finetune_control"]
 
 
+@pytest.mark.slow
 def test_gradual_pruning_that_stopped_resumes_with_its_masks(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
