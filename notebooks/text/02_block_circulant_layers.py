@@ -80,8 +80,36 @@ print(f"{rows.numel()} numbers make {block_circulant(rows).numel()}")
 # %% [markdown]
 # ## The layer
 #
-# `BlockCirculantLinear` takes the place of `nn.Linear`. Its parameter `weight` holds the first
-# rows, with the shape (output blocks, input blocks, b).
+# A layer that learns such a matrix needs a dozen lines. Its parameter holds the first rows, with
+# the shape (output blocks, input blocks, b). The matrix is built from them at every call, and
+# PyTorch's gradients find their way back to the rows by themselves.
+
+# %%
+class PlainLayer(nn.Module):
+    """A block-circulant layer in its plainest form, for sizes that the block divides."""
+
+    def __init__(self, in_features, out_features, block_size):
+        super().__init__()
+        shape = out_features // block_size, in_features // block_size, block_size
+        bound = in_features**-0.5  # as nn.Linear has it
+        self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(out_features))
+
+    def forward(self, x):  # (batch, in_features)
+        matrix = block_circulant(self.weight)  # (out_features, in_features)
+        return x @ matrix.T + self.bias  # (batch, out_features)
+
+
+# %% [markdown]
+# `BlockCirculantLinear` does the same and takes the place of `nn.Linear`. It adds what a library
+# owes: any size, any precision, errors that say what is wrong, and products that never build the
+# matrix. Given the same weights the two agree.
+
+# %%
+plain, library = PlainLayer(32, 16, block_size=4), BlockCirculantLinear(32, 16, block_size=4)
+library.load_state_dict(plain.state_dict())
+x = torch.randn(100, 32)  # (batch, in_features)
+compare("plain and library layer", plain(x), library(x))
 
 # %% tags=["nbval-check-output"]
 layer = BlockCirculantLinear(in_features=32, out_features=16, block_size=4)
@@ -90,7 +118,6 @@ print("weight", tuple(layer.weight.shape), "stands for", tuple(layer.dense_weigh
 # algorithm=auto: the one of three that suits the block size; see below
 
 # %%
-x = torch.randn(100, 32)  # (batch, in_features)
 compare("layer and dense product", layer(x), x @ layer.dense_weight().T + layer.bias)
 
 # %% [markdown]

@@ -393,8 +393,8 @@ network_figures.training_curves([r for r in store.read() if r["run"] in set(runs
 # better, this picture cannot say. (chrF, in the table, compares runs of letters instead of words.)
 # The interval of a single system is more than a point wide on either side, so two networks that
 # differ by one point need a *paired* test, sentence by sentence, which says what another test set
-# would give, and several seeds, which say what another training would give. Most of the compressed
-# networks have one seed so far, so notebook 08 can offer the first only.
+# would give, and several seeds, which say what another training would give. Notebook 08 has both
+# for the small networks; of the larger ones there is one seed so far.
 
 # %% tags=["nbval-check-output"]
 means = runs.groupby("preset")["test_bleu"].agg(["mean", "count"])

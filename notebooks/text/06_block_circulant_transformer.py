@@ -197,10 +197,9 @@ large.pivot_table(index=["b", "matrices / rest"], values=["validation loss", "te
 #
 # ## Full scale
 #
-# Twenty epochs from scratch for each block size, with what the trials chose. (The grey band is the
-# dense network's 95 % interval. With one seed it is that over the test sentences: what
-# another test set could give, not another seed. Two curves are compared by a paired test, in
-# notebook 08, and not by this band.) **Predict:** how many BLEU do 4x, 32x and a fully circulant
+# Twenty epochs from scratch for each block size, with what the trials chose. (The bands are 95 %
+# intervals over the three seeds. Two curves are compared by a test, in notebook 08, and not by
+# these bands.) **Predict:** how many BLEU do 4x, 32x and a fully circulant
 # Transformer cost?
 
 # %% alt="Larger blocks cost more BLEU, but far less than a low rank at the same compression"
@@ -218,10 +217,10 @@ shown = shown.pivot_table(index=["b", "compression of all but embeddings", "of t
 shown.map("{:.1f}".format).replace("nan", "")
 
 # %% [markdown]
-# **What to notice** (in the preset `small`, one seed). Of the dense network's 39.9 BLEU, b = 4
-# costs 0.6, b = 32 three, the single circulant almost six. The curve begins with a surprise: b = 2,
-# which shares least, is not the best. At either rate it is below the tuned b = 4. One seed does not
-# decide that. And *tuned* is not better everywhere. Its values were chosen at b = 4 and b = 16, by
+# **What to notice** (in the preset `small`, three seeds; the single circulant has one). Of the
+# dense network's 39.9 BLEU, b = 4 costs 0.6, b = 32 three, the single circulant almost six. The
+# curve begins with a surprise: b = 2, which shares least, is no better than b = 4. And *tuned* is
+# not better everywhere. Its values were chosen at b = 4 and b = 16, by
 # the validation loss. At b = 32 the base rate has the lower validation loss, and the higher test
 # BLEU. A rate for each block size, as on MNIST, would take two complete trainings for each, and
 # more seeds to tell luck from gain.

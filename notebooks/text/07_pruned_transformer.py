@@ -73,8 +73,7 @@ network_figures.learning_rates(table, "pruned");
 #
 # ## Full scale
 #
-# (The grey band is the dense network's 95 % interval, with one seed over the test sentences: what
-# another test set could give, not another seed.)
+# (The bands are 95 % intervals over three seeds; what has one seed has none.)
 #
 # Fifteen rounds, by magnitude. (The stars come later.) Two controls belong to it: pruning at
 # random, which shows what choosing by magnitude is worth; and the same loop with nothing pruned,

@@ -39,21 +39,21 @@ print("FULL-SCALE RESULTS:", results.describe(results.select(table, task="multi3
 # **Predict:** with a sixteenth of the numbers in the Transformer's layers, which loses less:
 # choosing the numbers to keep (pruning), or sharing them (block-circulant)? By how many BLEU? And
 # does a larger network, on the right, bear it better or worse? (The grey band is the dense
-# network's 95 % interval, with one seed over the test sentences. Two curves are compared by a
-# paired test, below, and not by this band.)
+# network's 95 % interval: on the left over three seeds, on the right, with one seed, over the test
+# sentences. Two curves are compared by a test, below, and not by these bands.)
 
 # %% alt="Pruned and block-circulant networks stay close together; low rank falls far below"
 translation_figures.translation_benchmark(table);
 
 # %% [markdown]
-# **What to notice** (one seed each). In the preset `small` pruning is within half a BLEU of the
-# dense network up to 8x. Block-circulant layers are 0.6 to 1.6 below it there, but fall more slowly
-# afterwards, and at 32x the two are level. At `base`, twice as wide and half as deep again,
-# neither loses anything to speak of up to 4x, and pruned sixteenfold the network is still within a
-# BLEU of where it began. The larger network bears compression better. Which weights are cut
-# matters: picked at random, they leave less than sharing does from 4x on, at both sizes. And so
-# does what is given up: at 16x matrices of low rank are last, and then comes the smaller network,
-# which gives up width.
+# **What to notice** (three seeds at `small`, one at `base`). In the preset `small` pruning is
+# within 0.7 BLEU of the dense network up to 8x. Block-circulant layers are 0.6 to 1.8 below it
+# there, but fall more slowly afterwards, and at 32x the two are nearly level. At `base`, twice as
+# wide and half as deep again, neither loses anything to speak of up to 4x, and pruned sixteenfold
+# the network is still within a BLEU of where it began. The larger network bears compression better.
+# Which weights are cut matters: picked at random, they leave less than sharing does from 4x on, at
+# both sizes. And so does what is given up: at 16x matrices of low rank are last, and then comes the
+# smaller network, which gives up width.
 #
 # The same as a difference, level by level. The original poster says that pruning is ahead by 8 BLEU
 # on average. We find a fraction of that.
@@ -76,8 +76,9 @@ translation_figures.translation_gap(table);
 Markdown(pages.advice(table))
 
 # %% [markdown]
-# **Weights or bytes?** At equal numbers of weights pruning is ahead. In files of equal size its
-# lead is about half, and not decided any more: a kept weight must also say where it stood. And a
+# **Weights or bytes?** At equal numbers of weights pruning has a little more BLEU. At `small`, with
+# three trainings of each, that is not decided. In files of equal size its lead is smaller still: a
+# kept weight must also say where it stood. And a
 # third rival, a dense network that is smaller in every dimension, is level at 4x and left behind at
 # 16x in the picture at the top, where only the layers' weights count; by its file it is ahead of
 # both (below, "Counted otherwise").
@@ -182,7 +183,8 @@ for preset, row in loops.iterrows():
 # *Refuted*: it has the other sign, or a level is decided against. A claim that names a number is
 # refuted if the interval leaves that number out. With fewer than three trainings of either method
 # there is no verdict: the interval then says how sure the difference between *these* networks is,
-# and not what another training would give.
+# and not what another training would give. At `small` there are three: that pruning is ahead is not
+# decided, and eight BLEU are refuted.
 
 # %% tags=["nbval-check-output"]
 found = claims.all_claims(table)
@@ -222,7 +224,7 @@ check("8.2", paired_interval)
 translation_figures.translation_sets(table);
 
 # %% [markdown]
-# **What to notice** (in the preset `small`, one seed). Yes. With the output layer untouched, no
+# **What to notice** (in the preset `small`). Yes. With the output layer untouched, no
 # curve of pruning or sharing gets much beyond 2x of the matrices, or 1.4x of the file. With it,
 # pruning goes to 5x of the matrices at no loss; but the file, of which embeddings are then most,
 # stays above a half. (Block-circulant output layers have not been run.) The smaller dense network
