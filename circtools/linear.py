@@ -1,6 +1,7 @@
 """Linear layers whose weight matrix has a structure: drop-ins for ``torch.nn.Linear``."""
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -16,7 +17,7 @@ PART = 2**19
 NARROW = 2**16  # entries of a matrix that is multiplied as it is, once it has been made
 
 
-class StructuredLinear(nn.Module):
+class StructuredLinear(nn.Module, ABC):
     """Base of the layers ``y = x M^T + bias`` whose matrix M is made of fewer numbers.
 
     A subclass creates its parameters and calls :meth:`reset_parameters`. It says how to multiply,
@@ -58,9 +59,9 @@ class StructuredLinear(nn.Module):
             bound = 1 / math.sqrt(self.in_features)
             nn.init.uniform_(self.bias, -bound, bound)
 
+    @abstractmethod
     def multiply(self, x: Tensor) -> Tensor:
-        """Return x M^T for x of shape (tokens, in_features)."""
-        raise NotImplementedError
+        """Return x M^T, (tokens, out_features), for x of shape (tokens, in_features)."""
 
     def project(self, matrix: Tensor) -> None:
         """Set the weights to those whose matrix is nearest, in the Frobenius norm."""

@@ -9,10 +9,10 @@
 # %% [markdown]
 # # 01 · Circulant matrices: one row says it all
 #
-# **You will learn** what a circulant matrix is; why multiplying by it is a convolution; why all
-# circulant matrices share their eigenvectors, the waves of the discrete Fourier transform; and how
-# that turns products, inverses and whole linear systems into arithmetic on n numbers: n log n
-# operations, instead of n² for a product with a vector and n³ for an inverse.
+# **You will learn** what a circulant matrix is, and why multiplying by it is a convolution. All
+# circulant matrices share their eigenvectors, the waves of the discrete Fourier transform. That
+# turns products, inverses and whole linear systems into arithmetic on n numbers. It takes n log n
+# operations, where a plain product takes n² and a plain inverse n³.
 #
 # **You need** matrix products, and complex numbers as far as $e^{i\varphi} = \cos\varphi +
 # i\sin\varphi$. Eigenvectors are recalled where they are used. No data.

@@ -213,10 +213,10 @@ print("FULL-SCALE: validation error (%) by learning rate, mean of the two seeds 
 100 * tried.pivot_table(index="block size", columns="learning rate", values="val_error").round(4)
 
 # %% [markdown]
-# **What to notice.** Up to b = 28 every mean is within 0.15 points of the dense network's 1.48 %;
-# of these sizes only b = 28 is worse by a difference that five seeds decide (0.14 points). From b =
-# 49 on, half a point worse, the error climbs. With one weight in 784 it is 2.76 %: an extra mistake
-# on one image in 80, with 784 stored numbers instead of 614,656.
+# **What to notice.** Up to b = 28 every mean is within 0.15 points of the dense network's error. Of
+# these sizes only b = 28 is worse by a difference that five seeds decide. From b = 49 on, half a
+# point worse, the error climbs. A single circulant makes an extra mistake on one image in 80. It
+# stores 784 numbers instead of 614,656.
 #
 # Tuning gains 0.1 to 0.2 points at most sizes, for the dense network too, and half a point at
 # b = 392 and 784. Whoever keeps 0.001 charges that half point to the structure. But mind what
@@ -381,8 +381,8 @@ def stored_weights(in_features, out_features, block_size):
 check("3.1", stored_weights)
 
 # %% [markdown]
-# **3.2** With b = 28, build the weights of hidden unit `unit` (0 to 27) of a block as a 28 x 28
-# image, from the image `first` of the block's first unit, without building any matrix.
+# **3.2** At a block size of 28 a hidden unit's weights are an image of 28 x 28 pixels. Build that
+# of unit number `unit` of a block from that of its first unit, `first`. Build no matrix.
 
 
 # %% tags=["nbval-check-output"]
@@ -393,9 +393,9 @@ def unit_image(first, unit):
 check("3.2", unit_image)
 
 # %% [markdown]
-# **3.3** The 95 % interval of a mean over a few seeds: mean ± t · s / √n, with s the standard
-# deviation (divide by n - 1) and t the 97.5 % point of Student's t with n - 1 degrees of freedom
-# (`scipy.stats.t.ppf`). Return the pair (low, high).
+# **3.3** The 95 % interval of a mean over n seeds is mean ± t · s / √n. Here s is the standard
+# deviation (divide by n - 1). And t is the 97.5 % point of Student's t with n - 1 degrees of
+# freedom: `scipy.stats.t.ppf` gives it. Return the pair (low, high).
 
 
 # %% tags=["nbval-check-output"]
@@ -410,9 +410,9 @@ check("3.3", t_interval)
 #
 # ## What we saw, and where next
 #
-# On MNIST, sharing weights within blocks of up to 28 costs 0.15 points or less, and even one weight
-# in 784 goes a long way; the learning rate has to be tuned on both sides; the output layer is
-# a bad place to share; and large blocks do profit from the order of the pixels. Whether sharing is
+# On MNIST, sharing weights within blocks of up to 28 costs 0.15 points or less. Even one weight in
+# 784 goes a long way. The learning rate has to be tuned on both sides, and the output layer is a
+# bad place to share. Large blocks do profit from the order of the pixels. Whether sharing is
 # *better than removing weights* is the question of the next notebook,
 # [04_pruning](04_pruning.ipynb).
 #

@@ -90,9 +90,9 @@ def products_of(b):
 check("9.1", products_of)
 
 # %% [markdown]
-# **9.2** The file of a pruned matrix in megabytes: 4 bytes for each weight that is left and, to say
-# where they are, one *bit* for every place in the matrix or 2 bytes for each weight that is left,
-# whichever is less.
+# **9.2** The file of a pruned matrix in megabytes. Each weight that is left takes 4 bytes. To say
+# where they are takes one *bit* for every place in the matrix, or 2 bytes for each weight that is
+# left. Count the shorter of the two.
 
 
 # %% tags=["nbval-check-output"]
@@ -171,15 +171,18 @@ speed_figures.crossover_map(cells, mode="inference");
 speed_figures.crossover_map(cells, tokens=(32, 256, 2048), mode="training");
 
 # %% [markdown]
-# **What to notice.** Blue cells are losses. Most sit at widths of 256 and 512 with few tokens,
+# **What to notice.** Orange cells are losses. Most sit at widths of 256 and 512 with few tokens,
 # where a dense product is so quick that the layer's extra calls cost as much. Two kinds reach
 # further. In training with 32 tokens, blocks of 2 lose at every width. And at a width of 256 some
 # block sizes lose even with 2,048 tokens, above all blocks of 2, and in training of 64 and 128.
 # With wide layers the gain grows with the block size to about b = 16 or 32; then, with many tokens,
 # it falls again, because the transforms take over. The last column, n, is a single block as wide as
-# the matrix, with next to no weights: it is transformed by FFT, and gains again. Up to a block
-# size of 128 the layer takes the DFT, above it the FFT. (These timings let a cost model choose,
-# which took the dense product for layers 256 wide; the layer prepared for inference does so, too.)
+# the matrix, with next to no weights: it is transformed by FFT, and gains again.
+#
+# Up to a block size of 128 the layer takes the DFT, above it the FFT. In inference it needs a call
+# of `prepare()` first, which computes the spectrum of its weights once. The timings on this page
+# are older than that rule: an earlier version kept the spectrum by itself, and chose the algorithm
+# by a cost model. They have not been taken again.
 
 # %% tags=["nbval-check-output"]
 for b in (2, 32, 1024):
@@ -248,18 +251,18 @@ missed[["mode", "n", "tokens", "block_size", "algorithm", "ratio", "microseconds
         "linear_microseconds"]].round(2).reset_index(drop=True)
 
 # %% [markdown]
-# At the smallest width that the aim speaks of there is little to win. Where the cost model sees
-# that coming, in inference, the layer makes its dense matrix once and *is* an `nn.Linear`, plus the
-# microseconds in which it decides so; where it is a little too hopeful, the transforms cost more
-# than they save.
+# At the smallest width that the aim speaks of there is little to win. In some of these cells the
+# layer had made its dense matrix once, and *was* an `nn.Linear` plus a few microseconds. In the
+# others the transforms cost more than they save.
 #
 # The roofline's share is not quite a half: between transform, product and transform back the
 # intermediate results are written and read again, which a single fused kernel would keep in the
 # cache. Tried, without gain: FFTs instead of products for the transforms (only long blocks gain);
 # splitting long blocks into interleaved shorter ones; transforms in float32 under bfloat16; keeping
 # the order of the frequencies from layer to layer (the product reads either order equally fast).
-# What did help: Gauss's three products; the frequencies in front; the weight's spectrum kept in
-# evaluation; large inputs in parts, so that results stay in memory that the process has already.
+# What did help: Gauss's three products; the frequencies in front; the weight's spectrum computed
+# once for inference; large inputs in parts, so that results stay in memory that the process has
+# already.
 #
 # ## Why layers with an FFT disappoint
 #
@@ -302,9 +305,7 @@ kept.round(1).reset_index(drop=True)
 # The dense layer keeps its input. The block-circulant layer keeps the spectra of its input and of
 # its weights: with three real numbers for every complex one, the input's takes up to half as much
 # again (by FFT twice as much). So it has fewer weights, gradients and optimizer states, and keeps
-# more between forward and backward. No dense matrix is made. (In half precision, where dense
-# products are cheap, a narrow layer does make it at every step, if it has no more entries than its
-# input and output together.)
+# more between forward and backward. No dense matrix is made.
 #
 # ## A whole network
 #
@@ -320,14 +321,14 @@ print(f"FULL-SCALE TIMINGS: {whole['provenance']['device']}, preset {whole['pres
 frame
 
 # %% [markdown]
-# **What to notice.** The Transformer of notebook 05 is 256 features wide, in the blue corner of the
-# map (which was measured on another machine, in numbers of 32 bits), and it trains in bf16, numbers
-# of 16 bits, where the dense product is faster still. There the block-circulant layer chooses to
-# make its matrix and multiply by it, and so is neither faster nor much slower than the dense one.
-# Low rank, with a fraction of the arithmetic, gains a fifth to a third in translation and nothing
-# in training: the vocabulary's output layer and everything between the matrices stay as they are.
-# Only a smaller dense network saves of all that. Whoever prunes a small network, or shares its
-# weights, buys bytes, not seconds.
+# **What to notice.** The Transformer of notebook 05 is 256 features wide, in the orange corner of
+# the map. It trains in bf16, numbers of 16 bits, where the dense product is faster still. When this
+# was measured, the block-circulant layer made its matrix there and multiplied by it. So it was
+# neither faster nor much slower than the dense one. (Today's layer makes none in training; that has
+# not been timed.) Low rank, with a fraction of the arithmetic, gains a fifth to a third in
+# translation. In training it gains nothing: the output layer and everything between the matrices
+# stay as they are. Only a smaller dense network saves of all that. Whoever prunes a small network,
+# or shares its weights, buys bytes, not seconds.
 
 # %% [markdown]
 # ## Elsewhere: ONNX
