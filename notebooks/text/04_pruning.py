@@ -164,7 +164,7 @@ axes.axhline(dense.mean, color="black", linestyle="--", linewidth=1.5, label="de
 parts.error_axis(axes)
 axes.set_xlabel("round (2 epochs each)")
 axes.set_title("Full-scale: pruning, and the same training without pruning")
-axes.legend();
+legend = axes.legend()
 
 # %% tags=["nbval-check-output"]
 both = course[course["method"].isin(["pruned", "finetune_control"])]
@@ -300,7 +300,7 @@ print(f"FULL-SCALE, round 29: {mask.sum()} weights remain; {np.count_nonzero(inp
       f"{np.count_nonzero(mask.sum(0))} of 784 pixels are still looked at")
 best = np.argsort(inputs)[::-1][:7]
 titles = ["all units", *(f"{inputs[u]} inputs" for u in best)]
-mnist_figures.images([mask.sum(0), *mask[best]], titles);
+shown = mnist_figures.images([mask.sum(0), *mask[best]], titles)
 
 # %% [markdown]
 # **What to notice.** Two thirds of the hidden units have no input left: their output is the same
