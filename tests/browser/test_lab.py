@@ -52,8 +52,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
 
 def execute(page: Page, code: str) -> None:
     """Run a line in a new cell at the end."""
-    page.keyboard.press("Escape")  # to command mode, in which b makes a cell below
-    page.keyboard.press("b")
+    place = page.get_by_text(re.compile(r"^Cell \d+/\d+$"))  # in the status bar
+    before = place.inner_text().split("/")[1]
+    for _ in range(40):  # a menu that is still closing takes the first keys
+        page.keyboard.press("Escape")  # to command mode, in which b makes a cell below
+        page.keyboard.press("b")
+        page.wait_for_timeout(250)
+        if place.inner_text().split("/")[1] != before:
+            break
     page.keyboard.press("Enter")
     page.keyboard.insert_text(code)
     page.keyboard.press("Control+Enter")
