@@ -15,7 +15,7 @@ from circtools.experiments import (
     store,
     translation,
 )
-from circtools.experiments.methods import METHODS
+from circtools.experiments.methods import METHODS, methods_of
 from circtools.experiments.tasks import TASKS
 from circtools.report import facts, gallery, pages, poster
 
@@ -129,7 +129,7 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    methods = tuple(METHODS) if options.methods == ["all"] else options.methods
+    methods = methods_of(options.task) if options.methods == ["all"] else options.methods
     if options.plan:
         origin = options.source
         if origin == "auto":  # what a run would use

@@ -82,27 +82,33 @@ class RandomSharingLinear(SharedLinear):
 class TileCirculantLinear(SharedLinear):
     """Layer for images whose blocks are circulant in both directions of a tile of pixels.
 
-    Inputs and outputs are images of ``side * side`` pixels, row by row, cut into tiles of
-    ``tile * tile`` pixels. Within a block, output pixel (r, c) of a tile weighs input pixel
-    (r', c') by a number that depends on (r' - r, c' - c) modulo the tile alone.
+    Inputs and outputs are square images, row by row, cut into square tiles of ``block_size``
+    pixels. Within a block, output pixel (r, c) of a tile weighs input pixel (r', c') by a number
+    that depends on (r' - r, c' - c) modulo the tile's side alone.
 
     Args:
-        side: of the images, which the tile divides.
-        tile: side of a tile; ``tile * tile`` times fewer weights are stored.
+        in_features, out_features: pixels of an image, the same number.
+        block_size: pixels of a tile, whose side divides the image's; that many times fewer weights
+            are stored.
         arrangement: ``"local"`` tiles are squares of neighbouring pixels; ``"strided"`` tiles take
-            every (side / tile)-th pixel in both directions, so that the tile's shifts are
-            shifts of the image; ``"raster"`` tiles are cut from the row of all pixels.
+            every n-th pixel in both directions, so that the tile's shifts are shifts of the
+            image; ``"raster"`` tiles are cut from the row of all pixels.
         options: ``bias``, ``device`` and ``dtype``, as for ``torch.nn.Linear``.
 
     Raises:
-        ValueError: if the tile does not divide the side, or the arrangement is unknown.
+        ValueError: if a size is no square, the sides do not divide, or the arrangement is unknown.
     """
 
-    def __init__(self, side: int, tile: int, arrangement: str = "local", **options: Any) -> None:
-        if tile < 1 or side % tile:
-            raise ValueError(f"tile must divide the image's side {side}, got {tile}")
-        n, b = side // tile, tile * tile  # tiles in a row of them, pixels of a tile
-        pixels = torch.arange(side * side)
+    def __init__(self, in_features: int, out_features: int, block_size: int,
+                 arrangement: str = "local", **options: Any) -> None:
+        side, tile = math.isqrt(in_features), math.isqrt(check_block_size(block_size))
+        if in_features != out_features or in_features != side**2 or block_size != tile**2 \
+                or side % tile:
+            raise ValueError("an image of in_features = out_features pixels and a tile of "
+                             "block_size must be squares, whose sides divide; got "
+                             f"{in_features}, {out_features} and {block_size}")
+        n = side // tile  # tiles in a row of them
+        pixels = torch.arange(side**2)
         if arrangement == "local":
             pixels = pixels.view(n, tile, n, tile).permute(0, 2, 1, 3)
         elif arrangement == "strided":
@@ -110,14 +116,12 @@ class TileCirculantLinear(SharedLinear):
         elif arrangement != "raster":
             raise ValueError("arrangement must be 'local', 'strided' or 'raster', got "
                              f"{arrangement!r}")
-        pixels = pixels.reshape(n * n, b)  # (tiles, pixels of a tile)
-        r, c = torch.arange(b) // tile, torch.arange(b) % tile
+        r, c = torch.arange(block_size) // tile, torch.arange(block_size) % tile
         shift = ((r[None] - r[:, None]) % tile) * tile + (c[None] - c[:, None]) % tile  # (b, b)
-        block = torch.arange(n**4).view(n * n, 1, n * n, 1) * b  # (out tile, 1, in tile, 1)
-        values = (block + shift[:, None]).reshape(side * side, side * side)
-        table = torch.empty_like(values)
+        block = torch.arange(n**4).view(n * n, 1, n * n, 1) * block_size  # (tiles, 1, tiles, 1)
         order = pixels.flatten()
-        table[order[:, None], order[None]] = values
+        table = torch.empty(side**2, side**2, dtype=torch.int64)
+        table[order[:, None], order[None]] = (block + shift[:, None]).reshape(table.shape)
         super().__init__(table, **options)
 
 

@@ -149,9 +149,44 @@ def test_the_order_of_the_pixels() -> None:
     frame = table(
         rows("block_circulant", {(8.0, 0): 0.02, (8.0, 1): 0.03})
         + rows("block_circulant", {(8.0, 0): 0.021, (8.0, 1): 0.031}, pixels="permuted"))
-    gap = comparisons.pixel_order_pairs(frame, "tuned")
+    sides = [("block_circulant", pixels) for pixels in ("natural", "permuted")]
+    gap = comparisons.classifier_pairs(frame, "tuned", *sides)
     assert (gap["first"] - gap["second"]).tolist() == pytest.approx([0.1, 0.1])
-    assert comparisons.pixel_order_pairs(frame[:2], "tuned").empty
+    assert comparisons.classifier_pairs(frame[:2], "tuned", *sides).empty
+
+
+def test_circulant_blocks_beside_random_sharing_and_tiles() -> None:
+    """Claimed: ahead on natural pixels, level on permuted ones, and strided tiles ahead."""
+    def errors(shift: float) -> dict[tuple[float, int], float]:
+        return {(b, seed): 0.02 + (shift + 0.01 * seed) / 100 for b in (4.0, 16.0)
+                for seed in range(3)}
+
+    frame = table([
+        *rows("block_circulant", errors(0.0)), *rows("random_sharing", errors(0.2)),
+        *rows("block_circulant", errors(0.3), pixels="permuted"),
+        *rows("random_sharing", errors(0.32), pixels="permuted"),
+        *rows("tiles_strided", errors(0.5)), *rows("tiles_raster", errors(0.4))])
+    found = {claim.key: claim for claim in claims.all_claims(frame)}
+    assert found["claim4_structure"].difference.mean == pytest.approx(0.2)
+    assert {key: claim.verdict for key, claim in found.items()} == {
+        "claim4_order": "confirmed", "claim4_structure": "confirmed",
+        "claim4_level": "confirmed", "claim4_tiles": "refuted"}
+
+
+@pytest.mark.parametrize(("mean", "bounds", "decided", "seeds", "verdict"), [
+    (0.1, (-0.4, 0.49), 0, 3, "confirmed"),
+    (0.1, (-0.4, 0.51), 0, 3, "undecided"),
+    (-0.1, (-0.51, 0.3), 0, 3, "undecided"),
+    (0.8, (0.51, 1.0), 0, 3, "refuted"),
+    (-0.8, (-1.0, -0.51), 0, 3, "refuted"),
+    (0.1, (-0.4, 0.49), 1, 3, "refuted"),  # a single level is far off
+    (0.1, (-0.4, 0.49), 0, 2, "no verdict"),
+])
+def test_level_within_a_margin(mean: float, bounds: tuple[float, float], decided: int, seeds: int,
+                               verdict: str) -> None:
+    each = pd.DataFrame({"mean": [0.7, 0.1], "decided": [decided, 1]})
+    interval = statistics.Interval(mean, *bounds)
+    assert statistics.level_verdict(each, interval, seeds, 0.5) == verdict
 
 
 # --- Translation ---------------------------------------------------------------------------------

@@ -15,10 +15,12 @@ import pytest
 
 from circtools import cli
 from circtools.experiments import choices, execute, multi30k, multi30k_runs, results, store
-from circtools.experiments.methods import METHODS, ROUNDS_AT, tuned_as
+from circtools.experiments.methods import METHODS, ROUNDS_AT, methods_of, tuned_as
 from circtools.experiments.multi30k_runs import PRESETS, Experiment, plan
 from circtools.experiments.runs import Run
 from circtools.experiments.store import Store
+
+METHODS_HERE = methods_of("multi30k")
 
 
 def of(folder: Path) -> Store:
@@ -51,17 +53,17 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_the_whole_plan_runs_and_never_again(tiny: Path, capsys: pytest.CaptureFixture[str]
                                               ) -> None:
     execute.run_all("multi30k", "small", seeds=1, workers=1, folder=tiny, origin="sample",
-                        methods=tuple(METHODS))
-    assert execute.pending("multi30k", "small", 1, of(tiny), tuple(METHODS)) == []
+                        methods=METHODS_HERE)
+    assert execute.pending("multi30k", "small", 1, of(tiny), METHODS_HERE) == []
     files = {path: path.stat().st_mtime_ns for path in tiny.rglob("*.*")}
     execute.run_all("multi30k", "small", seeds=1, workers=1, folder=tiny, origin="sample",
-                        methods=tuple(METHODS))
+                        methods=METHODS_HERE)
     assert files == {path: path.stat().st_mtime_ns for path in tiny.rglob("*.*")}
 
-    many = plan("small", 5, of(tiny), results.of_store(of(tiny)), tuple(METHODS))[-1]
+    many = plan("small", 5, of(tiny), results.of_store(of(tiny)), METHODS_HERE)[-1]
     late = {(run.method, run.rounds) for run in many if run.seed >= multi30k_runs.FULL_SEEDS}
     assert late == {("pruned", 3), ("finetune_control", 3)}
-    tied, *_, untied, _ = plan("small", 5, of(tiny), results.of_store(of(tiny)), tuple(METHODS))
+    tied, *_, untied, _ = plan("small", 5, of(tiny), results.of_store(of(tiny)), METHODS_HERE)
     assert len(tied) == multi30k_runs.FULL_SEEDS and len(untied) == 5
     assert len(plan("small", 5, of(tiny), results.of_store(of(tiny)))[0]) == 5
 
@@ -93,7 +95,7 @@ def test_the_whole_plan_runs_and_never_again(tiny: Path, capsys: pytest.CaptureF
             [0.79**-n for n in rounds["round"]], rel=0.01)
         assert (rounds["epochs"] == 2 + rounds["round"] / 2).all()
     tuned = table[table["series"] == "tuned"]
-    assert set(tuned["method"]) == set(METHODS), "each method has rows with its chosen factors"
+    assert set(tuned["method"]) == set(METHODS_HERE), "each method has rows with its chosen factors"
     for method, rows in tuned.groupby("method"):
         chosen = choices.chosen_scales(table).set_index("method")
         lender = tuned_as(method)
@@ -210,7 +212,7 @@ def test_every_block_fits_into_its_network(
     base = dict.fromkeys(METHODS, choices.HparamScale())
     monkeypatch.setattr(choices, "scales_by_method", lambda *_: base)
     table = results.of_store(of(tmp_path))
-    runs = plan(preset, 1, of(tmp_path), table, tuple(METHODS))[-1]
+    runs = plan(preset, 1, of(tmp_path), table, METHODS_HERE)[-1]
     sizes = [run.block_size for run in runs if run.method == "block_circulant"]
     assert sizes and max(sizes) == PRESETS[preset].d_model
 
@@ -334,7 +336,7 @@ def test_weights_that_are_lost_are_trained_again_once(
     monkeypatch.setattr(Experiment, "fit", counted)
     monkeypatch.setattr(execute, "pending", lambda *_, **__: [
         run for run in chains if not of(tiny).path(run).exists()])
-    execute.run_all("multi30k", "small", 1, 1, tiny, "sample", methods=tuple(METHODS))
+    execute.run_all("multi30k", "small", 1, 1, tiny, "sample", methods=METHODS_HERE)
     assert trained == ["dense", "pruned", "finetune_control"]
 
 

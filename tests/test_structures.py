@@ -24,8 +24,8 @@ def each(dtype: torch.dtype) -> list[StructuredLinear]:
     torch.manual_seed(0)
     return [kind(*size, ratio, dtype=dtype) for kind in STRUCTURES.values()
             for size in SIZES for ratio in (2, 3, 4)] + [
-        TileCirculantLinear(6, tile, arrangement, dtype=dtype)
-        for tile in (1, 2, 3, 6) for arrangement in ("local", "strided", "raster")]
+        TileCirculantLinear(36, 36, block_size, arrangement, dtype=dtype)
+        for block_size in (1, 4, 9, 36) for arrangement in ("local", "strided", "raster")]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -86,7 +86,7 @@ def test_random_sharing_uses_each_weight_as_often_as_a_circulant_block_does() ->
 @pytest.mark.parametrize(("arrangement", "step"), [("strided", 3), ("local", 1)])
 def test_a_shift_of_a_tile(arrangement: str, step: int) -> None:
     """Strided tiles commute with shifts of the image; local ones only within a tile."""
-    layer = TileCirculantLinear(6, 2, arrangement, bias=False, dtype=torch.float64)
+    layer = TileCirculantLinear(36, 36, 4, arrangement, bias=False, dtype=torch.float64)
     image = torch.randn(6, 6, dtype=torch.float64)
 
     def shifted(picture: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def test_a_shift_of_a_tile(arrangement: str, step: int) -> None:
 
 
 def test_one_tile_is_a_convolution_of_the_whole_image() -> None:
-    layer = TileCirculantLinear(4, 4, bias=False, dtype=torch.float64)
+    layer = TileCirculantLinear(16, 16, 16, bias=False, dtype=torch.float64)
     image, kernel = torch.randn(4, 4, dtype=torch.float64), layer.weight.view(4, 4)
     spectrum = torch.fft.fft2(image) * torch.fft.fft2(kernel).conj()
     torch.testing.assert_close(layer(image.flatten()).view(4, 4), torch.fft.ifft2(spectrum).real)
@@ -138,10 +138,11 @@ def test_bad_arguments_are_named() -> None:
     for kind in (LowRankLinear, MonarchLinear):
         with pytest.raises(ValueError, match=r"got 0\.5"):
             kind(8, 8, 0.5)
-    with pytest.raises(ValueError, match="tile must divide the image's side 28, got 3"):
-        TileCirculantLinear(28, 3)
+    for sizes in ((784, 784, 9), (784, 784, 8), (784, 196, 4), (28, 28, 4)):
+        with pytest.raises(ValueError, match=rf"squares, .* {sizes[0]}, {sizes[1]} and {sizes[2]}"):
+            TileCirculantLinear(*sizes)
     with pytest.raises(ValueError, match="'local', 'strided' or 'raster', got 'round'"):
-        TileCirculantLinear(28, 4, "round")
+        TileCirculantLinear(784, 784, 16, "round")
     with pytest.raises(ValueError, match="MonarchLinear has no projection"):
         compress(nn.Linear(8, 8), "monarch", ratio=2)
     with pytest.raises(ValueError, match="block_size must be 1 or more, got 0"):

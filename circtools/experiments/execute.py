@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from circtools import pruning
 from circtools.experiments import results, store, training
-from circtools.experiments.methods import METHODS
+from circtools.experiments.methods import METHODS, methods_of
 from circtools.experiments.runs import Experiment, Run
 from circtools.experiments.store import Store
 from circtools.experiments.tasks import TASKS
@@ -36,6 +36,9 @@ def pending(task: str, preset: str, seeds: int, kept: Store, methods: Sequence[s
         raise ValueError(f"preset must be one of {', '.join(TASKS[task].presets)}, got {preset!r}")
     if seeds < 1:
         raise ValueError(f"seeds must be 1 or more, got {seeds}")
+    known = methods_of(task)
+    if unknown := sorted(set(methods) - set(known)):
+        raise ValueError(f"methods of {task} must be among {', '.join(known)}, got {unknown[0]!r}")
     for stage in TASKS[task].plan(preset, seeds, kept, results.of_store(kept), methods):
         if runs := kept.missing(stage):
             return runs

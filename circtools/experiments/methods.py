@@ -12,11 +12,17 @@ from torch import nn
 
 from circtools.linear import BlockCirculantLinear
 from circtools.pruning import AMOUNT
-from circtools.structures import LowRankLinear, MonarchLinear, RandomSharingLinear
+from circtools.structures import (
+    LowRankLinear,
+    MonarchLinear,
+    RandomSharingLinear,
+    TileCirculantLinear,
+)
 from circtools.transformer import LinearLayer
 
 # Compression levels, and the rounds of pruning that stand against each: 0.79 ** rounds is left.
 ROUNDS_AT = {2: 3, 4: 6, 8: 9, 16: 12, 32: 15}
+PIXELS, WORDS = ("mnist",), ("multi30k",)  # tasks of a method that is not for both
 CONTROL_LEVELS = (4, 16)  # at which hyper-parameters are tried, and controls run
 
 
@@ -34,6 +40,12 @@ class Method:
     longer: bool = False  # it gets as many epochs more as pruning to the same level
     narrower: bool = False  # Multi30k: dense layers, level ** 0.5 times narrower
     gradual: bool = False  # it is pruned during its training
+    tasks: tuple[str, ...] = PIXELS + WORDS
+
+
+def _tiles(arrangement: str) -> Method:
+    return Method(f"circulant in two directions, {arrangement} tiles", lambda b: partial(
+        TileCirculantLinear, block_size=b, arrangement=arrangement), tasks=PIXELS)
 
 
 METHODS = {
@@ -48,25 +60,33 @@ METHODS = {
                      at_control_levels=False),
     "pruned_all": Method(
         "pruned, output layer too", fine_tunes=True, prunes=(AMOUNT, "magnitude"),
-        tuned_as="pruned", at_control_levels=False),
+        tuned_as="pruned", at_control_levels=False, tasks=WORDS),
     "random_pruned": Method("control: pruned at random", fine_tunes=True, prunes=(AMOUNT, "random"),
-                            tuned_as="pruned", at_control_levels=False),
+                            tuned_as="pruned", at_control_levels=False, tasks=WORDS),
     "finetune_control": Method(
         "control: same loop, nothing pruned", fine_tunes=True, prunes=(0.0, "magnitude"),
         tuned_as="pruned", at_control_levels=False),
-    "projected": Method("block-circulant, projected", fine_tunes=True, longer=True),
+    "projected": Method("block-circulant, projected", fine_tunes=True, longer=True, tasks=WORDS),
     "low_rank": Method("low rank", lambda ratio: partial(LowRankLinear, ratio=ratio)),
     "monarch": Method("Monarch", lambda ratio: partial(MonarchLinear, ratio=ratio),
                       tuned_as="low_rank"),
-    "small_dense": Method("smaller dense", narrower=True),
-    "gradual": Method("pruned while it is trained", gradual=True, tuned_as="dense"),
+    "small_dense": Method("smaller dense", narrower=True, tasks=WORDS),
+    "gradual": Method("pruned while it is trained", gradual=True, tuned_as="dense", tasks=WORDS),
     "block_circulant_long": Method(
         "block-circulant, as many epochs as pruning",
         lambda b: partial(BlockCirculantLinear, block_size=b), tuned_as="block_circulant",
-        longer=True),
+        longer=True, tasks=WORDS),
+    "tiles_raster": _tiles("raster"),
+    "tiles_local": _tiles("local"),
+    "tiles_strided": _tiles("strided"),
 }
 
 
 def tuned_as(method: str) -> str:
     """Return the method whose trials choose the hyper-parameters of this one."""
     return METHODS[method].tuned_as or method
+
+
+def methods_of(task: str) -> list[str]:
+    """Return the methods that can be run on a task."""
+    return [name for name, method in METHODS.items() if task in method.tasks]

@@ -12,11 +12,10 @@ from torch import nn
 
 from circtools import counting, pruning
 from circtools.experiments import choices, mnist, store
-from circtools.experiments.methods import METHODS
+from circtools.experiments.methods import METHODS, PIXELS
 from circtools.experiments.runs import SEARCH_SEEDS, Run
 from circtools.experiments.store import Store
 from circtools.linear import BlockCirculantLinear
-from circtools.structures import STRUCTURES
 
 DEFAULT = ("dense", "block_circulant", "pruned", "finetune_control")  # methods
 
@@ -28,7 +27,9 @@ class Preset:
     train_images: int
     epochs: int
     block_sizes: tuple[int, ...]  # first layer compressed
-    fewer_block_sizes: tuple[int, ...]  # also the output layer; permuted pixels; other structures
+    fewer_block_sizes: tuple[int, ...]  # also the output layer; other structures
+    permuted_block_sizes: tuple[int, ...]
+    tiles: tuple[int, ...]  # block sizes, of blocks circulant in two directions
     rounds: int
     finetune_epochs: int  # after each round of pruning
     lrs: tuple[float, ...]  # tried for what is trained from scratch
@@ -39,12 +40,14 @@ class Preset:
 PRESETS = {
     "tiny": Preset(
         train_images=10_000, epochs=2, block_sizes=(4, 28, 784), fewer_block_sizes=(28,),
+        permuted_block_sizes=(28,), tiles=(49,),
         rounds=6, finetune_epochs=1, lrs=(1e-3, 4e-3), finetune_lrs=(5e-4, 1e-3),
     ),
     "base": Preset(
         train_images=55_000, epochs=10,
         block_sizes=(2, 4, 7, 8, 14, 16, 28, 49, 98, 196, 392, 784),
         fewer_block_sizes=(2, 4, 8, 16, 49, 196, 784),
+        permuted_block_sizes=(2, 4, 8, 16, 28, 49, 196, 784), tiles=(16, 49, 196),
         rounds=29, finetune_epochs=2,  # 0.79 ** 29 leaves a little less than 1 / 784
         lrs=(1e-3, 2e-3, 4e-3, 8e-3, 16e-3), finetune_lrs=(2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3),
     ),
@@ -63,15 +66,9 @@ def plan(preset: str, seeds: int, kept: Store, table: pd.DataFrame,
         seeds: number of seeds of the final runs.
         kept: where the results are.
         table: the results that there are.
-        methods: structures beside those of :data:`DEFAULT`.
-
-    Raises:
-        ValueError: if a method cannot be used here.
+        methods: beside those of :data:`DEFAULT`; they have no series "same".
     """
     p = PRESETS[preset]
-    usable = dict.fromkeys([*DEFAULT, *STRUCTURES])
-    if unknown := sorted(set(methods) - set(usable)):
-        raise ValueError(f"methods of mnist must be among {', '.join(usable)}, got {unknown[0]!r}")
     scratch = _from_scratch(p, methods)
     trials = [_run(preset, lr=lr, seed=seed, stage="search", **s)
               for seed in SEARCH_SEEDS for s in scratch for lr in p.lrs]
@@ -90,9 +87,10 @@ def plan(preset: str, seeds: int, kept: Store, table: pd.DataFrame,
     final: list[Run] = []
     for seed in range(seeds):
         for s in scratch[1:]:
-            b, pixels = s["block_size"], s.get("pixels", "natural")
+            b, pixels = s["block_size"], s["pixels"]
             lr = chosen[s["method"], pixels, b, 0]
-            final += [_run(preset, lr=rate, seed=seed, **s) for rate in (lr, p.base_lr)]
+            rates = (lr, p.base_lr) if s["method"] in DEFAULT else (lr,)
+            final += [_run(preset, lr=rate, seed=seed, **s) for rate in rates]
             if (s["method"], pixels) == ("block_circulant", "natural") and b in p.fewer_block_sizes:
                 final.append(_run(preset, lr=lr, seed=seed, layers="all", **s))
     stages.append(final)
@@ -109,14 +107,14 @@ def _run(preset: str, method: str, lr: float, seed: int, **more: Any) -> Run:
 
 def _from_scratch(p: Preset, methods: Sequence[str]) -> list[dict[str, Any]]:
     """Return what is trained from its first weights, the dense network first."""
-    return [
-        {"method": "dense"},
-        *({"method": "block_circulant", "block_size": b} for b in p.block_sizes),
-        *({"method": "block_circulant", "block_size": b, "pixels": "permuted"}
-          for b in p.fewer_block_sizes),
-        *({"method": method, "block_size": b} for method in methods if method not in DEFAULT
-          for b in p.fewer_block_sizes),
-    ]
+    found = [("dense", 1, "natural"),
+             *(("block_circulant", b, "natural") for b in p.block_sizes),
+             *(("block_circulant", b, "permuted") for b in p.permuted_block_sizes)]
+    for method in (m for m in methods if m not in DEFAULT):
+        sizes = p.tiles if METHODS[method].tasks == PIXELS else p.fewer_block_sizes
+        orders = ("natural", "permuted") if method == "random_sharing" else ("natural",)
+        found += [(method, b, pixels) for pixels in orders for b in sizes]
+    return [{"method": method, "block_size": b, "pixels": pixels} for method, b, pixels in found]
 
 
 def _chains(preset: str, seeds: int, chosen: dict[tuple[str, str, int, int], float]) -> list[Run]:

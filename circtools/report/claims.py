@@ -14,6 +14,7 @@ from circtools.report.statistics import Interval
 
 POSTERS_GAP = 8.0  # BLEU by which pruning is said to win, on average
 CLOSE = 2.0  # how near a gap must be to it, with its whole interval, to confirm that number
+LEVEL = {"mnist": 0.1, "multi30k": 0.5}  # points of error, or BLEU, within which two are level
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,17 @@ def _on_mnist(table: pd.DataFrame) -> list[Claim]:
             {}, {"layers": "all"}, {"pixels": "permuted"}))
         found += [*_sign("claim1_first", first, -1, of), *_growth(first, of),
                   *_sign("claim1_all", both, -1, of),
-                  *_sign("claim4_order", comparisons.pixel_order_pairs(table, series), 1, of),
+                  *_sign("claim4_order", comparisons.classifier_pairs(
+                      table, series, ("block_circulant", "natural"),
+                      ("block_circulant", "permuted")), 1, of),
                   *_sign("claim4_permuted", permuted, -1, of)]
+        natural, permuted = (comparisons.classifier_pairs(
+            table, series, ("block_circulant", pixels), ("random_sharing", pixels))
+            for pixels in ("natural", "permuted"))
+        tiles = comparisons.classifier_pairs(
+            table, series, ("tiles_strided", "natural"), ("tiles_raster", "natural"))
+        found += [*_sign("claim4_structure", natural, 1, of),
+                  *_level("claim4_level", permuted, of), *_sign("claim4_tiles", tiles, 1, of)]
     return found
 
 
@@ -66,6 +76,9 @@ def _on_translation(table: pd.DataFrame) -> list[Claim]:
                 verdict = statistics.number_verdict(claim.difference, claim.seeds, POSTERS_GAP,
                                                     CLOSE)
                 found += [claim, replace(claim, key="claim2_by_eight", verdict=verdict)]
+            shared = comparisons.pairs_at_equal_compression(
+                rows, series, "block_circulant", "random_sharing")
+            found += _level("claim4_words", shared, of)
     for preset in comparisons.SIZES:
         of = {"task": "multi30k", "preset": preset, "series": "tuned"}
         for key, against in (("claim3_dense", "dense"), ("claim3_control", "finetune_control")):
@@ -77,7 +90,18 @@ def _on_translation(table: pd.DataFrame) -> list[Claim]:
 def _sign(key: str, pairs: pd.DataFrame, claimed: int, of: dict[str, str], paired: bool = False
           ) -> list[Claim]:
     """Return the claim that a difference has a sign, or nothing where there are no pairs."""
-    return [] if pairs.empty else [_claim(key, *comparisons.compare(pairs, paired), claimed, of)]
+    if pairs.empty:
+        return []
+    compared = comparisons.compare(pairs, paired)
+    return [_claim(key, compared, statistics.sign_verdict(*compared, claimed), of)]
+
+
+def _level(key: str, pairs: pd.DataFrame, of: dict[str, str]) -> list[Claim]:
+    """Return the claim that two methods are level, or nothing where there are no pairs."""
+    if pairs.empty:
+        return []
+    compared = comparisons.compare(pairs)
+    return [_claim(key, compared, statistics.level_verdict(*compared, LEVEL[of["task"]]), of)]
 
 
 def _growth(pairs: pd.DataFrame, of: dict[str, str]) -> list[Claim]:
@@ -89,12 +113,12 @@ def _growth(pairs: pd.DataFrame, of: dict[str, str]) -> list[Claim]:
                       for _, rows in pairs.groupby("seed")] for side in ("first", "second"))
     slope, _ = statistics.difference(first, second)
     each = pd.DataFrame({"compression": sorted(pairs["compression"].unique()), "decided": 0})
-    return [_claim("claim1_growth", each, slope, len(first), -1, of)]
+    compared = comparisons.Comparison(each, slope, len(first))
+    return [_claim("claim1_growth", compared, statistics.sign_verdict(*compared, -1), of)]
 
 
-def _claim(key: str, each: pd.DataFrame, mean: Interval, seeds: int, claimed: int,
-           of: dict[str, str]) -> Claim:
+def _claim(key: str, compared: comparisons.Comparison, verdict: str, of: dict[str, str]) -> Claim:
+    each, mean, seeds = compared
     above, below = (each["compression"][sign * each["decided"] > 0].tolist() for sign in (1, -1))
     return Claim(key=key, difference=mean, seeds=seeds, levels=each["compression"].tolist(),
-                 above=above, below=below, **of,
-                 verdict=statistics.sign_verdict(each, mean, seeds, claimed))
+                 above=above, below=below, verdict=verdict, **of)

@@ -79,13 +79,21 @@ def mnist_pairs(table: pd.DataFrame, series: str, layers: str = "first",
     return pairs[[*KEY, "first", "second"]].dropna().reset_index(drop=True)
 
 
-def pixel_order_pairs(table: pd.DataFrame, series: str) -> pd.DataFrame:
-    """Return block-circulant networks with natural (first) and with permuted pixels (second)."""
-    mnist = select(table, task="mnist", preset="base", series=series, layers="first",
-                   method="block_circulant")
-    wide = -PERCENT * mnist.pivot_table(index=KEY, columns="pixels", values="test_error")
-    names = {"natural": "first", "permuted": "second"}
-    return wide.reindex(columns=[*names]).rename(columns=names).dropna().reset_index()
+def classifier_pairs(table: pd.DataFrame, series: str, first: tuple[str, str],
+                     second: tuple[str, str]) -> pd.DataFrame:
+    """Return two kinds of MNIST networks at the block sizes that both have.
+
+    Args:
+        table: see above.
+        series: ``"same"`` or ``"tuned"``.
+        first: method, and ``"natural"`` or ``"permuted"`` pixels.
+        second: the same of the other.
+    """
+    mnist = select(table, task="mnist", preset="base", series=series, layers="first")
+    sides = [select(mnist, method=method, pixels=pixels).set_index(KEY)["test_error"]
+             for method, pixels in (first, second)]
+    both = pd.concat(sides, axis=1, keys=["first", "second"], join="inner")
+    return (-PERCENT * both).reset_index()
 
 
 def levels_of(rows: pd.DataFrame) -> pd.Series:

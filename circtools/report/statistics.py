@@ -17,6 +17,10 @@ A claim that a difference over several levels of compression is above zero is
 - undecided otherwise;
 - without a verdict, if either side has been trained fewer than three times.
 
+A claim that two methods are level, within a margin, is confirmed if the whole interval lies within
+it; refuted if the whole interval lies outside, or a single level is significantly away from zero by
+more than the margin; else undecided.
+
 Single levels are tested at 5 % with Holm's correction across the levels.
 """
 
@@ -171,3 +175,18 @@ def number_verdict(mean: Interval, seeds: int, claimed: float, close: float) -> 
     if not mean.low <= claimed <= mean.high:
         return "refuted"
     return "confirmed" if max(claimed - mean.low, mean.high - claimed) <= close else "undecided"
+
+
+def level_verdict(each: pd.DataFrame, mean: Interval, seeds: int, margin: float) -> str:
+    """Return the verdict on a difference that is claimed to be at most ``margin``, either way.
+
+    Source: the whole interval within the margin is the equivalence test of D. Schuirmann, "A
+    Comparison of the Two One-Sided Tests Procedure", J. Pharmacokin. Biopharm. 15 (1987), at 2.5 %
+    a side.
+    """
+    if seeds < ENOUGH_SEEDS:
+        return "no verdict"
+    far = each["decided"].ne(0) & each["mean"].abs().gt(margin)
+    if mean.low > margin or mean.high < -margin or far.any():
+        return "refuted"
+    return "confirmed" if -margin <= mean.low and mean.high <= margin else "undecided"

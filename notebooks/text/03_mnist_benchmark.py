@@ -335,7 +335,8 @@ mnist_figures.images([digits.train_x[0], digits.train_x[1], digits.permuted().tr
 mnist_figures.mnist_permuted(course);
 
 # %% tags=["nbval-check-output"]
-levels, _ = statistics.levels(comparisons.pixel_order_pairs(course, "tuned"))
+sides = [("block_circulant", pixels) for pixels in ("natural", "permuted")]
+levels, _ = statistics.levels(comparisons.classifier_pairs(course, "tuned", *sides))
 print("FULL-SCALE, tuned: what the permutation adds to the test error, in percentage points")
 levels[["block_size", "mean", "low", "high", "p", "decided"]].round(3)
 
