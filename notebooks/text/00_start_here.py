@@ -202,7 +202,7 @@ check("0.2", overall_compression)
 # [The teacher's page](teaching.md) has plans for two hours, for half a day and for half a day of
 # translation. It says how to prepare a class, how to teach without a network, and what to do with
 # slow laptops. `make blank` writes copies of the notebooks without outputs into `build/blank`, so
-# that the answer to a *Predict* does not stand below it.
+# that the answer to a *Predict* does not stand below it; `make class` opens them.
 
 # %% [markdown]
 # ## What we saw, and where next
