@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -92,6 +93,7 @@ def test_what_is_made_of_committed_results_is_compared(path: Path) -> None:
 def test_pictures_have_an_alternative_text_and_imports_are_folded(path: Path) -> None:
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert "hide-input" in cells[0].metadata["tags"]
+    assert cells[0].source.startswith("from exercises import")  # which sees a wrong Python
     for cell in cells:
         pictures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
         assert len(pictures) <= 1, "one alternative text cannot say what two pictures show"
@@ -138,6 +140,22 @@ def test_a_printed_solution_can_be_pasted(exercise, capsys) -> None:
     exec(capsys.readouterr().out, pasted)
     answer = pasted[exercise.solution.__name__]
     assert exercises.problem_with(exercise.name, answer) is None
+
+
+def test_a_python_without_circtools_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "circtools", None)
+    with pytest.raises(ImportError, match=r"runs in .*; start it with make lab") as caught:
+        importlib.reload(exercises)
+    assert caught.value._render_traceback_() == [str(caught.value)]
+
+
+@pytest.mark.slow
+def test_the_command_that_notebook_05_advises_runs_in_its_kernel() -> None:
+    text = (FOLDER / "text" / "05_transformer_multi30k.py").read_text(encoding="utf-8")
+    [command] = re.findall("`([^`]*circtools translate [^`]*)`", text)
+    done = subprocess.run([sys.executable, "-m", "IPython", "-c", command], cwd=FOLDER,
+                          env=os.environ | {"PATH": ""}, capture_output=True, text=True)
+    assert "dog" in done.stdout, done.stderr
 
 
 @pytest.fixture

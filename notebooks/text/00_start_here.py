@@ -64,6 +64,8 @@
 # workshop goes on. (The full-scale results below are always those of the real data.)
 
 # %% tags=["hide-input"]
+from exercises import check, hint, solution  # notebooks/exercises: checks, hints and solutions
+
 import platform
 
 import torch
@@ -71,7 +73,6 @@ import torch
 from circtools import compression_ratio
 from circtools.experiments import mnist, results
 from circtools.report import diagrams, mnist_figures, style
-from exercises import check, hint, solution  # notebooks/exercises: checks, hints and solutions
 
 style.use()
 print(f"Python {platform.python_version()}, torch {torch.__version__}, "
