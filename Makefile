@@ -51,10 +51,13 @@ browser: site ## test the site and JupyterLab in an installed Chromium or Chrome
 lab: $(READY) ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
-blank: $(READY) ## copy the notebooks without their outputs into build/blank, for a class
-	rm -rf build/blank
-	$(BIN)/jupyter nbconvert --to notebook --ClearOutputPreprocessor.enabled=True --output-dir build/blank notebooks/0*.ipynb
+blank: $(READY) ## make copies without outputs or answers in build/blank, for a class
+	$(BIN)/python notebooks/build.py build/blank --blank
 	cp -r notebooks/exercises notebooks/glossary.md notebooks/teaching.md build/blank
+
+class: $(READY) ## open JupyterLab on build/blank, made first if there is none
+	@[ -d build/blank ] || $(MAKE) blank
+	$(BIN)/jupyter lab --notebook-dir=build/blank
 
 figures: $(READY) ## draw figures/ from data/results
 	$(BIN)/circtools figures
@@ -80,8 +83,8 @@ benchmarks: $(READY) ## time the layer and the Transformers; 15 minutes on an id
 notebooks: $(READY) ## make the notebooks afresh from their texts, execute and save them
 	$(BIN)/python notebooks/build.py build --update
 
-clean: ## remove what make course built (not .venv, not the data)
-	rm -rf build
+clean: ## remove what make course built (not .venv, not the data, not build/blank)
+	rm -rf $(filter-out build/blank,$(wildcard build/*))
 
-.PHONY: help venv course site lint check test house browser lab blank figures poster report \
+.PHONY: help venv course site lint check test house browser lab blank class figures poster report \
 	experiments benchmarks notebooks clean

@@ -2,7 +2,10 @@
 
 import importlib
 import math
+import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +21,7 @@ import circtools
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 sys.path.insert(0, str(FOLDER))
+build = importlib.import_module("build")
 exercises = importlib.import_module("exercises")
 CHAPTERS: list[ModuleType] = [
     importlib.import_module(f"exercises.{path.stem}")
@@ -30,22 +34,34 @@ def ids(paths: list[Path]) -> list[str]:
     return [path.stem for path in paths]
 
 
+def without_answers(path: Path) -> Path:
+    if build.holds_answers(path):
+        pytest.skip(f"these notebooks hold your answers: {path.name}")
+    return path
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=ids(NOTEBOOKS))
+def path(request: pytest.FixtureRequest) -> Path:
+    """Each notebook as it is committed."""
+    return without_answers(request.param)
+
+
 def test_every_notebook_has_its_text_and_the_other_way_round() -> None:
     assert ids(NOTEBOOKS) == ids(sorted((FOLDER / "text").glob("*.py")))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids(NOTEBOOKS))
 def test_text_and_notebook_are_the_same(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    text = jupytext.read(FOLDER / "text" / f"{path.stem}.py")
-    pairs = [[(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in nb.cells]
-             for nb in (notebook, text)]
+    text = build.from_text(FOLDER / "text" / f"{path.stem}.py")
+    pairs = [[(cell.id, cell.cell_type, cell.source, cell.metadata.get("tags", []))
+              for cell in nb.cells] for nb in (notebook, text)]
     assert pairs[0] == pairs[1], f"{path.name} and its text differ: run make notebooks"
+    assert "jupytext" not in notebook.metadata, "JupyterLab would pair them"
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids(NOTEBOOKS))
 def test_executed_in_order_and_quiet(path: Path) -> None:
     assert path.stat().st_size < 1_000_000
+    assert not re.search(r"(?<![\w.])/(?:work|root|home)/", path.read_text(encoding="utf-8"))
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     for cell in cells:
@@ -55,7 +71,6 @@ def test_executed_in_order_and_quiet(path: Path) -> None:
             assert "NOTICE" not in output.get("text", ""), "executed without the real data"
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids(NOTEBOOKS))
 def test_what_is_made_of_committed_results_is_compared(path: Path) -> None:
     """By nbval, and nothing is that is trained here or depends on the data at hand."""
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
@@ -75,10 +90,10 @@ def test_what_is_made_of_committed_results_is_compared(path: Path) -> None:
     assert compared >= min(results, 3)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids(NOTEBOOKS))
 def test_pictures_have_an_alternative_text_and_imports_are_folded(path: Path) -> None:
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert "hide-input" in cells[0].metadata["tags"]
+    assert cells[0].source.startswith("from exercises import")  # which sees a wrong Python
     for cell in cells:
         pictures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
         assert len(pictures) <= 1, "one alternative text cannot say what two pictures show"
@@ -86,7 +101,6 @@ def test_pictures_have_an_alternative_text_and_imports_are_folded(path: Path) ->
         assert not pictures or len(cell.metadata["alt"].split()) >= 6
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids(NOTEBOOKS))
 def test_first_and_last_cell_say_what_a_reader_needs(path: Path) -> None:
     cells = nbformat.read(path, as_version=4).cells
     for word in ("learn", "need", "minute"):
@@ -94,7 +108,6 @@ def test_first_and_last_cell_say_what_a_reader_needs(path: Path) -> None:
     assert "where next" in cells[-1].source and "http" in cells[-1].source
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids(NOTEBOOKS))
 def test_two_exercises_or_more_with_stubs_that_fail(path: Path) -> None:
     number = int(path.stem[:2])
     names = [e.name for e in EXERCISES if int(e.name.split(".")[0]) == number]
@@ -127,6 +140,81 @@ def test_a_printed_solution_can_be_pasted(exercise, capsys) -> None:
     exec(capsys.readouterr().out, pasted)
     answer = pasted[exercise.solution.__name__]
     assert exercises.problem_with(exercise.name, answer) is None
+
+
+def test_a_python_without_circtools_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "circtools", None)
+    with pytest.raises(ImportError, match=r"runs in .*; start it with make lab") as caught:
+        importlib.reload(exercises)
+    assert caught.value._render_traceback_() == [str(caught.value)]
+
+
+@pytest.mark.slow
+def test_the_command_that_notebook_05_advises_runs_in_its_kernel() -> None:
+    text = (FOLDER / "text" / "05_transformer_multi30k.py").read_text(encoding="utf-8")
+    [command] = re.findall("`([^`]*circtools translate [^`]*)`", text)
+    done = subprocess.run([sys.executable, "-m", "IPython", "-c", command], cwd=FOLDER,
+                          env=os.environ | {"PATH": ""}, capture_output=True, text=True)
+    assert "dog" in done.stdout, done.stderr
+
+
+@pytest.fixture
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the course with one notebook, and its blank copy in build/blank."""
+    text = FOLDER / "text" / "00_start_here.py"
+    (tmp_path / "notebooks" / "text").mkdir(parents=True)
+    for path in (text, FOLDER.parent / "Makefile", FOLDER.parent / "pyproject.toml"):
+        shutil.copy(path, tmp_path / path.relative_to(FOLDER.parent))
+    nbformat.write(build.from_text(text), tmp_path / "notebooks" / "00_start_here.ipynb")
+    monkeypatch.setattr(build, "FOLDER", tmp_path / "notebooks")
+    monkeypatch.chdir(tmp_path)
+    assert build.main(["build/blank", "--blank"]) == 0
+    return tmp_path
+
+
+def answer(path: Path, old: str, new: str) -> bytes:
+    """Replace in the sources of a notebook or a text; return what is then in the file."""
+    written = path.read_text(encoding="utf-8")
+    assert old in written
+    path.write_text(written.replace(old, new, 1), encoding="utf-8")
+    return path.read_bytes()
+
+
+def test_no_command_loses_an_answer(course: Path) -> None:
+    name, text = "00_start_here.ipynb", course / "notebooks/text/00_start_here.py"
+    asked, blank = course / "notebooks" / name, course / "build/blank" / name
+    assert without_answers(asked) and without_answers(blank)
+    answers = {asked: answer(asked, "    ...", "    return 0.79**rounds"), blank: b""}
+    notebook = nbformat.read(blank, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("mine = 1"))  # a cell of one's own
+    nbformat.write(notebook, blank)
+    answers[blank] = blank.read_bytes()
+    for path, command in ((asked, ["build", "--update"]), (blank, ["build/blank", "--blank"])):
+        with pytest.raises(pytest.skip.Exception, match=f"hold your answers: {name}"):
+            without_answers(path)
+        with pytest.raises(SystemExit, match=rf"hold your answers: .*{name}\. Nothing was"):
+            build.main(command)
+    (course / "build/site").mkdir()
+    subprocess.run(["make", "clean"], check=True, capture_output=True)
+    assert not (course / "build/site").exists()
+    lab = jupytext.TextFileContentsManager(root_dir=str(course))  # JupyterLab at the root
+    text.touch()
+    committed = text.read_bytes()
+    for path, written in answers.items():
+        assert path.read_bytes() == written
+        model = lab.get(str(path.relative_to(course)))
+        lab.save(model, model["path"])
+        assert path.read_bytes() == written
+    assert text.read_bytes() == committed
+    assert build.main(["build/another", "--blank"]) == 0
+    assert "0.79**rounds" not in (course / "build/another" / name).read_text(encoding="utf-8")
+
+
+def test_what_a_maintainer_edits_is_no_answer(course: Path) -> None:
+    answer(course / "notebooks/text/00_start_here.py", "    ...", '    """The share."""\n    ...')
+    assert not build.holds_answers(course / "notebooks/00_start_here.ipynb")
+    assert build.main(["build/blank", "--blank"]) == 0
+    assert "The share." in (course / "build/blank/00_start_here.ipynb").read_text(encoding="utf-8")
 
 
 def distinct_ngrams(hypothesis: list[str], reference: list[str], n: int) -> float:

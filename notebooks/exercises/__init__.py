@@ -13,7 +13,7 @@ Each notebook's exercises are in a module of their own, ``nb01.py`` for notebook
 one sentence that says what is wrong.
 """
 
-import importlib
+import importlib.util
 import inspect
 import re
 import sys
@@ -22,6 +22,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
+
+
+class WrongPython(ImportError):
+    """Of which a notebook shows the message, and no traceback."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython asks for it
+        return [str(self)]
+
+
+if importlib.util.find_spec("circtools") is None:
+    raise WrongPython(f"this notebook runs in {sys.executable}, where circtools is not installed; "
+                      "start it with make lab")
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,8 @@
 # workshop goes on. (The full-scale results below are always those of the real data.)
 
 # %% tags=["hide-input"]
+from exercises import check, hint, solution  # notebooks/exercises: checks, hints and solutions
+
 import platform
 
 import torch
@@ -71,7 +73,6 @@ import torch
 from circtools import compression_ratio
 from circtools.experiments import mnist, results
 from circtools.report import diagrams, mnist_figures, style
-from exercises import check, hint, solution  # notebooks/exercises: checks, hints and solutions
 
 style.use()
 print(f"Python {platform.python_version()}, torch {torch.__version__}, "
@@ -202,7 +203,7 @@ check("0.2", overall_compression)
 # [The teacher's page](teaching.md) has plans for two hours, for half a day and for half a day of
 # translation. It says how to prepare a class, how to teach without a network, and what to do with
 # slow laptops. `make blank` writes copies of the notebooks without outputs into `build/blank`, so
-# that the answer to a *Predict* does not stand below it.
+# that the answer to a *Predict* does not stand below it; `make class` opens them.
 
 # %% [markdown]
 # ## What we saw, and where next

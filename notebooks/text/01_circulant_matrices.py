@@ -20,6 +20,8 @@
 # **Time:** 25 minutes to read, under half a minute to run (2 CPU cores).
 
 # %% tags=["hide-input"]
+from exercises import check, hint, solution
+
 import matplotlib.pyplot as plt
 import scipy.linalg
 import torch
@@ -27,7 +29,6 @@ from torch.utils.benchmark import Timer
 
 from circtools import circulant, spectrum
 from circtools.report import diagrams, style
-from exercises import check, hint, solution
 
 style.use()
 torch.manual_seed(0)

@@ -21,6 +21,8 @@
 # **Time:** 25 minutes to read, under half a minute to run (2 CPU cores).
 
 # %% tags=["hide-input"]
+from exercises import check, hint, solution
+
 import warnings
 
 import torch
@@ -37,7 +39,6 @@ from circtools import (
 )
 from circtools.products import ALGORITHMS, choose
 from circtools.report import diagrams, style
-from exercises import check, hint, solution
 
 style.use()
 torch.manual_seed(0)

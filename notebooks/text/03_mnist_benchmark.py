@@ -19,6 +19,8 @@
 # **Time:** 25 minutes to read, about one minute to run (2 CPU cores).
 
 # %% tags=["hide-input"] alt="Sixteen handwritten digits of the training set"
+from exercises import check, hint, solution
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
@@ -27,7 +29,6 @@ from IPython.display import Markdown
 from circtools import compress, compression_ratio, nearest_circulant
 from circtools.experiments import choices, mnist, results, store
 from circtools.report import claims, comparisons, mnist_figures, pages, statistics, style
-from exercises import check, hint, solution
 
 style.use()
 digits = mnist.load()

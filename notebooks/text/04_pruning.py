@@ -23,6 +23,8 @@
 # **Time:** 25 minutes to read, about one minute to run (2 CPU cores).
 
 # %% tags=["hide-input"] alt="Pruning: rounds zero the smallest weights and train the rest"
+from exercises import check, hint, solution
+
 import copy
 
 import matplotlib.pyplot as plt
@@ -44,7 +46,6 @@ from circtools.report import (
     style,
 )
 from circtools.report.statistics import interval
-from exercises import check, hint, solution
 
 style.use()
 digits = mnist.load()

@@ -19,6 +19,8 @@
 # **Time:** 35 minutes to read, about two minutes to run (2 CPU cores).
 
 # %% tags=["hide-input"] alt="A Transformer: encoder and decoder, joined by cross-attention"
+from exercises import check, hint, solution
+
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -31,7 +33,6 @@ from circtools.experiments.corpus import END, START, UNKNOWN, tokenise
 from circtools.experiments.multi30k_runs import DEMO, PRESETS
 from circtools.report import architecture, network_figures, style
 from circtools.transformer import PAD
-from exercises import check, hint, solution
 
 style.use()
 pd.set_option("display.max_colwidth", None)
@@ -432,8 +433,8 @@ pd.DataFrame({"target words a second": rates.round(-1).astype(int),
 #
 # A sentence becomes indices, attention mixes words, a decoder writes, a beam search finds, and BLEU
 # compares, with an interval of more than a point on either side. That is the dense baseline: what
-# the compressed networks of the next notebooks are measured against. Try your own captions:
-# `circtools translate "Ein Hund rennt über den Strand."`
+# the compressed networks of the next notebooks are measured against. Try your own captions in a new
+# cell: `%run -m circtools translate "Ein Hund rennt über den Strand."`
 #
 # Stuck on an exercise? `hint("5.1")`, `solution("5.1")`, and so on.
 #

@@ -19,6 +19,8 @@
 # **Time:** 25 minutes to read, two minutes to run (2 CPU cores).
 
 # %% tags=["hide-input"] alt="The matrices of attention and feed-forward are compressed"
+from exercises import check, hint, solution
+
 from dataclasses import replace
 from functools import partial
 
@@ -33,7 +35,6 @@ from circtools.experiments import multi30k, results
 from circtools.experiments.multi30k_runs import DEMO, PRESETS
 from circtools.matrices import block_circulant, nearest_circulant
 from circtools.report import architecture, comparisons, network_figures, style, translation_figures
-from exercises import check, hint, solution
 
 style.use()
 corpus = multi30k.load()

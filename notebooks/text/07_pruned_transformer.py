@@ -18,6 +18,8 @@
 # **Time:** 25 minutes to read, two minutes to run (2 CPU cores).
 
 # %% tags=["hide-input"]
+from exercises import check, hint, solution
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
@@ -26,7 +28,6 @@ from circtools import counting, prune, pruning
 from circtools.experiments import multi30k, results, store, translation
 from circtools.experiments.multi30k_runs import DEMO
 from circtools.report import claims, comparisons, network_figures, pages, style, translation_figures
-from exercises import check, hint, solution
 
 style.use()
 pd.set_option("display.max_colwidth", None)

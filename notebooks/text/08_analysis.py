@@ -19,13 +19,14 @@
 # under a minute to run.
 
 # %% tags=["hide-input", "nbval-check-output"]
+from exercises import check, hint, solution
+
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
 from circtools.experiments import multi30k_runs, results, store
 from circtools.report import claims, comparisons, pages, style, translation_figures
-from exercises import check, hint, solution
 
 style.use()
 pd.set_option("display.max_colwidth", None)

@@ -19,6 +19,8 @@
 # timings are loaded: they were measured on an idle machine, which yours may not be now.
 
 # %% tags=["hide-input", "nbval-check-output"]
+from exercises import check, hint, solution
+
 import statistics
 import time
 import warnings
@@ -35,7 +37,6 @@ from circtools.experiments import results
 from circtools.products import choose
 from circtools.report import speed_figures, style
 from circtools.structures import LowRankLinear
-from exercises import check, hint, solution
 
 style.use()
 torch.manual_seed(0)
