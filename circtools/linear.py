@@ -8,7 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from circtools.matrices import block_circulant, check_block_size, nearest_circulant
+from circtools.matrices import (
+    Order,
+    block_circulant,
+    check_block_size,
+    check_order,
+    nearest_circulant,
+)
 from circtools.products import ALGORITHMS, FAST, choose, is_traced
 
 # The number of entries of x that are multiplied at a time where no gradient is needed. Larger
@@ -151,6 +157,8 @@ class BlockCirculantLinear(StructuredLinear):
         block_size: b; 1 is an unstructured matrix, larger blocks store b times fewer weights.
         bias: learn an additive bias of shape ``(out_features,)``.
         device, dtype: as for ``torch.nn.Linear``.
+        order: of the features within the matrix, ``"contiguous"`` or ``"strided"``, the faster one;
+            see :mod:`circtools.matrices`. The weights have the same shape in both.
         algorithm: ``"dense"``, ``"fft"``, ``"dft"``, or ``"auto"``, which goes by the block size;
             see :func:`circtools.products.choose`.
 
@@ -159,8 +167,8 @@ class BlockCirculantLinear(StructuredLinear):
 
     Raises:
         TypeError: if a size is not an int; in ``forward``, if input and weight differ in dtype.
-        ValueError: if a size is not positive, the block is larger than the matrix, or the
-            algorithm is unknown; in ``forward``, if the input has another width.
+        ValueError: if a size is not positive, the block is larger than the matrix, or the order or
+            the algorithm is unknown; in ``forward``, if the input has another width.
 
     Source: C. Ding et al., "CirCNN: Accelerating and Compressing Deep Neural Networks Using
     Block-Circulant Weight Matrices", MICRO 2017, section 3.
@@ -168,13 +176,13 @@ class BlockCirculantLinear(StructuredLinear):
 
     def __init__(self, in_features: int, out_features: int, block_size: int, bias: bool = True,
                  device: torch.device | str | None = None, dtype: torch.dtype | None = None, *,
-                 algorithm: str = "auto") -> None:
+                 order: Order = "contiguous", algorithm: str = "auto") -> None:
         super().__init__(in_features, out_features, bias, device, dtype)
         check_block_size(block_size, largest=max(in_features, out_features))
         if algorithm not in ("auto", *ALGORITHMS):
             raise ValueError(f"algorithm must be one of auto, {', '.join(ALGORITHMS)}, "
                              f"got {algorithm!r}")
-        self.block_size, self.algorithm = block_size, algorithm
+        self.block_size, self.order, self.algorithm = block_size, check_order(order), algorithm
         p, q = -(-out_features // block_size), -(-in_features // block_size)
         self.weight = self._new(p, q, block_size)
         self._prepared: tuple[str, Tensor, _State] | None = None
@@ -191,14 +199,14 @@ class BlockCirculantLinear(StructuredLinear):
         super().reset_parameters()
 
     def project(self, matrix: Tensor) -> None:
-        self.weight.copy_(nearest_circulant(matrix, self.block_size))
+        self.weight.copy_(nearest_circulant(matrix, self.block_size, self.order))
 
     def dense_weight(self) -> Tensor:
         """Return the weight matrix as ``nn.Linear`` would hold it, (out_features, in_features)."""
         return self._dense(self.weight)
 
     def _dense(self, weight: Tensor) -> Tensor:
-        return block_circulant(weight)[: self.out_features, : self.in_features]
+        return block_circulant(weight, self.order)[: self.out_features, : self.in_features]
 
     def multiply(self, x: Tensor) -> Tensor:
         x, weight = _in_autocast_dtype(x, self.weight)
@@ -209,15 +217,18 @@ class BlockCirculantLinear(StructuredLinear):
         if name == "dense":
             return F.linear(x, spectrum)
         p, q, b = weight.shape
-        blocks = F.pad(x, (0, q * b - self.in_features)).unflatten(1, (q, b))  # (tokens, q, b)
+        shape_in, shape_out = ((q, b), (p, b)) if self.order == "contiguous" else ((b, q), (b, p))
+        if q * b > self.in_features:
+            x = F.pad(x, (0, q * b - self.in_features))
+        blocks = x.unflatten(1, shape_in)  # (tokens, q, b) or (tokens, b, q)
         product = FAST[name].product
         if torch.is_grad_enabled() or is_traced(x) or blocks.numel() <= PART:
-            y = product(blocks, spectrum)  # (tokens, out_blocks, b)
+            y = product(blocks, spectrum, self.order)
         else:
-            y = x.new_empty(len(x), p, b)
+            y = x.new_empty(len(x), *shape_out)
             step = max(1, PART // (q * b))
             for part, out in zip(blocks.split(step), y.split(step), strict=True):
-                out.copy_(product(part, spectrum))
+                out.copy_(product(part, spectrum, self.order))
         return y.flatten(1)[:, : self.out_features].contiguous()  # (tokens, out_features)
 
     def _algorithm(self) -> str:
@@ -265,7 +276,8 @@ class BlockCirculantLinear(StructuredLinear):
         return {**self.__dict__, "_prepared": None}
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, block_size={self.block_size}, algorithm={self.algorithm}"
+        return (f"{super().extra_repr()}, block_size={self.block_size}, order={self.order}, "
+                f"algorithm={self.algorithm}")
 
 
 def _in_autocast_dtype(*tensors: Tensor) -> list[Tensor]:

@@ -8,11 +8,29 @@ by one::
 A block-circulant matrix is cut into b x b blocks, each of them circulant. It stores b numbers per
 block instead of b * b, so the block size is the compression factor.
 
-Source: R. M. Gray, "Toeplitz and Circulant Matrices: A Review" (2006), chapter 3.
+A block may take its features from two orders. In the ``contiguous`` one they are neighbours:
+feature number ``block * b + position``. In the ``strided`` one they stand apart: number
+``position * blocks + block``. A perfect shuffle of the features takes one to the other. The strided
+order needs no transposition to be multiplied fast; in it the whole matrix is a circulant one whose
+entries are blocks.
+
+Sources: R. M. Gray, "Toeplitz and Circulant Matrices: A Review" (2006), chapter 3; P. J. Davis,
+"Circulant Matrices" (1979), section 5.6, for block circulants.
 """
+
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+
+Order = Literal["contiguous", "strided"]
+
+
+def check_order(order: Order) -> Order:
+    """Return ``order`` if it is one."""
+    if order not in get_args(Order):
+        raise ValueError(f"order must be one of {', '.join(get_args(Order))}, got {order!r}")
+    return order
 
 
 def check_block_size(block_size: int, largest: int | None = None) -> int:
@@ -64,26 +82,29 @@ def circulant(row: Tensor) -> Tensor:
     return windows[..., 1:, :].flip(-2)  # (..., b, b)
 
 
-def block_circulant(rows: Tensor) -> Tensor:
+def block_circulant(rows: Tensor, order: Order = "contiguous") -> Tensor:
     """Build the dense block-circulant matrix of the first rows of its blocks.
 
     Args:
         rows: first rows, shape ``(..., out_blocks, in_blocks, b)``.
+        order: of the features, see :mod:`circtools.matrices`.
 
     Returns:
-        Dense matrices, shape ``(..., out_blocks * b, in_blocks * b)``; block (i, j) is
-        ``circulant(rows[..., i, j, :])``.
+        Dense matrices, shape ``(..., out_blocks * b, in_blocks * b)``; in the contiguous order
+        block (i, j) is ``circulant(rows[..., i, j, :])``.
 
     Raises:
         TypeError: if ``rows`` is not a tensor.
-        ValueError: if ``rows`` has fewer than three dimensions or an empty last one.
+        ValueError: if ``rows`` has fewer than three dimensions or an empty last one, or the order
+            is unknown.
     """
     _rows(rows, 3, "rows")
     blocks = circulant(rows)  # (..., out_blocks, in_blocks, b, b)
-    return blocks.transpose(-3, -2).flatten(-4, -3).flatten(-2, -1)  # (..., out, in)
+    last = (-4, -2, -3, -1) if check_order(order) == "contiguous" else (-3, -1, -4, -2)
+    return blocks.movedim((-4, -3, -2, -1), last).flatten(-4, -3).flatten(-2, -1)  # (..., out, in)
 
 
-def nearest_circulant(matrix: Tensor, block_size: int) -> Tensor:
+def nearest_circulant(matrix: Tensor, block_size: int, order: Order = "contiguous") -> Tensor:
     """Project a matrix onto the block-circulant ones, in the Frobenius norm.
 
     The nearest circulant block carries, on each of its wrapped diagonals, the mean of the entries
@@ -93,13 +114,15 @@ def nearest_circulant(matrix: Tensor, block_size: int) -> Tensor:
     Args:
         matrix: shape ``(out_features, in_features)``.
         block_size: the block size b.
+        order: of the features, see :mod:`circtools.matrices`.
 
     Returns:
         First rows, shape ``(out_blocks, in_blocks, b)``, with ``out_blocks = ceil(out / b)``.
 
     Raises:
         TypeError: if ``matrix`` is not a tensor or ``block_size`` not an int.
-        ValueError: if ``matrix`` is not two-dimensional or ``block_size`` is not positive.
+        ValueError: if ``matrix`` is not two-dimensional, ``block_size`` is not positive, or the
+            order is unknown.
 
     Source: T. F. Chan, "An Optimal Circulant Preconditioner for Toeplitz Systems", SIAM J. Sci.
     Stat. Comput. 9 (1988), section 2, block by block.
@@ -109,17 +132,18 @@ def nearest_circulant(matrix: Tensor, block_size: int) -> Tensor:
         raise TypeError(f"matrix must be a torch.Tensor, got {type(matrix).__name__}")
     if matrix.dim() != 2:
         raise ValueError(f"matrix must have two dimensions, got shape {tuple(matrix.shape)}")
-    total = _diagonal_sums(matrix, block_size)
-    count = _diagonal_sums(torch.ones_like(matrix), block_size)
+    total, count = (_diagonal_sums(entries, block_size, check_order(order))
+                    for entries in (matrix, torch.ones_like(matrix)))
     return total / count.clamp(min=1)  # a diagonal that lies wholly in the padding stays zero
 
 
-def _diagonal_sums(matrix: Tensor, b: int) -> Tensor:
+def _diagonal_sums(matrix: Tensor, b: int, order: Order) -> Tensor:
     """Sum each block's wrapped diagonals: (out, in) -> (out_blocks, in_blocks, b)."""
     pad_out, pad_in = -matrix.shape[0] % b, -matrix.shape[1] % b
     padded = torch.nn.functional.pad(matrix, (0, pad_in, 0, pad_out))
     p, q = padded.shape[0] // b, padded.shape[1] // b
-    blocks = padded.view(p, b, q, b).transpose(1, 2)  # (out_blocks, in_blocks, b, b)
+    blocks = (padded.view(p, b, q, b).transpose(1, 2) if order == "contiguous" else
+              padded.view(b, p, b, q).permute(1, 3, 0, 2))  # (out_blocks, in_blocks, b, b)
     # Rotating row r left by r puts diagonal d into column d.
     r, d = torch.arange(b, device=matrix.device).view(-1, 1), torch.arange(b, device=matrix.device)
     return blocks.gather(-1, ((r + d) % b).expand_as(blocks)).sum(-2)  # (out_blocks, in_blocks, b)

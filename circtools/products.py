@@ -3,7 +3,8 @@
 A circulant block is diagonal in the frequency domain: there the product of a block with a vector
 is one number times another for each frequency. Each algorithm has two steps. The first depends on
 the weights alone and turns first rows w, (out_blocks, in_blocks, b), into their spectrum. The
-second multiplies inputs x, (tokens, in_blocks, b), by it and returns (tokens, out_blocks, b).
+second multiplies inputs by it. Inputs and outputs are (tokens, blocks, b) in the contiguous order
+of the features and (tokens, b, blocks) in the strided one; see :mod:`circtools.matrices`.
 
 - ``dft`` writes the transforms as products with small real matrices. It works in every dtype and
   in exported graphs, and is the faster one for small blocks.
@@ -21,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from circtools.matrices import Order
+
 LARGEST_DFT = 128  # block size up to which the DFT was the faster one on two cores of a CPU
 HALF = (torch.float16, torch.bfloat16)  # torch.fft has no transforms of these on a CPU
 
@@ -30,14 +33,15 @@ def fft_spectrum(w: Tensor) -> Tensor:
     return torch.fft.rfft(w.float() if w.dtype in HALF else w).conj()
 
 
-def fft_product(x: Tensor, spectrum: Tensor) -> Tensor:
+def fft_product(x: Tensor, spectrum: Tensor, order: Order = "contiguous") -> Tensor:
     """Multiply inputs by :func:`fft_spectrum`."""
-    dtype, b = x.dtype, x.shape[2]
+    dtype, contiguous = x.dtype, order == "contiguous"
     if x.shape[0] == 0:  # the FFT library refuses to plan an empty transform
-        return fft_product(F.pad(x, (0, 0, 0, 0, 0, 1)), spectrum)[:0]
-    x_hat = torch.fft.rfft(x.float() if dtype in HALF else x)  # (tokens, in_blocks, b // 2 + 1)
-    y_hat = torch.einsum("tqk,pqk->tpk", x_hat, spectrum)  # (tokens, out_blocks, b // 2 + 1)
-    return torch.fft.irfft(y_hat, n=b).to(dtype)  # (tokens, out_blocks, b)
+        return fft_product(F.pad(x, (0, 0, 0, 0, 0, 1)), spectrum, order)[:0]
+    axis = 2 if contiguous else 1
+    x_hat = torch.fft.rfft(x.float() if dtype in HALF else x, dim=axis)  # k: b // 2 + 1 frequencies
+    y_hat = torch.einsum("tqk,pqk->tpk" if contiguous else "tkq,pqk->tkp", x_hat, spectrum)
+    return torch.fft.irfft(y_hat, n=x.shape[axis], dim=axis).to(dtype)
 
 
 def dft_spectrum(w: Tensor) -> Tensor:
@@ -47,18 +51,22 @@ def dft_spectrum(w: Tensor) -> Tensor:
     return (of_w @ w.reshape(p * q, b).T).unflatten(1, (p, q))
 
 
-def dft_product(x: Tensor, spectrum: Tensor) -> Tensor:
+def dft_product(x: Tensor, spectrum: Tensor, order: Order = "contiguous") -> Tensor:
     """Multiply inputs by :func:`dft_spectrum`.
 
-    The transform puts the frequencies first. There each is one contiguous matrix product over the
-    blocks: one for a real frequency, three for a complex one.
+    Each frequency is one matrix product over the blocks if it is real, three if it is complex.
     """
-    tokens, q, b = x.shape
-    of_x, _, back = dft_matrices(b, x)
-    x_hat = (of_x @ x.reshape(tokens * q, b).T).unflatten(1, (tokens, q))  # (products, tokens, q)
     multiply = Products.apply if torch.is_grad_enabled() and not is_traced(x) else torch.matmul
+    if order == "contiguous":
+        tokens, q, b = x.shape
+        of_x, _, back = dft_matrices(b, x)
+        x_hat = (of_x @ x.reshape(tokens * q, b).T).unflatten(1, (tokens, q))
+        y_hat = multiply(x_hat, spectrum.mT)  # (products, tokens, out_blocks)
+        return (y_hat.flatten(1).T @ back).view(tokens, spectrum.shape[1], b)
+    of_x, _, back = dft_matrices(x.shape[1], x)
+    x_hat = (of_x @ x).transpose(0, 1)  # (products, tokens, in_blocks)
     y_hat = multiply(x_hat, spectrum.mT)  # (products, tokens, out_blocks)
-    return (y_hat.flatten(1).T @ back).view(tokens, spectrum.shape[1], b)
+    return back.T @ y_hat.transpose(0, 1)  # (tokens, b, out_blocks)
 
 
 class Products(torch.autograd.Function):
@@ -153,10 +161,10 @@ def is_traced(x: Tensor) -> bool:
 
 
 class Algorithm(NamedTuple):
-    """The two steps of a fast product: ``product(x, spectrum(w))``."""
+    """The two steps of a fast product: ``product(x, spectrum(w), order)``."""
 
     spectrum: Callable[[Tensor], Tensor]
-    product: Callable[[Tensor, Tensor], Tensor]
+    product: Callable[[Tensor, Tensor, Order], Tensor]
 
 
 FAST = {"fft": Algorithm(fft_spectrum, fft_product), "dft": Algorithm(dft_spectrum, dft_product)}

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circtools import block_circulant, circulant, nearest_circulant, spectrum
+from circtools.matrices import Order
 
-SIZES = st.integers(1, 11)
+SIZES, ORDERS = st.integers(1, 11), st.sampled_from(["contiguous", "strided"])
 
 
 def reference(rows: np.ndarray) -> np.ndarray:
@@ -47,20 +48,32 @@ def test_leading_dimensions_are_kept() -> None:
 
 
 @given(SIZES, SIZES, SIZES)
-def test_nearest_leaves_a_block_circulant_matrix_alone(p: int, q: int, b: int) -> None:
+def test_in_the_strided_order_it_is_a_circulant_matrix_of_blocks(p: int, q: int, b: int) -> None:
     rows = random(p, q, b)
-    assert torch.allclose(nearest_circulant(block_circulant(rows), b), rows, atol=1e-12)
+    matrix = block_circulant(rows, "strided")
+    for r in range(b):
+        for c in range(b):
+            block = matrix[r * p:(r + 1) * p, c * q:(c + 1) * q]
+            assert torch.equal(block, rows[..., (c - r) % b])
 
 
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 6))
-def test_nearest_is_the_least_squares_solution(out: int, inp: int, b: int) -> None:
+@given(SIZES, SIZES, SIZES, ORDERS)
+def test_nearest_leaves_a_block_circulant_matrix_alone(p: int, q: int, b: int, order: Order
+                                                       ) -> None:
+    rows = random(p, q, b)
+    nearest = nearest_circulant(block_circulant(rows, order), b, order)
+    assert torch.allclose(nearest, rows, atol=1e-12)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 6), ORDERS)
+def test_nearest_is_the_least_squares_solution(out: int, inp: int, b: int, order: Order) -> None:
     """Also for sizes that the block does not divide: only entries that exist count."""
     matrix = random(out, inp)
     p, q = -(-out // b), -(-inp // b)
     basis = torch.eye(p * q * b, dtype=torch.float64).view(-1, p, q, b)
-    columns = block_circulant(basis)[:, :out, :inp].flatten(1).T  # (out * inp, p * q * b)
+    columns = block_circulant(basis, order)[:, :out, :inp].flatten(1).T  # (out * inp, p * q * b)
     best = np.linalg.lstsq(columns.numpy(), matrix.flatten().numpy(), rcond=None)[0]
-    ours = nearest_circulant(matrix, b)
+    ours = nearest_circulant(matrix, b, order)
     assert np.allclose(ours.flatten().numpy(), best, atol=1e-10)
 
 
@@ -82,6 +95,7 @@ def test_spectrum_belongs_to_the_fourier_vectors(b: int, is_complex: bool) -> No
     (lambda: nearest_circulant(np.ones((3, 3)), 2), TypeError, "torch.Tensor, got ndarray"),
     (lambda: nearest_circulant(torch.ones(3, 3), 0), ValueError, "1 or more, got 0"),
     (lambda: nearest_circulant(torch.ones(3, 3), 2.0), TypeError, "must be an int, got 2.0"),
+    (lambda: block_circulant(torch.ones(1, 1, 2), "rows"), ValueError, "contiguous, strided, got"),
     (lambda: spectrum(torch.empty(2, 0)), ValueError, r"shape \(2, 0\)"),
 ])
 def test_bad_arguments_are_named(call, error: type[Exception], words: str) -> None:

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from circtools import BlockCirculantLinear, linear
-from circtools.matrices import block_circulant, circulant
+from circtools.matrices import Order, block_circulant, circulant
 from circtools.products import ALGORITHMS, choose, dft_matrices, dft_products
 
 NAMES = ("auto", *ALGORITHMS)
 SHAPES = st.tuples(st.integers(1, 24), st.integers(1, 24)).flatmap(
     lambda sizes: st.tuples(st.just(sizes[0]), st.just(sizes[1]),
                             st.one_of(st.integers(1, max(sizes)), st.just(max(sizes)))))
+ORDERS = st.sampled_from(["contiguous", "strided"])
 BATCHES = st.sampled_from([(), (0,), (1,), (5,), (2, 3), (2, 0, 3), (1, 1, 4)])
 
 
@@ -29,7 +30,11 @@ def reference_matrix(layer: BlockCirculantLinear) -> np.ndarray:
     """The weight matrix built with scipy, (out_features, in_features)."""
     blocks = [[scipy.linalg.circulant(row).T for row in rows]
               for rows in layer.weight.detach().double().numpy()]
-    return np.block(blocks)[: layer.out_features, : layer.in_features]
+    matrix, (p, q, b) = np.block(blocks), layer.weight.shape
+    if layer.order == "strided":  # position * blocks + block instead of block * b + position
+        outputs, inputs = (np.arange(n * b).reshape(n, b).T.flatten() for n in (p, q))
+        matrix = matrix[np.ix_(outputs, inputs)]
+    return matrix[: layer.out_features, : layer.in_features]
 
 
 def close(actual: Tensor, expected: np.ndarray | Tensor, tolerance: float) -> None:
@@ -40,10 +45,10 @@ def close(actual: Tensor, expected: np.ndarray | Tensor, tolerance: float) -> No
     assert torch.allclose(actual, expected, rtol=0, atol=tolerance * scale)
 
 
-def make(shape: tuple[int, int, int], name: str, dtype: torch.dtype, batch: tuple[int, ...]
-         ) -> tuple[BlockCirculantLinear, Tensor]:
+def make(shape: tuple[int, int, int], name: str, dtype: torch.dtype, batch: tuple[int, ...],
+         order: Order = "contiguous") -> tuple[BlockCirculantLinear, Tensor]:
     torch.manual_seed(0)
-    layer = BlockCirculantLinear(*shape, algorithm=name).double()
+    layer = BlockCirculantLinear(*shape, order=order, algorithm=name).double()
     x = torch.randn(*batch, shape[0], dtype=torch.float64)
     return layer.to(dtype), x.to(dtype).requires_grad_()
 
@@ -51,10 +56,11 @@ def make(shape: tuple[int, int, int], name: str, dtype: torch.dtype, batch: tupl
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [
     (torch.float64, 1e-10), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
-@given(shape=SHAPES, batch=BATCHES)
+@given(shape=SHAPES, batch=BATCHES, order=ORDERS)
 def test_forward_and_gradients(name: str, dtype: torch.dtype, tolerance: float,
-                               shape: tuple[int, int, int], batch: tuple[int, ...]) -> None:
-    layer, x = make(shape, name, dtype, batch)
+                               shape: tuple[int, int, int], batch: tuple[int, ...], order: Order
+                               ) -> None:
+    layer, x = make(shape, name, dtype, batch, order)
     matrix = torch.from_numpy(reference_matrix(layer)).requires_grad_()  # float64
     x64 = x.detach().double().requires_grad_()
     expected = x64 @ matrix.T + layer.bias.detach().double()
@@ -68,7 +74,7 @@ def test_forward_and_gradients(name: str, dtype: torch.dtype, tolerance: float,
     close(x.grad, x64.grad, tolerance)
     close(layer.bias.grad, upstream.double().reshape(-1, shape[1]).sum(0), tolerance)
     # The gradient of a first row is the sum over the places where each of its entries stands.
-    index = BlockCirculantLinear(*shape).double()
+    index = BlockCirculantLinear(*shape, order=order).double()
     with torch.no_grad():
         index.weight.copy_(torch.arange(index.weight.numel()).view_as(index.weight))
     places = torch.from_numpy(reference_matrix(index)).long().flatten()
@@ -107,8 +113,9 @@ def test_dft_matrices_made_in_inference_mode_serve_a_training() -> None:
     layer(torch.randn(2, 22)).sum().backward()
 
 
-def test_dense_weight_is_the_matrix_in_use() -> None:
-    layer = BlockCirculantLinear(10, 7, 4, bias=False).double()
+@pytest.mark.parametrize("order", ["contiguous", "strided"])
+def test_dense_weight_is_the_matrix_in_use(order: Order) -> None:
+    layer = BlockCirculantLinear(10, 7, 4, bias=False, order=order).double()
     assert np.array_equal(layer.dense_weight().detach().numpy(), reference_matrix(layer))
     close(layer(torch.eye(10, dtype=torch.float64)).T, layer.dense_weight(), 1e-12)
 
@@ -122,17 +129,31 @@ def test_outputs_vary_as_those_of_linear(block_size: int) -> None:
     assert ours.mean().item() == pytest.approx(plain.item(), rel=0.1)
 
 
-def test_from_linear_projects_and_leaves_the_layer_alone() -> None:
-    circulant = BlockCirculantLinear(12, 8, 4)
+@pytest.mark.parametrize("order", ["contiguous", "strided"])
+def test_from_linear_projects_and_leaves_the_layer_alone(order: Order) -> None:
+    circulant = BlockCirculantLinear(12, 8, 4, order=order)
     dense = nn.Linear(12, 8)
     with torch.no_grad():
         dense.weight.copy_(circulant.dense_weight())
     before = dense.weight.clone()
-    projected = BlockCirculantLinear.from_linear(dense.eval(), 4)
+    projected = BlockCirculantLinear.from_linear(dense.eval(), 4, order=order)
     close(projected.weight, circulant.weight, 1e-6)
     assert torch.equal(projected.bias, dense.bias) and projected.bias is not dense.bias
     assert torch.equal(dense.weight, before) and not projected.training
     assert BlockCirculantLinear.from_linear(nn.Linear(4, 4, bias=False), 2).bias is None
+
+
+def test_a_perfect_shuffle_takes_one_order_to_the_other() -> None:
+    plain, strided = (BlockCirculantLinear(12, 8, 4, order=order)
+                      for order in ("contiguous", "strided"))
+    strided.load_state_dict(plain.state_dict())
+    x = torch.randn(5, 12)
+    with torch.no_grad():
+        plain.bias.zero_(), strided.bias.zero_()
+    shuffled = strided(x.view(5, 3, 4).mT.flatten(1)).view(5, 4, 2).mT.flatten(1)
+    close(shuffled, plain(x), 1e-5)
+    with pytest.raises(ValueError, match="contiguous, strided, got 'raster'"):
+        BlockCirculantLinear(12, 8, 4, order="raster")
 
 
 def test_state_dict_copy_and_repr() -> None:
@@ -278,9 +299,11 @@ def test_the_output_is_contiguous() -> None:
     for bias in (True, False):
         layer = BlockCirculantLinear(8, 10, 4, bias)
         assert layer(torch.randn(2, 3, 8)).view(2, -1).shape == (2, 30)
-    layer = BlockCirculantLinear(256, 250, 16).eval()
-    with torch.no_grad():
-        assert layer(torch.randn(2, 4096, 256)).is_contiguous(), "also if done in parts"
+    for order in ("contiguous", "strided"):
+        layer, x = BlockCirculantLinear(256, 250, 16, order=order).eval(), torch.randn(2, 4096, 256)
+        with torch.no_grad():
+            assert layer(x).is_contiguous(), "also if done in parts"
+            close(layer(x), x @ layer.dense_weight().T + layer.bias, 1e-5)
 
 
 def test_autocast_leaves_float64_alone_as_it_does_for_linear() -> None:
@@ -296,8 +319,9 @@ def test_meta_device_and_dtype() -> None:
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_export(name: str) -> None:
-    layer, x = BlockCirculantLinear(10, 6, 4, algorithm=name), torch.randn(3, 10)
+@pytest.mark.parametrize("order", ["contiguous", "strided"])
+def test_export(name: str, order: Order) -> None:
+    layer, x = BlockCirculantLinear(10, 6, 4, order=order, algorithm=name), torch.randn(3, 10)
     program = torch.export.export(layer, (x,))
     close(program.module()(x), layer(x), 1e-5)
 
