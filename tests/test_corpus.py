@@ -122,7 +122,7 @@ def test_another_version_of_spacy_makes_the_cache_anew(
         assert made == versions
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "other"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "flipped", "other"])
 def test_a_damaged_cache_is_made_anew(files: Path, damage: str) -> None:
     first = load("real")
     [path] = (files / "cache").iterdir()
@@ -130,7 +130,8 @@ def test_a_damaged_cache_is_made_anew(files: Path, damage: str) -> None:
     if damage == "other":
         torch.save({"splits": {}}, path)
     else:
-        path.write_bytes({"cut": whole[:len(whole) // 2], "empty": b"", "text": b"nothing"}[damage])
+        path.write_bytes({"cut": whole[:len(whole) // 2], "empty": b"", "text": b"nothing",
+                          "flipped": whole.replace(b"vocab", b"voc\xffb")}[damage])
     again = load("real")
     assert again.vocab == first.vocab and torch.equal(again.train.source, first.train.source)
     assert [other.name for other in (files / "cache").iterdir()] == [path.name]

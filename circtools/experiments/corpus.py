@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import json
-import pickle
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from circtools.experiments import captions, data
-from circtools.experiments.files import ROOT
+from circtools.experiments.files import DAMAGED, ROOT
 from circtools.experiments.training import save_atomically
 from circtools.transformer import PAD
 
@@ -30,9 +29,6 @@ SPLITS = {"train": "train", "val": "val", "test": "test_2016_flickr"}
 EXTRA = ("test_2017_flickr", "test_2017_mscoco", "test_2018_flickr")
 INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\u00ad"))
 CACHE = ROOT / "data" / "cache"
-# What torch.load raises of a missing or a damaged file, and what follows from a wrong content.
-DAMAGED = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError,
-           AttributeError)
 
 Origin = Literal["real", "sample"]
 Language = Literal["de", "en"]

@@ -1,12 +1,16 @@
 """Where the course's files are, and how one is written: whole, or not at all."""
 
 import os
+import pickle
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]  # of the course: data, figures and notebooks
+# What torch.load raises of a missing or a damaged file, and what follows from a wrong content.
+DAMAGED = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError,
+           ValueError, AttributeError)
 
 
 @contextmanager
