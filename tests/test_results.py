@@ -3,7 +3,7 @@
 import json
 import subprocess
 from dataclasses import fields
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -192,6 +192,17 @@ def test_the_commit_of_another_repository_is_not_ours(tmp_path: Path,
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "manifest.json").write_text("{}")
     assert store.provenance.__wrapped__()["commit"].endswith("+changed")
+
+
+def test_on_windows_the_commit_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There git writes slashes."""
+    def git(words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        said = {"--show-toplevel": "C:/course", "HEAD": "abcdef"}.get(words[-1], "")
+        return subprocess.CompletedProcess(words, 0, stdout=f"{said}\n")
+
+    monkeypatch.setattr(store, "ROOT", PureWindowsPath(r"C:\course"))
+    monkeypatch.setattr(subprocess, "run", git)
+    assert store.provenance.__wrapped__()["commit"] == "abcdef"
 
 
 def test_provenance_names_commit_device_and_versions() -> None:

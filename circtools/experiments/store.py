@@ -140,7 +140,7 @@ def provenance(device: str = "cpu") -> dict[str, str]:
         return done.stdout.strip()
 
     # The course may lie, without a history of its own, inside a repository of something else.
-    own = git("rev-parse", "--show-toplevel") == str(ROOT)
+    own = git("rev-parse", "--show-toplevel") == ROOT.as_posix()
     commit = git("rev-parse", "HEAD") if own else "unknown"
     if own and git("status", "--porcelain", "--", "circtools", "data/manifest.json"):
         commit += "+changed"
