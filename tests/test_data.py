@@ -228,6 +228,17 @@ def test_a_missing_file_of_a_given_folder_is_named(
         locate("mnist")
 
 
+@pytest.mark.parametrize("name", ["~/given", "given"])
+def test_a_given_folder_is_the_same_from_everywhere(
+    locate: functools.partial[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.setenv("CIRCTOOLS_DATA", name)
+    given = put(tmp_path / "given")
+    assert locate("mnist") == given
+
+
 def test_a_given_folder_that_is_none(
     locate: functools.partial[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -161,6 +161,14 @@ def test_errors_are_one_line_on_stderr(capsys) -> None:
     assert "no model nowhere.pt" in capsys.readouterr().err
 
 
+def test_the_home_is_expanded(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cli.main(["translate", "Ein Hund.", "--model=~/m.pt"]) == 1
+    assert f"no model {tmp_path / 'm.pt'}" in capsys.readouterr().err
+    options = cli._parser().parse_args(["run", "mnist", "--results=~/x"])
+    assert options.results == tmp_path / "x"
+
+
 def test_data_lists_both_tasks_and_forgives_only_if_asked(
     capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,8 @@ def manifest(task: str, path: Path = MANIFEST) -> list[dict[str, Any]]:
 def locate(task: str, *, raw: Path = RAW, manifest_path: Path = MANIFEST) -> Path:
     """Return a folder that holds every file of a task, downloading what is missing.
 
+    A relative ``CIRCTOOLS_DATA`` is seen from the course's folder: the notebooks run in another.
+
     Args:
         task: ``"mnist"``, ``"multi30k"`` or ``"multi30k-extra"``.
         raw: folder to download into.
@@ -67,9 +69,9 @@ def locate(task: str, *, raw: Path = RAW, manifest_path: Path = MANIFEST) -> Pat
     """
     entries = manifest(task, manifest_path)
     if given := os.environ.get("CIRCTOOLS_DATA"):
-        folder = Path(given)
+        folder = ROOT / os.path.expanduser(given)
         if not folder.is_dir():
-            raise NotADirectoryError(f"CIRCTOOLS_DATA={given} is not a folder; point it at one "
+            raise NotADirectoryError(f"CIRCTOOLS_DATA: {folder} is not a folder; point it at one "
                                      f"that holds {entries[0]['path']}, or unset it")
         missing = [e["path"] for e in entries if not (folder / e["path"]).exists()]
         if 0 < len(missing) < len(entries):
