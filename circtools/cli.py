@@ -174,7 +174,11 @@ def _poster(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    values = facts.facts(results.load())
+    table = results.load()
+    if table.empty:
+        raise ValueError("there are no results to report; run 'circtools run mnist' first, or get "
+                         "data/results from the repository")
+    values = facts.facts(table)
     print(pages.claims_table(values["claims"]))
     stale = pages.write(values, check=options.check)
     if options.check and stale:

@@ -169,6 +169,13 @@ def test_the_home_is_expanded(tmp_path: Path, capsys, monkeypatch: pytest.Monkey
     assert options.results == tmp_path / "x"
 
 
+def test_a_report_of_nothing_is_refused(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = results.load(data="sample")
+    monkeypatch.setattr(results, "load", lambda: nothing)
+    assert cli.main(["report"]) == 1
+    assert "there are no results to report" in capsys.readouterr().err
+
+
 def test_data_lists_both_tasks_and_forgives_only_if_asked(
     capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,7 +99,8 @@ def test_a_kill_while_writing_leaves_no_half_result(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", ['{"config": ', "{}", "[]", '{"config": {}}'])
+@pytest.mark.parametrize("text", ['{"config": ', "{}", "[]", '{"config": {}}', '{"config": []}',
+                                  '{"config": {"method": "dense"}}'])
 def test_a_file_that_is_no_result_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "half.json").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"half\.json is no valid result .* delete it"):
