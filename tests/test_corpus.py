@@ -112,6 +112,14 @@ def test_a_machine_without_spacy_trains_from_the_cache(
     assert len(translation.translate(model, again.vocab, again.test.tokens[:3], beam=1)) == 3
 
 
+def test_a_course_that_is_read_only_goes_on_without_a_cache(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (files / "a file").touch()
+    monkeypatch.setattr(corpora, "CACHE", files / "a file" / "cache")  # no folder can be made
+    assert len(load("real").train) == 100
+
+
 def test_another_version_of_spacy_makes_the_cache_anew(
     files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

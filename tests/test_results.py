@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circtools.experiments import choices, results, store
+from circtools.experiments import choices, files, results, store
 from circtools.experiments.runs import Run
 
 BASE = 0.001
@@ -85,6 +85,16 @@ def test_a_result_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> N
             store.write({"loss": bad}, path)
     assert json.loads(path.read_text(encoding="utf-8")) == {"loss": 1.0}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_is_full_is_named(tmp_path: Path) -> None:
+    def write_on_a_full_disk() -> None:
+        with files.replacing(tmp_path / "run.pt"):
+            raise RuntimeError("[enforce fail] unexpected pos 768 vs 662")  # as torch.save does
+
+    with pytest.raises(OSError, match=r"run\.pt cannot be written .*; is the disk full"):
+        write_on_a_full_disk()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_kill_while_writing_leaves_no_half_result(

@@ -169,7 +169,8 @@ def _cached(task: str, settings: dict[str, Any], make: Callable[[], dict[str, An
             return read(torch.load(path, weights_only=True))
     stored = make()  # which needs spaCy
     if own:
-        save_atomically(stored, own)
+        with suppress(OSError):  # a course that nobody may write into goes on without
+            save_atomically(stored, own)
     return read(stored)
 
 
