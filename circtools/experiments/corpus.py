@@ -183,23 +183,29 @@ def read_pairs(german: Path, english: Path) -> Pairs:
 
     Raises:
         circtools.experiments.data.CorruptData: naming file and line, if a line is empty or no
-            UTF-8, or if one file has more lines than the other.
+            UTF-8; or if a file is no whole gzip file, both are empty, or one has more lines.
     """
     sides = []
     for path in (german, english):
         sentences = []
-        with gzip.open(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    sentence = line.decode("utf-8").strip()
-                except UnicodeDecodeError as error:
-                    raise data.CorruptData(f"{path}, line {number}: no valid UTF-8 ({error}); "
-                                           "save the file in UTF-8") from error
-                if not sentence:
-                    raise data.CorruptData(f"{path}, line {number} is empty; each line must hold "
-                                           "the translation of the same line of the other file")
-                sentences.append(sentence)
+        try:
+            lines = gzip.decompress(path.read_bytes()).splitlines()
+        except data.DAMAGE as error:
+            raise data.CorruptData(f"{path} is no gzip file, or only a part of one ({error}); get "
+                                   "it again, or pack it with gzip") from error
+        for number, line in enumerate(lines, start=1):
+            try:
+                sentence = line.decode("utf-8").strip()
+            except UnicodeDecodeError as error:
+                raise data.CorruptData(f"{path}, line {number}: no valid UTF-8 ({error}); "
+                                       "save the file in UTF-8") from error
+            if not sentence:
+                raise data.CorruptData(f"{path}, line {number} is empty; each line must hold "
+                                       "the translation of the same line of the other file")
+            sentences.append(sentence)
         sides.append(sentences)
+    if not any(sides):
+        raise data.CorruptData(f"{german} and {english} are empty")
     if len(sides[0]) != len(sides[1]):
         short = min(len(sides[0]), len(sides[1]))
         raise data.CorruptData(f"{german} has {len(sides[0])} lines and {english} has "
