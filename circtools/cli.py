@@ -1,6 +1,7 @@
 """The command line: ``circtools data|run|translate|figures|poster|report``."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from circtools.experiments import (
     data,
     execute,
+    files,
     multi30k,
     multi30k_runs,
     results,
@@ -53,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
             ("poster", _poster, "make the poster from the results",
              "Write poster.pdf (A0) and a preview poster.png from data/results.")):
         draw = commands.add_parser(name, help=help_, description=description)
-        draw.add_argument("--output", type=Path, default=gallery.FOLDER, metavar="FOLDER",
+        draw.add_argument("--output", type=_path, default=gallery.FOLDER, metavar="FOLDER",
                           help="where to (default figures)")
         draw.set_defaults(command=command)
     verdicts = commands.add_parser(
@@ -86,7 +88,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--scheduler", metavar="ADDRESS",
                      help="address of a Dask scheduler (tcp://host:8786) whose workers, which see "
                           "the same files, do the runs; needs 'pip install circtools[cluster]'")
-    run.add_argument("--results", type=Path, default=store.FOLDER, metavar="FOLDER",
+    run.add_argument("--results", type=_path, default=store.FOLDER, metavar="FOLDER",
                      help="where the results are (default data/results)")
     run.add_argument("--source", default="auto", choices=["auto", "real", "sample"],
                      help="auto uses the built-in sample if the data cannot be had")
@@ -105,7 +107,7 @@ def _add_translate(commands: Any) -> None:
                     "small one that comes with the course, which knows captions of pictures and "
                     "little else.")
     translate.add_argument("sentences", nargs="+", metavar="sentence", help="in German, quoted")
-    translate.add_argument("--model", type=Path, default=multi30k_runs.DEMO, metavar="FILE",
+    translate.add_argument("--model", type=_path, default=multi30k_runs.DEMO, metavar="FILE",
                            help="a network saved beside a result (.pt)")
     translate.add_argument("--beam", type=int, default=translation.BEAM,
                            help="hypotheses kept by the search; 1 is greedy (default 4)")
@@ -113,6 +115,11 @@ def _add_translate(commands: Any) -> None:
                            help="what to do where the network writes an unknown word (default: "
                                 "copy the German one)")
     translate.set_defaults(command=_translate)
+
+
+def _path(text: str) -> Path:
+    """Expand the home, as a shell does not in ``--results=~/x``."""
+    return Path(os.path.expanduser(text))
 
 
 def _data(options: argparse.Namespace) -> None:
@@ -140,6 +147,9 @@ def _run(options: argparse.Namespace) -> None:
             print(execute.plan_table(runs, kept, options.device).to_string())
             return
     else:
+        kept = store.Store(options.results, "sample" if options.source == "sample" else "real")
+        if execute.pending(options.task, options.preset, options.seeds, kept, methods):
+            files.check_writable(options.results)
         execute.run_all(options.task, options.preset, options.seeds, options.workers,
                         options.results, options.source, options.device, methods,
                         options.scheduler, options.only)
@@ -168,7 +178,11 @@ def _poster(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    values = facts.facts(results.load())
+    table = results.load()
+    if table.empty:
+        raise ValueError("there are no results to report; run 'circtools run mnist' first, or get "
+                         "data/results from the repository")
+    values = facts.facts(table)
     print(pages.claims_table(values["claims"]))
     stale = pages.write(values, check=options.check)
     if options.check and stale:

@@ -42,8 +42,9 @@ def write(path: Path, lines: list[bytes]) -> Path:
 
 def test_pairs_are_read(tmp_path: Path) -> None:
     german = write(tmp_path / "de.gz", ["Ein Mädchen. ".encode(), b"Zwei"])
-    english = write(tmp_path / "en.gz", [b"A girl.", b"Two"])
-    assert read_pairs(german, english) == [("Ein Mädchen.", "A girl."), ("Zwei", "Two")]
+    for english in [b"A girl.", b"Two"], [b"A girl.\r", b"Two\r"], [b"A girl.\rTwo"]:
+        assert read_pairs(german, write(tmp_path / "en.gz", english)) == [
+            ("Ein Mädchen.", "A girl."), ("Zwei", "Two")]
 
 
 @pytest.mark.parametrize(("german", "english", "words"), [
@@ -55,6 +56,24 @@ def test_bad_lines_are_named(tmp_path: Path, german: list[bytes], english: list[
                              words: str) -> None:
     with pytest.raises(data.CorruptData, match=words):
         read_pairs(write(tmp_path / "de.gz", german), write(tmp_path / "en.gz", english))
+
+
+@pytest.mark.parametrize("damage", ["text", "truncated", "garbled"])
+def test_a_file_that_is_no_whole_gzip_is_named(tmp_path: Path, damage: str) -> None:
+    english = write(tmp_path / "en.gz", [b"A girl.", b"Two"])
+    whole = english.read_bytes()
+    english.write_bytes({"text": b"A girl.\nTwo\n", "truncated": whole[:-9],
+                         "garbled": whole[:10] + b"\xff" + whole[11:]}[damage])
+    with pytest.raises(data.CorruptData, match=r"en\.gz is no gzip file, or only a part of one"):
+        read_pairs(write(tmp_path / "de.gz", [b"Ein Kind.", b"Zwei"]), english)
+
+
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"")])
+def test_two_empty_files_are_no_corpus(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "de.gz").write_bytes(content)
+    (tmp_path / "en.gz").write_bytes(content)
+    with pytest.raises(data.CorruptData, match=r"de\.gz and .*en\.gz are empty"):
+        read_pairs(tmp_path / "de.gz", tmp_path / "en.gz")
 
 
 def test_without_data_and_network_the_sample_serves(
@@ -112,6 +131,14 @@ def test_a_machine_without_spacy_trains_from_the_cache(
     assert len(translation.translate(model, again.vocab, again.test.tokens[:3], beam=1)) == 3
 
 
+def test_a_course_that_is_read_only_goes_on_without_a_cache(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (files / "a file").touch()
+    monkeypatch.setattr(corpora, "CACHE", files / "a file" / "cache")  # no folder can be made
+    assert len(load("real").train) == 100
+
+
 def test_another_version_of_spacy_makes_the_cache_anew(
     files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,7 +149,7 @@ def test_another_version_of_spacy_makes_the_cache_anew(
         assert made == versions
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "other"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "flipped", "other"])
 def test_a_damaged_cache_is_made_anew(files: Path, damage: str) -> None:
     first = load("real")
     [path] = (files / "cache").iterdir()
@@ -130,7 +157,8 @@ def test_a_damaged_cache_is_made_anew(files: Path, damage: str) -> None:
     if damage == "other":
         torch.save({"splits": {}}, path)
     else:
-        path.write_bytes({"cut": whole[:len(whole) // 2], "empty": b"", "text": b"nothing"}[damage])
+        path.write_bytes({"cut": whole[:len(whole) // 2], "empty": b"", "text": b"nothing",
+                          "flipped": whole.replace(b"vocab", b"voc\xffb")}[damage])
     again = load("real")
     assert again.vocab == first.vocab and torch.equal(again.train.source, first.train.source)
     assert [other.name for other in (files / "cache").iterdir()] == [path.name]

@@ -99,7 +99,7 @@ def test_a_damaged_file_is_named_and_not_kept(
                "other": bytes([1, *CONTENT[1:]])}.get(damage, CONTENT)
     packed = gzip.compress(content) if unpack else content
     path = "/cut" if damage == "cut" else "/a"
-    server.files[path] = b"<html>Please log in</html>" if damage == "no gzip" else packed
+    server.files[path] = b"No archive" if damage == "no gzip" else packed
     address = server.address + path
     with pytest.raises(data.CorruptData, match=r"MNIST/raw/digits arrived") as caught:
         data.download(entry(address, address, unpack), tmp_path / "digits")
@@ -125,6 +125,20 @@ def test_no_answer_says_what_to_do(tmp_path: Path) -> None:
         data.download(entry(address, address), tmp_path / "digits")
     for words in ("MNIST/raw/digits", address, "CIRCTOOLS_DATA", str(tmp_path / "digits")):
         assert words in str(caught.value)
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("unpack", [None, "gzip"])
+@pytest.mark.parametrize("page", [b"<html>Log in</html>", b"\r\n<!DOCTYPE html>\n<p>Blocked"])
+def test_a_proxys_page_counts_as_no_answer(
+    server: Server, tmp_path: Path, page: bytes, unpack: str | None
+) -> None:
+    server.files |= {"/page": page, "/damaged": CONTENT[::-1]}
+    address = f"{server.address}/page"
+    with pytest.raises(data.DataUnavailable, match=r"page: a web page came instead"):
+        data.download(entry(address, address, unpack), tmp_path / "digits")
+    with pytest.raises(data.CorruptData):  # what is damaged stays an error
+        data.download(entry(address, f"{server.address}/damaged", unpack), tmp_path / "digits")
     assert left_behind(tmp_path) == []
 
 
@@ -226,6 +240,17 @@ def test_a_missing_file_of_a_given_folder_is_named(
     monkeypatch.setenv("CIRCTOOLS_DATA", str(put(tmp_path / "given", labels=None)))
     with pytest.raises(data.CorruptData, match="lacks MNIST/raw/labels; copy it there"):
         locate("mnist")
+
+
+@pytest.mark.parametrize("name", ["~/given", "given"])
+def test_a_given_folder_is_the_same_from_everywhere(
+    locate: functools.partial[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.setenv("CIRCTOOLS_DATA", name)
+    given = put(tmp_path / "given")
+    assert locate("mnist") == given
 
 
 def test_a_given_folder_that_is_none(

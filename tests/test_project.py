@@ -161,6 +161,33 @@ def test_errors_are_one_line_on_stderr(capsys) -> None:
     assert "no model nowhere.pt" in capsys.readouterr().err
 
 
+def test_the_home_is_expanded(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cli.main(["translate", "Ein Hund.", "--model=~/m.pt"]) == 1
+    assert f"no model {tmp_path / 'm.pt'}" in capsys.readouterr().err
+    options = cli._parser().parse_args(["run", "mnist", "--results=~/x"])
+    assert options.results == tmp_path / "x"
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_the_training(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "run_all", lambda *_: None)
+    folder = tmp_path / "file" / "results"
+    (tmp_path / "file").touch()
+    assert cli.main(["run", "mnist", "--source", "sample", f"--results={folder}"]) == 1
+    assert f"nothing can be written in {folder}" in capsys.readouterr().err
+    assert cli.main(["run", "mnist", f"--results={tmp_path}"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_report_of_nothing_is_refused(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = results.load(data="sample")
+    monkeypatch.setattr(results, "load", lambda: nothing)
+    assert cli.main(["report"]) == 1
+    assert "there are no results to report" in capsys.readouterr().err
+
+
 def test_data_lists_both_tasks_and_forgives_only_if_asked(
     capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

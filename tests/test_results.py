@@ -3,14 +3,14 @@
 import json
 import subprocess
 from dataclasses import fields
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from circtools.experiments import choices, results, store
+from circtools.experiments import choices, files, results, store
 from circtools.experiments.runs import Run
 
 BASE = 0.001
@@ -37,14 +37,23 @@ def result(method: str, lr: float = BASE, seed: int = 0, val: float = 0.02, *,
     }
 
 
-def search(method: str, scores: dict[float, float], **more: Any) -> list[dict[str, Any]]:
+def search(method: str, scores: dict[float, float], seed: int = 1000, **more: Any
+           ) -> list[dict[str, Any]]:
     """Trials of a learning rate, with validation errors by learning rate."""
-    return [result(method, lr, 1000, val, stage="search", **more) for lr, val in scores.items()]
+    return [result(method, lr, seed, val, stage="search", **more) for lr, val in scores.items()]
+
+
+def write(folder: Path, one: dict[str, Any]) -> Path:
+    """Write a result where a run leaves it, not over another one."""
+    path = store.Store(folder, one["data"]).path(store.run_of(one["config"]))
+    assert not path.exists()
+    store.write(one, path)
+    return path
 
 
 def load(folder: Path, *all_results: dict[str, Any], data: str | None = "real") -> pd.DataFrame:
-    for number, one in enumerate(all_results):
-        store.write(one, folder / one["data"] / f"run{number:03}.json")
+    for one in all_results:
+        write(folder, one)
     return results.load(folder, data=data)
 
 
@@ -62,10 +71,10 @@ DENSE = search("dense", {BASE: 0.03, 0.004: 0.02})  # 0.004 is chosen
 
 
 def test_written_and_read_again(tmp_path: Path) -> None:
-    path = tmp_path / "real" / "mnist" / "a run.json"
-    store.write(result("dense"), path)
-    assert store.read(tmp_path) == [result("dense") | {"run": "real/mnist/a run"}]
-    assert [file.name for file in path.parent.iterdir()] == ["a run.json"]
+    path = write(tmp_path, result("dense"))
+    assert path.name == "dense-first-natural-lr0.001-final0.json"
+    assert store.read(tmp_path) == [result("dense") | {"run": f"real/mnist/base/{path.stem}"}]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_result_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
@@ -76,6 +85,16 @@ def test_a_result_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> N
             store.write({"loss": bad}, path)
     assert json.loads(path.read_text(encoding="utf-8")) == {"loss": 1.0}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_is_full_is_named(tmp_path: Path) -> None:
+    def write_on_a_full_disk() -> None:
+        with files.replacing(tmp_path / "run.pt"):
+            raise RuntimeError("[enforce fail] unexpected pos 768 vs 662")  # as torch.save does
+
+    with pytest.raises(OSError, match=r"run\.pt cannot be written .*; is the disk full"):
+        write_on_a_full_disk()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_kill_while_writing_leaves_no_half_result(
@@ -90,7 +109,8 @@ def test_a_kill_while_writing_leaves_no_half_result(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", ['{"config": ', "{}", "[]", '{"config": {}}'])
+@pytest.mark.parametrize("text", ['{"config": ', "{}", "[]", '{"config": {}}', '{"config": []}',
+                                  '{"config": {"method": "dense"}}'])
 def test_a_file_that_is_no_result_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "half.json").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"half\.json is no valid result .* delete it"):
@@ -103,7 +123,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_results_of_an_unknown_task_are_not_lost_without_a_word(tmp_path: Path) -> None:
-    store.write(result("dense", task="cifar"), tmp_path / "real" / "run.json")
+    write(tmp_path, result("dense", task="cifar"))
     with pytest.raises(ValueError, match=r"of the task 'cifar', and no rule in choices\.TUNED"):
         results.load(tmp_path)
 
@@ -125,11 +145,27 @@ def test_names_of_before_are_translated_where_they_are_read() -> None:
     assert len(scaled) > 20 and (scaled["matrix_lr_scale"] == 4).all()
 
 
-def test_copies_that_jupyter_makes_are_no_results(tmp_path: Path) -> None:
-    path = tmp_path / "real" / "run.json"
-    store.write(result("dense"), path)
-    store.write(result("dense"), path.parent / ".ipynb_checkpoints" / "run-checkpoint.json")
+def test_hidden_files_are_no_results(tmp_path: Path) -> None:
+    """Such as the copies that Jupyter makes, or what macOS leaves on a stick."""
+    path = write(tmp_path, result("dense"))
+    store.write(result("dense"), path.parent / ".ipynb_checkpoints" / path.name)
+    path.with_name(f"._{path.name}").write_bytes(b"\x00\x05\x16\x07")
     assert len(store.read(tmp_path)) == 1
+
+
+def test_a_copy_of_a_result_is_ignored_with_a_warning(tmp_path: Path) -> None:
+    """Else the copy that a cloud folder makes in a conflict would count as another seed."""
+    path = write(tmp_path, result("dense"))
+    for copy in path.with_name(f"{path.stem} (1).json"), tmp_path / "real (1)" / path.name:
+        store.write(result("dense", val=0.5), copy)
+    with pytest.warns(UserWarning, match=r"-final0 \(1\)\.json, real \(1\)/dense-first-"):
+        assert store.read(tmp_path) == [result("dense") | {"run": f"real/mnist/base/{path.stem}"}]
+
+
+def test_the_committed_results_have_their_names(recwarn: pytest.WarningsRecorder) -> None:
+    """Also those of chains that say only the learning rate of their dense network."""
+    assert len(store.read()) == len(list((store.FOLDER / "real").rglob("*.json")))
+    assert not recwarn.list
 
 
 def test_provenance_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,8 +176,7 @@ def test_provenance_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_a_run_leaves_is_found_by_its_name(tmp_path: Path) -> None:
     """Also if a run of the sample is named as one of the real data."""
     for number, data in enumerate(("real", "sample")):
-        path = tmp_path / data / "mnist" / "run.json"
-        store.write(result("dense", data=data), path)
+        path = write(tmp_path, result("dense", data=data))
         store.write_arrays({"rows": np.full(2, number)}, path.with_suffix(".npz"))
         store.write_texts([f"{data} text", "its\u2028second line", ""], path, number=3)
         store.write_counts(np.full((3, 10), 300 + number), path, number=3)
@@ -170,6 +205,17 @@ def test_the_commit_of_another_repository_is_not_ours(tmp_path: Path,
     assert store.provenance.__wrapped__()["commit"].endswith("+changed")
 
 
+def test_on_windows_the_commit_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There git writes slashes."""
+    def git(words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        said = {"--show-toplevel": "C:/course", "HEAD": "abcdef"}.get(words[-1], "")
+        return subprocess.CompletedProcess(words, 0, stdout=f"{said}\n")
+
+    monkeypatch.setattr(store, "ROOT", PureWindowsPath(r"C:\course"))
+    monkeypatch.setattr(subprocess, "run", git)
+    assert store.provenance.__wrapped__()["commit"] == "abcdef"
+
+
 def test_provenance_names_commit_device_and_versions() -> None:
     origin = store.provenance()
     assert set(origin) == {"commit", "device", "python", "torch", "numpy"}
@@ -189,7 +235,8 @@ def test_columns_are_those_of_the_design(tmp_path: Path) -> None:
     assert empty.empty and len(full) == 1
     row = full.iloc[0]
     assert (row["test_error"], row["val_error"]) == (0.021, 0.02)
-    assert (row["commit"], row["run"], row["series"]) == ("abcdef123456", "real/run000", "same")
+    assert (row["commit"], row["series"]) == ("abcdef123456", "same")
+    assert row["run"] == "real/mnist/base/dense-first-natural-lr0.001-final0"
 
 
 def test_sample_and_real_never_stand_in_one_table(tmp_path: Path) -> None:
@@ -246,7 +293,8 @@ def test_structures_choose_for_themselves(tmp_path: Path) -> None:
 
 def test_a_trial_that_diverged_is_never_chosen(tmp_path: Path) -> None:
     """Neither by the seeds nor by the first, easy rounds that it came through."""
-    trials = search("dense", {BASE: 0.5, 0.016: 0.01}) + search("dense", {BASE: 0.5, 0.016: 0.01})
+    trials = search("dense", {BASE: 0.5, 0.016: 0.01}) + search(
+        "dense", {BASE: 0.5, 0.016: 0.01}, seed=1001)
     trials[-1] |= {"final": [], "diverged": "train_loss is nan"}
     chains = search("pruned", {BASE: 0.4, 0.002: 0.4}, rounds=3)
     chains[-1] |= {"final": chains[-1]["final"][:2], "diverged": "train_loss is nan"}

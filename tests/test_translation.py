@@ -140,8 +140,9 @@ def test_unknown_words_are_copied_forbidden_or_kept() -> None:
     with pytest.raises(ValueError, match="'drop'"):
         translate(model, words, ["Ein Zebra"], unknown="drop")  # type: ignore[arg-type]
     assert translate(model, words, []) == []
-    with pytest.raises(ValueError, match="sentence 2 is empty"):
-        translate(model, words, ["Ein Zebra", " "])
+    for empty in " ", "\ufeff\u200b", []:
+        with pytest.raises(ValueError, match="sentence 2 is empty"):
+            translate(model, words, ["Ein Zebra", empty])
 
 
 def test_a_network_saved_before_the_renaming_is_read(model: Transformer, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import json
-import pickle
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from circtools.experiments import captions, data
-from circtools.experiments.files import ROOT
+from circtools.experiments.files import DAMAGED, ROOT
 from circtools.experiments.training import save_atomically
 from circtools.transformer import PAD
 
@@ -30,9 +29,6 @@ SPLITS = {"train": "train", "val": "val", "test": "test_2016_flickr"}
 EXTRA = ("test_2017_flickr", "test_2017_mscoco", "test_2018_flickr")
 INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\u00ad"))
 CACHE = ROOT / "data" / "cache"
-# What torch.load raises of a missing or a damaged file, and what follows from a wrong content.
-DAMAGED = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError,
-           AttributeError)
 
 Origin = Literal["real", "sample"]
 Language = Literal["de", "en"]
@@ -173,7 +169,8 @@ def _cached(task: str, settings: dict[str, Any], make: Callable[[], dict[str, An
             return read(torch.load(path, weights_only=True))
     stored = make()  # which needs spaCy
     if own:
-        save_atomically(stored, own)
+        with suppress(OSError):  # a course that nobody may write into goes on without
+            save_atomically(stored, own)
     return read(stored)
 
 
@@ -186,23 +183,29 @@ def read_pairs(german: Path, english: Path) -> Pairs:
 
     Raises:
         circtools.experiments.data.CorruptData: naming file and line, if a line is empty or no
-            UTF-8, or if one file has more lines than the other.
+            UTF-8; or if a file is no whole gzip file, both are empty, or one has more lines.
     """
     sides = []
     for path in (german, english):
         sentences = []
-        with gzip.open(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    sentence = line.decode("utf-8").strip()
-                except UnicodeDecodeError as error:
-                    raise data.CorruptData(f"{path}, line {number}: no valid UTF-8 ({error}); "
-                                           "save the file in UTF-8") from error
-                if not sentence:
-                    raise data.CorruptData(f"{path}, line {number} is empty; each line must hold "
-                                           "the translation of the same line of the other file")
-                sentences.append(sentence)
+        try:
+            lines = gzip.decompress(path.read_bytes()).splitlines()
+        except data.DAMAGE as error:
+            raise data.CorruptData(f"{path} is no gzip file, or only a part of one ({error}); get "
+                                   "it again, or pack it with gzip") from error
+        for number, line in enumerate(lines, start=1):
+            try:
+                sentence = line.decode("utf-8").strip()
+            except UnicodeDecodeError as error:
+                raise data.CorruptData(f"{path}, line {number}: no valid UTF-8 ({error}); "
+                                       "save the file in UTF-8") from error
+            if not sentence:
+                raise data.CorruptData(f"{path}, line {number} is empty; each line must hold "
+                                       "the translation of the same line of the other file")
+            sentences.append(sentence)
         sides.append(sentences)
+    if not any(sides):
+        raise data.CorruptData(f"{german} and {english} are empty")
     if len(sides[0]) != len(sides[1]):
         short = min(len(sides[0]), len(sides[1]))
         raise data.CorruptData(f"{german} has {len(sides[0])} lines and {english} has "

@@ -52,6 +52,8 @@ def manifest(task: str, path: Path = MANIFEST) -> list[dict[str, Any]]:
 def locate(task: str, *, raw: Path = RAW, manifest_path: Path = MANIFEST) -> Path:
     """Return a folder that holds every file of a task, downloading what is missing.
 
+    A relative ``CIRCTOOLS_DATA`` is seen from the course's folder: the notebooks run in another.
+
     Args:
         task: ``"mnist"``, ``"multi30k"`` or ``"multi30k-extra"``.
         raw: folder to download into.
@@ -67,9 +69,9 @@ def locate(task: str, *, raw: Path = RAW, manifest_path: Path = MANIFEST) -> Pat
     """
     entries = manifest(task, manifest_path)
     if given := os.environ.get("CIRCTOOLS_DATA"):
-        folder = Path(given)
+        folder = ROOT / os.path.expanduser(given)
         if not folder.is_dir():
-            raise NotADirectoryError(f"CIRCTOOLS_DATA={given} is not a folder; point it at one "
+            raise NotADirectoryError(f"CIRCTOOLS_DATA: {folder} is not a folder; point it at one "
                                      f"that holds {entries[0]['path']}, or unset it")
         missing = [e["path"] for e in entries if not (folder / e["path"]).exists()]
         if 0 < len(missing) < len(entries):
@@ -111,8 +113,8 @@ def download(entry: dict[str, Any], path: Path) -> None:
     """Download one file of the manifest, verify it, and only then give it its name.
 
     Raises:
-        CorruptData: if an address answered, but none with the right content.
-        DataUnavailable: if no address answered.
+        CorruptData: if what an address gave is damaged, and no other gave the right content.
+        DataUnavailable: if no address answered, or only with a web page.
     """
     failures: list[str] = []
     corrupt = False
@@ -123,7 +125,7 @@ def download(entry: dict[str, Any], path: Path) -> None:
                 verify(temporary, entry)
             return
         except (CorruptData, OSError, EOFError, zlib.error) as error:
-            # Any other OSError is no answer: no network, no such host, a timeout, an HTTP status.
+            # Any other OSError is no answer: no network, a timeout, an HTTP status, a web page.
             corrupt |= isinstance(error, (CorruptData, *DAMAGE))
             failures.append(f"{address}: {error}")
     tried = "\n  ".join(failures)
@@ -141,6 +143,9 @@ def _receive(address: str, target: Path, entry: dict[str, Any]) -> None:
         fetch = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT_SECONDS,
                                      headers={"Accept-Encoding": "identity"})
         fetch(address, str(target), None)
+    with target.open("rb") as file:  # a proxy's page comes with a status that says all is well
+        if file.read(512).lstrip().lower().startswith((b"<!doctype html", b"<html")):
+            raise DataUnavailable("a web page came instead; a proxy or a login may be in the way")
     if entry["unpack"] == "gzip":
         target.write_bytes(gzip.decompress(target.read_bytes()))
 

@@ -1,12 +1,17 @@
 """Where the course's files are, and how one is written: whole, or not at all."""
 
 import os
+import pickle
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 ROOT = Path(__file__).resolve().parents[2]  # of the course: data, figures and notebooks
+# What torch.load raises of a missing or a damaged file, and what follows from a wrong content.
+DAMAGED = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError,
+           ValueError, AttributeError)
 
 
 @contextmanager
@@ -18,5 +23,22 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except RuntimeError as error:  # torch.save's
+        raise OSError(f"{path} cannot be written ({error!r:.80}); is the disk full?") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Write a little into a folder, which is made: better before hours of training than after.
+
+    Raises:
+        OSError: naming the folder, if that fails.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise OSError(f"nothing can be written in {folder} ({error.strerror}); make room or name "
+                      "another folder") from error

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from circtools.experiments import training
-from circtools.experiments.corpus import DAMAGED, Corpus, Split, Vocab, load
+from circtools.experiments.corpus import Corpus, Split, Vocab, load
+from circtools.experiments.files import DAMAGED
 from circtools.experiments.losses import linear_cross_entropy
 from circtools.pruning import weight_in_use
 from circtools.transformer import PAD, Config, LinearLayer, Transformer
@@ -158,7 +159,8 @@ def load_model(path: Path) -> tuple[Transformer, Vocab]:
     except FileNotFoundError:
         raise
     except DAMAGED as error:
-        raise ValueError(f"{path} holds no model saved by circtools ({error})") from error
+        raise ValueError(f"{path} holds no model saved by circtools ({error!r:.80}); if it is "
+                         "damaged, delete it and train it or get it again") from error
 
 
 def precision_for(device: torch.device | str) -> torch.dtype:

@@ -5,8 +5,9 @@ import json
 import os
 import platform
 import subprocess
+import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ def provenance(device: str = "cpu") -> dict[str, str]:
         return done.stdout.strip()
 
     # The course may lie, without a history of its own, inside a repository of something else.
-    own = git("rev-parse", "--show-toplevel") == str(ROOT)
+    own = git("rev-parse", "--show-toplevel") == ROOT.as_posix()
     commit = git("rev-parse", "HEAD") if own else "unknown"
     if own and git("status", "--porcelain", "--", "circtools", "data/manifest.json"):
         commit += "+changed"
@@ -167,25 +168,44 @@ def _processor() -> str:
 def read(folder: Path = FOLDER) -> list[dict[str, Any]]:
     """Return every run's result, in the order of the file names, with today's names of things.
 
-    Its name, ``run``, is the file's, with the folders that say its data, task and preset. The
-    folder ``benchmarks``, which holds timings, is left out, as are the copies that Jupyter makes of
-    files that are opened in it.
+    Its name, ``run``, is the file's, with the folders that say its data, task and preset. It has to
+    follow from the configuration: another file, such as the copy that a cloud folder makes in a
+    conflict, is ignored with a warning. The folder ``benchmarks``, which holds timings, is left
+    out, as are hidden files and folders.
 
     Raises:
         ValueError: if a file is no result, naming it.
     """
-    results = []
+    results, strays = [], []
     for path in sorted(folder.rglob("*.json")):
-        if path.parent.name in ("benchmarks", ".ipynb_checkpoints"):
+        name = path.relative_to(folder)
+        if path.parent.name == "benchmarks" or any(p.startswith(".") for p in name.parts):
             continue
-        name = path.relative_to(folder).with_suffix("").as_posix()
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
-            results.append(result | {"config": current(result["config"]), "run": name})
-        except (ValueError, KeyError, TypeError) as error:  # no text, no JSON, something else
+            config = current(result["config"])
+            expected = Store(folder, result["data"]).path(run_of(config))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # no text, no JSON, ...
             raise ValueError(f"{path} is no valid result ({error!r}); delete it and run the "
                              "experiment again") from error
+        if path == expected:
+            run = name.with_suffix("").as_posix()
+            results.append(result | {"config": config, "run": run})
+        else:
+            strays.append(name.as_posix())
+    if strays:
+        warnings.warn(f"ignored in {folder}, for their names are not those of their runs (are they "
+                      f"copies?): {', '.join(strays)}", stacklevel=2)
     return results
+
+
+def run_of(config: dict[str, Any]) -> Run:
+    """Return the run that a result's configuration describes, as :func:`runs.current` gives it."""
+    values = {f.name: config[f.name] for f in fields(Run) if f.name in config}
+    start = config.get("start")
+    if not start and config.get("start_lr"):  # all that the first results of MNIST say of it
+        start = values | {"lr": config["start_lr"]}
+    return Run(**values | {"start": run_of(start) if start else None})
 
 
 def arrays(run: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:

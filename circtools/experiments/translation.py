@@ -178,21 +178,21 @@ def translate(model: Transformer, words: Vocab, sentences: Sequence[str | Sequen
     if isinstance(sentences, str):
         raise TypeError(f"sentences must be a sequence of sentences, got the string {sentences!r}; "
                         f"write [{sentences!r}]")
-    for number, sentence in enumerate(sentences, start=1):
-        if not "".join(sentence).strip():
+    german = [german_tokens(sentence) for sentence in sentences]
+    for number, tokens in enumerate(german, start=1):
+        if not "".join(tokens).strip():
             raise ValueError(f"sentence {number} is empty: there is nothing to translate; leave it "
                              "out")
     if not sentences:
         return []
     device = next(model.parameters()).device
-    source = words.encode(sentences).to(device)
+    source = words.encode(german).to(device)
     translations = translate_indices(model, source, unknown=unknown != "forbid", **search)
     texts = []
-    for sentence, row, indices in zip(sentences, source, translations, strict=True):
+    for tokens, row, indices in zip(german, source, translations, strict=True):
         english = [words.english[i] for i in indices]
         if unknown == "copy" and UNKNOWN in indices:
-            german = german_tokens(sentence)
-            english = [german[place] if i == UNKNOWN else word for i, word, place in
+            english = [tokens[place] if i == UNKNOWN else word for i, word, place in
                        zip(indices, english, _aligned(model, row, indices), strict=True)]
         texts.append(detokenise(english))
     return texts
