@@ -102,6 +102,13 @@ def test_a_checkpoint_of_another_training_is_refused(
         train(tmp_path / "run.ckpt", lr=0.5)
 
 
+@pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x03\x04 and no more"])
+def test_a_damaged_checkpoint_is_to_be_deleted(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"^.*run\.ckpt cannot be read .*; delete it .*$"):
+        train(tmp_path / "run.ckpt")
+
+
 def test_short_epochs_write_no_checkpoint(tmp_path: Path) -> None:
     train(tmp_path / "run.ckpt")
     assert list(tmp_path.iterdir()) == []

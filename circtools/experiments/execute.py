@@ -237,7 +237,7 @@ def _chain(work: Experiment, kept: Store, before: int, history: list[dict[str, f
     pruning.prune(targets, amount=0.0)  # puts the masks on, so that a state can be loaded
     state_path = kept.checkpoint(run, "rounds")
     if state_path.exists():
-        state = torch.load(state_path, map_location="cpu", weights_only=True)
+        state = training.load_saved(state_path)
         work.model.load_state_dict(state["model"])
         history += state["history"]
         final += state["final"]
@@ -289,7 +289,7 @@ def _trained(start: Run, kept: Store, device: str, progress: str | None = None
         work.fit(TASKS[start.task].epochs(start)[1], start.seed, checkpoint, progress)
         training.save_atomically(work.model.state_dict(), path)
         checkpoint.unlink(missing_ok=True)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return training.load_saved(path)
 
 
 def _train_again(start: Run, kept: Store, device: str, progress: str | None = None) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from circtools.experiments.files import replacing
+from circtools.experiments.files import DAMAGED, replacing
 
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints; shorter epochs do not write one each
 
@@ -28,6 +28,19 @@ def save_atomically(payload: Any, path: Path) -> None:
     """Save with ``torch.save``; no half file is ever left."""
     with replacing(path) as temporary:
         torch.save(payload, temporary)
+
+
+def load_saved(path: Path, device: torch.device | str = "cpu") -> Any:
+    """Return what :func:`save_atomically` saved.
+
+    Raises:
+        ValueError: if the file is damaged, saying to delete it.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except DAMAGED as error:
+        raise ValueError(f"{path} cannot be read ({error!r:.80}); delete it and start "
+                         "again") from error
 
 
 def warmup_decay(progress: float, warmup: float) -> float:
@@ -116,7 +129,7 @@ class _Checkpoint:
         if self.path is None or not self.path.exists():
             return []
         device = self.average.parameters[0].device
-        state = torch.load(self.path, map_location=device, weights_only=True)
+        state = load_saved(self.path, device)
         if self.settings | state["settings"] != self.settings:
             raise ValueError(f"{self.path} is of a training with {state['settings']}, not "
                              f"{self.settings}; delete it, or name another file")
