@@ -6,9 +6,9 @@ from fnmatch import fnmatch
 from typing import Any, Literal
 
 from torch import nn
-from torch.nn.utils import prune as torch_prune
 
 from circtools.linear import BlockCirculantLinear, StructuredLinear
+from circtools.pruning import mask_of
 from circtools.structures import STRUCTURES
 
 
@@ -90,7 +90,7 @@ def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[str, nn.Linear]:
                 warnings.warn(f"{name or 'the model'}: nn.{type(module).__name__} reads weights "
                               "past its submodules, which are left dense", stacklevel=3)
         elif isinstance(module, nn.Linear) and module not in passed_by | skipped:
-            if type(module) is nn.Linear:
+            if type(module) is nn.Linear or mask_of(module) is not None:
                 layers[name] = module
             else:
                 warnings.warn(f"{name or 'the model'}: {type(module).__name__} is more than an "
@@ -99,12 +99,12 @@ def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[str, nn.Linear]:
 
 
 def _check_swappable(model: nn.Module, name: str, layer: nn.Linear) -> None:
-    if torch_prune.is_pruned(layer):
+    if mask_of(layer) is not None:
         raise ValueError(f"{name!r} is pruned; make the pruning permanent first "
-                         "(torch.nn.utils.prune.remove) or skip it")
-    if "weight" not in layer._parameters:
-        raise ValueError(f"the weight of {name!r} is computed from others (weight_norm, "
-                         "spectral_norm); remove that first or skip it")
+                         "(torch.nn.utils.parametrize.remove_parametrizations) or skip it")
+    if computed := {"weight", "bias"} - layer._parameters.keys():
+        raise ValueError(f"the {min(computed)} of {name!r} is computed from others (weight_norm, "
+                         "spectral_norm, torch.nn.utils.prune); remove that first or skip it")
     for other_name, other in model.named_modules():
         if other is not layer and any(p is layer.weight for p in other._parameters.values()):
             raise ValueError(f"{name!r} shares its weight with {other_name!r}, and swapping it "
