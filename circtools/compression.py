@@ -34,13 +34,15 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
 
     Raises:
         TypeError, ValueError: for an unknown structure, bad options, a ``skip`` that matches
-            nothing, an unknown ``init``, a layer whose weight is pruned or computed from others,
-            or a weight that the layer shares with another module (tied output weights): nothing
-            is swapped then.
+            nothing, an unknown ``init``, a model without a layer to swap, one that would become
+            larger, a layer whose weight is pruned or computed from others, or a weight that the
+            layer shares with another module (tied output weights): nothing is swapped then.
 
-    Layers whose weights torch reads past them (those in ``nn.MultiheadAttention`` and
-    ``nn.TransformerEncoderLayer``) cannot be swapped; they and subclasses of ``nn.Linear`` are
-    left dense, with a warning. An optimizer made before does not know the new weights.
+    Layers whose weights are read past them (in ``nn.MultiheadAttention``, in
+    ``nn.TransformerEncoderLayer`` and in torchvision's Swin) cannot be swapped; they and subclasses
+    of ``nn.Linear`` are left dense, with a warning. The parts of LoRA adapters are left alone too:
+    merge adapters first. Make the optimizer afterwards: one made before does not know the new
+    weights.
     """
     kind = STRUCTURES.get(structure) if isinstance(structure, str) else structure
     if not isinstance(kind, type) or not issubclass(kind, StructuredLinear):
@@ -56,6 +58,10 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
         try:
             new = replaced.get(linear) or kind.from_linear(linear, project=init == "project",
                                                            **options)
+            dense, stored = (sum(p.numel() for p in m.parameters()) for m in (linear, new))
+            if stored > dense:
+                raise ValueError(f"it would grow from {dense} to {stored} parameters; choose other "
+                                 f"options or pass skip=[{name!r}]")
         except (TypeError, ValueError) as error:
             raise type(error)(f"{name or 'the model'}: {error}") from error
         replaced[linear] = new
@@ -83,18 +89,26 @@ def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[str, nn.Linear]:
     layers: dict[str, nn.Linear] = {}
     passed_by: set[nn.Module] = set()  # their weights are read past them
     for name, module in named:
-        if (isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer))
-                and module not in passed_by):
+        kind = type(module).__name__
+        if module not in passed_by and (
+                isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer))
+                or kind.startswith("ShiftedWindowAttention")):  # of torchvision's Swin
             passed_by.update(module.modules())
             if module not in skipped:
-                warnings.warn(f"{name or 'the model'}: nn.{type(module).__name__} reads weights "
-                              "past its submodules, which are left dense", stacklevel=3)
-        elif isinstance(module, nn.Linear) and module not in passed_by | skipped:
+                warnings.warn(f"{name or 'the model'}: {kind} reads weights past its submodules, "
+                              "which are left dense", stacklevel=3)
+        elif (isinstance(module, nn.Linear) and module not in passed_by | skipped
+              and "lora_" not in name):
             if type(module) is nn.Linear or mask_of(module) is not None:
                 layers[name] = module
             else:
-                warnings.warn(f"{name or 'the model'}: {type(module).__name__} is more than an "
-                              "nn.Linear and is left dense", stacklevel=3)
+                warnings.warn(f"{name or 'the model'}: {kind} is more than an nn.Linear and is "
+                              "left dense", stacklevel=3)
+    if not layers:
+        kinds = {f"{type(module).__module__}.{type(module).__name__}" for _, module in named
+                 if hasattr(module, "weight")}
+        raise ValueError("there is no nn.Linear to swap; the types with a weight are "
+                         f"{', '.join(sorted(kinds)) or 'none'}, and skip={list(skip)}")
     return layers
 
 

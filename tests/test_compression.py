@@ -135,6 +135,44 @@ def test_what_cannot_be_swapped_is_said() -> None:
     assert stored_weights(nn.Sequential(parametrized), "model") == 64 + 8 + 8
 
 
+def test_a_model_without_a_layer_to_swap_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no nn\.Linear to swap; .*\.Conv1d, .*\.LayerNorm"):
+        compress(nn.Sequential(nn.Conv1d(3, 4, 2), nn.LayerNorm(4), nn.ReLU()), 4)
+    with pytest.raises(ValueError, match=r"Linear, and skip=\['\*'\]"):
+        compress(network(), 4, skip=["*"])
+
+
+def test_a_layer_that_would_grow_is_refused() -> None:
+    model = nn.ModuleDict({"body": nn.Linear(64, 65), "head": nn.Linear(65, 1)})
+    with pytest.raises(ValueError, match=r"head: .*from 66 to 129 .*skip=\['head'\]"):
+        compress(model, 64)
+    assert circulant_names(model) == [], "nothing is swapped then"
+    assert circulant_names(compress(model, 64, skip=["head"])) == ["body"]
+
+
+def test_parts_of_adapters_are_left_alone() -> None:
+    query = nn.ModuleDict({"base_layer": nn.Linear(8, 8), "lora_A": nn.Linear(8, 4)})
+    assert circulant_names(compress(nn.ModuleDict({"query": query}), 4)) == ["query.base_layer"]
+
+
+class ShiftedWindowAttention(nn.Module):
+    """As torchvision's, whose layers are read past them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(8, 24)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.qkv.weight, self.qkv.bias)
+
+
+def test_attention_of_swin_is_left_dense_with_a_warning() -> None:
+    model = nn.Sequential(ShiftedWindowAttention(), nn.Linear(24, 8))
+    with pytest.warns(UserWarning, match="0: ShiftedWindowAttention reads weights past"):
+        assert circulant_names(compress(model, 4)) == ["1"]
+    assert model(torch.randn(2, 8)).shape == (2, 8)
+
+
 def test_a_frozen_layer_stays_frozen() -> None:
     model = compress(network().requires_grad_(False), 4)
     assert not any(parameter.requires_grad for parameter in model.parameters())
@@ -201,7 +239,7 @@ def test_pruned_convolutions_are_counted() -> None:
 
 def test_attention_of_torch_is_left_dense_with_a_warning() -> None:
     model = nn.ModuleDict({"attention": nn.MultiheadAttention(8, 2), "linear": nn.Linear(8, 8)})
-    with pytest.warns(UserWarning, match="attention: nn.MultiheadAttention"):
+    with pytest.warns(UserWarning, match="attention: MultiheadAttention"):
         compress(model, 4)
     assert circulant_names(model) == ["linear"]
     with warnings.catch_warnings():
