@@ -6,9 +6,9 @@ from fnmatch import fnmatch
 from typing import Any, Literal
 
 from torch import nn
-from torch.nn.utils import prune as torch_prune
 
 from circtools.linear import BlockCirculantLinear, StructuredLinear
+from circtools.pruning import mask_of
 from circtools.structures import STRUCTURES
 
 
@@ -34,13 +34,15 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
 
     Raises:
         TypeError, ValueError: for an unknown structure, bad options, a ``skip`` that matches
-            nothing, an unknown ``init``, a layer whose weight is pruned or computed from others,
-            or a weight that the layer shares with another module (tied output weights): nothing
-            is swapped then.
+            nothing, an unknown ``init``, a model without a layer to swap, one that would become
+            larger, a layer whose weight is pruned or computed from others, or a weight that the
+            layer shares with another module (tied output weights): nothing is swapped then.
 
-    Layers whose weights torch reads past them (those in ``nn.MultiheadAttention`` and
-    ``nn.TransformerEncoderLayer``) cannot be swapped; they and subclasses of ``nn.Linear`` are
-    left dense, with a warning. An optimizer made before does not know the new weights.
+    Layers whose weights are read past them (in ``nn.MultiheadAttention``, in
+    ``nn.TransformerEncoderLayer`` and in torchvision's Swin) cannot be swapped; they and subclasses
+    of ``nn.Linear`` are left dense, with a warning. The parts of LoRA adapters are left alone too:
+    merge adapters first. Make the optimizer afterwards: one made before does not know the new
+    weights.
     """
     kind = STRUCTURES.get(structure) if isinstance(structure, str) else structure
     if not isinstance(kind, type) or not issubclass(kind, StructuredLinear):
@@ -56,6 +58,10 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
         try:
             new = replaced.get(linear) or kind.from_linear(linear, project=init == "project",
                                                            **options)
+            dense, stored = (sum(p.numel() for p in m.parameters()) for m in (linear, new))
+            if stored > dense:
+                raise ValueError(f"it would grow from {dense} to {stored} parameters; choose other "
+                                 f"options or pass skip=[{name!r}]")
         except (TypeError, ValueError) as error:
             raise type(error)(f"{name or 'the model'}: {error}") from error
         replaced[linear] = new
@@ -83,28 +89,36 @@ def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[str, nn.Linear]:
     layers: dict[str, nn.Linear] = {}
     passed_by: set[nn.Module] = set()  # their weights are read past them
     for name, module in named:
-        if (isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer))
-                and module not in passed_by):
+        kind = type(module).__name__
+        if module not in passed_by and (
+                isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer))
+                or kind.startswith("ShiftedWindowAttention")):  # of torchvision's Swin
             passed_by.update(module.modules())
             if module not in skipped:
-                warnings.warn(f"{name or 'the model'}: nn.{type(module).__name__} reads weights "
-                              "past its submodules, which are left dense", stacklevel=3)
-        elif isinstance(module, nn.Linear) and module not in passed_by | skipped:
-            if type(module) is nn.Linear:
+                warnings.warn(f"{name or 'the model'}: {kind} reads weights past its submodules, "
+                              "which are left dense", stacklevel=3)
+        elif (isinstance(module, nn.Linear) and module not in passed_by | skipped
+              and "lora_" not in name):
+            if type(module) is nn.Linear or mask_of(module) is not None:
                 layers[name] = module
             else:
-                warnings.warn(f"{name or 'the model'}: {type(module).__name__} is more than an "
-                              "nn.Linear and is left dense", stacklevel=3)
+                warnings.warn(f"{name or 'the model'}: {kind} is more than an nn.Linear and is "
+                              "left dense", stacklevel=3)
+    if not layers:
+        kinds = {f"{type(module).__module__}.{type(module).__name__}" for _, module in named
+                 if hasattr(module, "weight")}
+        raise ValueError("there is no nn.Linear to swap; the types with a weight are "
+                         f"{', '.join(sorted(kinds)) or 'none'}, and skip={list(skip)}")
     return layers
 
 
 def _check_swappable(model: nn.Module, name: str, layer: nn.Linear) -> None:
-    if torch_prune.is_pruned(layer):
+    if mask_of(layer) is not None:
         raise ValueError(f"{name!r} is pruned; make the pruning permanent first "
-                         "(torch.nn.utils.prune.remove) or skip it")
-    if "weight" not in layer._parameters:
-        raise ValueError(f"the weight of {name!r} is computed from others (weight_norm, "
-                         "spectral_norm); remove that first or skip it")
+                         "(torch.nn.utils.parametrize.remove_parametrizations) or skip it")
+    if computed := {"weight", "bias"} - layer._parameters.keys():
+        raise ValueError(f"the {min(computed)} of {name!r} is computed from others (weight_norm, "
+                         "spectral_norm, torch.nn.utils.prune); remove that first or skip it")
     for other_name, other in model.named_modules():
         if other is not layer and any(p is layer.weight for p in other._parameters.values()):
             raise ValueError(f"{name!r} shares its weight with {other_name!r}, and swapping it "

@@ -1,33 +1,31 @@
 """How many weights a model stores, and how many times fewer than a dense one."""
 
 import math
-from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from torch import nn
-from torch.nn.utils import parametrize
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from circtools.linear import StructuredLinear
-from circtools.pruning import mask_of
+from circtools.pruning import Mask, mask_of
 
 
 def weight_layers(model: nn.Module) -> dict[str, nn.Linear | StructuredLinear]:
-    """Return the layers with a weight matrix, dense or structured, by name, without embeddings."""
+    """Return the linear layers, dense or structured, by name."""
     return {name: m for name, m in model.named_modules()
             if isinstance(m, (nn.Linear, StructuredLinear))}
 
 
-def compression_ratio(
-    model: nn.Module, over: Literal["compressed", "weights", "model"] = "compressed"
-) -> float:
+def compression_ratio(model: nn.Module,
+                      over: Literal["compressed", "weights", "model"] = "compressed") -> float:
     """Return dense weights / stored weights.
 
     Args:
         model: with block-circulant or pruned layers, or neither (the ratio is then 1).
         over: the set that is counted. ``"compressed"``: the weight matrices of the circulant and
-            pruned layers; ``"weights"``: all weight matrices, without embeddings, norms and
-            biases; ``"model"``: every parameter.
+            pruned layers; ``"weights"``: those and all other weights of linear layers and of
+            convolutions, without embeddings, norms and biases; ``"model"``: every parameter.
 
     Returns:
         The ratio; infinite if nothing is stored. For pruning, stored weights are those not
@@ -38,27 +36,26 @@ def compression_ratio(
     """
     if over not in ("compressed", "weights", "model"):
         raise ValueError(f"over must be 'compressed', 'weights' or 'model', got {over!r}")
-    dense = stored = 0
-    for is_compressed, n_dense, n_stored in _weight_counts(model):
-        if is_compressed or over != "compressed":
-            dense, stored = dense + n_dense, stored + n_stored
+    dense, stored, left = 0, 0, _left(model)
+    for parameters, layer in _matrices(model).items():
+        structured, pruned = isinstance(layer, StructuredLinear), mask_of(layer) is not None
+        if structured or pruned or over != "compressed":
+            dense += (layer.in_features * layer.out_features
+                      if isinstance(layer, (nn.Linear, StructuredLinear))
+                      else sum(parameter.numel() for parameter in parameters))
+            stored += sum(_count(parameter, left[parameter]) for parameter in parameters)
     if over == "model":
         rest = stored_weights(model, "model") - stored
         dense, stored = dense + rest, stored + rest
-    if dense == 0:
-        return 1.0
-    return dense / stored if stored else float("inf")
+    return dense / stored if stored else float("inf") if dense else 1.0
 
 
 def stored_weights(model: nn.Module, over: Literal["weights", "model"] = "weights") -> int:
-    """Return how many weights a model, or a part of one, stores: those of its weight matrices, or
-    all its parameters; pruned ones are left out. (Of ``nn.MultiheadAttention`` only the output
-    projection counts as a weight matrix.)"""
-    matrices = sum(stored for _, _, stored in _weight_counts(model))
-    if over == "weights":
-        return matrices
-    counted = {id(p) for layer in weight_layers(model).values() for p in _stored_parameters(layer)}
-    return matrices + sum(p.numel() for p in model.parameters() if id(p) not in counted)
+    """Return how many weights a model, or a part of one, stores, without pruned ones; over the same
+    sets as above. (Of ``nn.MultiheadAttention`` only the output projection is a weight matrix.)"""
+    left = _left(model)
+    counted = left if over == "model" else frozenset[nn.Parameter]().union(*_matrices(model))
+    return sum(_count(parameter, left[parameter]) for parameter in counted)
 
 
 def file_bytes(model: nn.Module) -> int:
@@ -66,48 +63,40 @@ def file_bytes(model: nn.Module) -> int:
 
     A pruned matrix is stored in the shortest of three ways: dense; the weights that remain and a
     bit for each place; or those weights with their columns (2 bytes each, 4 in a matrix wider
-    than 65,536) and the start of each row (4 bytes), as in the CSR format.
+    than 65,536) and the start of each row (4 bytes), as in the CSR format. Of layers that share a
+    weight and are pruned apart, the weights that any of them keeps are stored, once.
     """
-    total = 4 * sum(p.numel() for p in model.parameters())
-    counted = _read_whole(model)  # and a tied weight is stored once
-    for layer in weight_layers(model).values():
-        mask, [weight, *_] = mask_of(layer), _stored_parameters(layer)
-        if mask is not None and weight not in counted:
-            counted.add(weight)
-            rows, columns = mask.flatten(1).shape
-            left = int(torch.count_nonzero(mask))
-            dense = 4 * rows * columns
-            bitmap = 4 * left + math.ceil(rows * columns / 8)
-            csr = (4 + (2 if columns <= 65_536 else 4)) * left + 4 * (rows + 1)
-            total += min(dense, bitmap, csr) - dense
+    total = 0
+    for parameter, mask in _left(model).items():
+        size, left = parameter.numel(), _count(parameter, mask)
+        total += 4 * size
+        if mask is not None:
+            bitmap = 4 * left + math.ceil(size / 8)
+            csr = (4 + (2 if size <= 65_536 * len(mask) else 4)) * left + 4 * (len(mask) + 1)
+            total += min(4 * size, bitmap, csr) - 4 * size
     return total
 
 
-def _stored_parameters(layer: nn.Linear | StructuredLinear) -> list[nn.Parameter]:
-    if isinstance(layer, StructuredLinear):
-        return layer.stored_parameters()
-    if parametrize.is_parametrized(layer, "weight"):
-        return list(layer.get_submodule("parametrizations.weight").parameters())
-    return [layer.get_parameter("weight" if mask_of(layer) is None else "weight_orig")]
+def _count(parameter: nn.Parameter, mask: Tensor | None) -> int:
+    return parameter.numel() if mask is None else int(torch.count_nonzero(mask))
 
 
-def _read_whole(model: nn.Module) -> set[nn.Parameter]:
-    """Return the parameters that a module without a mask holds, such as a tied embedding."""
-    return {p for module in model.modules() if mask_of(module) is None
-            for p in module.parameters(recurse=False)}
+def _left(model: nn.Module) -> dict[nn.Parameter, Tensor | None]:
+    """Return where each parameter keeps weights, in any of the layers that share it; None for one
+    that a module reads whole, such as a tied embedding."""
+    left: dict[nn.Parameter, Tensor | None] = {}
+    for module in model.modules():
+        mask = next((m.mask for m in module.children() if isinstance(m, Mask)), None)
+        for parameter in module.parameters(recurse=False):
+            other = left.get(parameter, mask)
+            left[parameter] = None if mask is None or other is None else mask | other
+    return left
 
 
-def _weight_counts(model: nn.Module) -> Iterator[tuple[bool, int, int]]:
-    """Yield for each layer whether it is compressed, its dense weights, its stored weights."""
-    counted: set[nn.Parameter] = set()  # a tied weight is stored once
-    whole = _read_whole(model)
-    for layer in weight_layers(model).values():
-        parameters, mask = _stored_parameters(layer), mask_of(layer)
-        if counted.issuperset(parameters):
-            continue
-        counted.update(parameters)
-        stored = sum(parameter.numel() for parameter in parameters)
-        if mask is not None and parameters[0] not in whole:
-            stored = int(torch.count_nonzero(mask))
-        compressed = isinstance(layer, StructuredLinear) or mask is not None
-        yield compressed, layer.in_features * layer.out_features, stored
+def _matrices(model: nn.Module) -> dict[frozenset[nn.Parameter], nn.Module]:
+    """Return the layers with a weight matrix by what they store, so that tied ones count once."""
+    return {frozenset(p for name, p in module.named_parameters() if not name.startswith("bias")
+                      and name.rpartition(".")[0] in ("", "parametrizations.weight")): module
+            for module in model.modules()
+            if isinstance(module, (nn.Linear, StructuredLinear, _ConvNd))
+            or mask_of(module) is not None}

@@ -5,23 +5,33 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
-from torch.nn.utils import prune as torch_prune
+from torch.nn.utils import parametrize
 
 AMOUNT = 0.21  # the poster's share of the remaining weights that a round of pruning takes
 GRADUAL = (0.2, 0.7)  # the shares of a training where gradual pruning begins and ends
+ORIGINAL, MASK = "parametrizations.weight.original", "parametrizations.weight.0"  # torch's names
 
 
-def prune(
-    layers: Iterable[nn.Module],
-    amount: float = AMOUNT,
-    method: Literal["magnitude", "random"] = "magnitude",
-) -> None:
+class Mask(nn.Module):
+    """What computes the weight of a pruned layer, each time it is read: zero where it is False."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.mask = nn.Buffer(torch.ones_like(weight, dtype=torch.bool))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.mask
+
+
+@torch.no_grad()
+def prune(layers: Iterable[nn.Module], amount: float = AMOUNT,
+          method: Literal["magnitude", "random"] = "magnitude") -> None:
     """Zero a share of the weights that remain, over all the layers together.
 
-    The masks of earlier calls stay (a pruned weight never returns), biases are left alone. The
-    layers hold ``weight_orig`` and ``weight_mask`` from then on, as ``torch.nn.utils.prune``
-    leaves them; after fine-tuning call it again for the next round.
+    The masks of earlier calls stay (a pruned weight never returns), biases are left alone. After
+    fine-tuning call it again for the next round. ``layer.weight`` is computed from then on, by a
+    :class:`Mask`; what is trained is ``layer.parametrizations.weight.original``. To write the zeros
+    into it, call ``torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")``.
 
     Args:
         layers: the layers whose ``weight`` is pruned; magnitudes are compared across all of them.
@@ -30,8 +40,8 @@ def prune(
         method: the smallest magnitudes, or at random (a control).
 
     Raises:
-        TypeError: if ``layers`` is a model instead of its layers, one has no ``weight``, or one is
-            part of ``nn.MultiheadAttention``.
+        TypeError: if ``layers`` is a model instead of its layers, or one has no ``weight`` that is
+            a parameter (that of ``spectral_norm`` is computed); no layer is changed then.
         ValueError: if there is no layer, or ``amount`` or ``method`` is out of range.
 
     Source: S. Han et al., "Learning both Weights and Connections for Efficient Neural Networks",
@@ -41,34 +51,31 @@ def prune(
     if isinstance(layers, nn.Module):
         raise TypeError("layers must be a sequence of layers with a weight, such as "
                         f"weight_layers(model).values(), got {type(layers).__name__}")
-    layers = list(layers)
-    if without := [type(m).__name__ for m in layers if not hasattr(m, "weight")]:
-        raise TypeError("layers must be layers with a weight of that name to prune, and "
-                        f"{without[0]} has none")
+    layers = list(dict.fromkeys(layers))
+    for layer in layers:
+        if mask_of(layer) is None and layer._parameters.get("weight") is None:
+            raise TypeError("layers must be layers with a weight of their own, and "
+                            f"{type(layer).__name__} has none; leave it out, or first remove what "
+                            "computes its weight (spectral_norm, weight_norm, torch's own pruning)")
     if not layers:
         raise ValueError("there is no layer to prune")
-    if any(isinstance(m, NonDynamicallyQuantizableLinear) for m in layers):
-        raise TypeError("leave out the output projection of nn.MultiheadAttention (out_proj): its "
-                        "weight is read past it, and so past its mask")
     if not 0 <= amount < 1:
         raise ValueError(f"amount must be at least 0 and less than 1, got {amount}")
-    kinds = {"magnitude": torch_prune.L1Unstructured, "random": torch_prune.RandomUnstructured}
-    if method not in kinds:
-        raise ValueError(f"method must be one of {', '.join(kinds)}, got {method!r}")
-    parameters = [(layer, "weight") for layer in layers]
-    for layer in layers:  # a share of a population of which some is gone needs the masks first
-        if not hasattr(layer, "weight_mask"):
-            torch_prune.identity(layer, "weight")
-    if amount > 0:
-        # Not layer.weight: between two forward passes (after a step of the optimizer, after
-        # load_state_dict) that product of weight_orig and the mask is out of date.
-        scores = {(layer, "weight"): layer.weight_orig for layer in layers}
-        torch_prune.global_unstructured(parameters, kinds[method], importance_scores=scores,
-                                        amount=amount)
-        for layer in layers:  # forget the masks of earlier rounds: the last one contains them
-            mask = layer.weight_mask
-            torch_prune.remove(layer, "weight")
-            torch_prune.custom_from_mask(layer, "weight", mask)
+    if method not in ("magnitude", "random"):
+        raise ValueError(f"method must be one of magnitude, random, got {method!r}")
+    for layer in layers:
+        if mask_of(layer) is None:
+            new = Mask(layer.get_parameter("weight"))
+            parametrize.register_parametrization(layer, "weight", new)
+    found = [mask for mask in map(mask_of, layers) if mask is not None]
+    kept = torch.cat([mask.flatten() for mask in found])
+    places = kept.nonzero().flatten()
+    if gone := round(amount * len(places)):
+        scores = torch.cat([layer.get_parameter(ORIGINAL).flatten() for layer in layers])[kept]
+        scores = scores.abs() if method == "magnitude" else torch.rand_like(scores)
+        kept[places[scores.topk(gone, largest=method == "random").indices]] = False
+        for mask, part in zip(found, kept.split([mask.numel() for mask in found]), strict=True):
+            mask.copy_(part.view_as(mask))
 
 
 def gradual_density(progress: float, target: float) -> float:
@@ -87,15 +94,15 @@ def gradual_density(progress: float, target: float) -> float:
 
 
 def mask_of(layer: nn.Module) -> Tensor | None:
-    """Return the mask that :func:`prune` put on a layer, (out_features, in_features), if any."""
-    mask = getattr(layer, "weight_mask", None)
-    return mask if isinstance(mask, Tensor) else None
+    """Return the mask that :func:`prune` put on a layer, if any: True where a weight remains."""
+    by = layer.get_submodule(MASK) if parametrize.is_parametrized(layer, "weight") else None
+    return by.mask if isinstance(by, Mask) else None
 
 
 def masks(model: nn.Module) -> dict[str, Tensor]:
-    """Return the mask of every pruned layer by name: boolean, True where a weight remains."""
+    """Return a copy of the mask of every pruned layer, by name."""
     found = ((name, mask_of(module)) for name, module in model.named_modules())
-    return {name: mask.bool() for name, mask in found if mask is not None}
+    return {name: mask.clone() for name, mask in found if mask is not None}
 
 
 def density(layers: Sequence[nn.Module]) -> float:
@@ -107,13 +114,3 @@ def density(layers: Sequence[nn.Module]) -> float:
 def empty_layers(model: nn.Module) -> list[str]:
     """Return the names of the pruned layers that have no weight left."""
     return [name for name, mask in masks(model).items() if not mask.any()]
-
-
-def weight_in_use(layer: nn.Linear) -> Tensor:
-    """Return a layer's weight, for those who read it past the module.
-
-    A pruned layer makes its ``weight`` anew only when it is called; between two calls, after a
-    step of the optimizer, the attribute is out of date.
-    """
-    mask = mask_of(layer)
-    return layer.weight if mask is None else layer.get_parameter("weight_orig") * mask

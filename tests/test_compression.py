@@ -1,17 +1,30 @@
 """Swapping in circulant layers, pruning in rounds, and the counts."""
 
+import copy
+import io
 import warnings
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils import prune as torch_prune
+from torch.optim.swa_utils import AveragedModel
 
 import circtools
 from circtools import BlockCirculantLinear, compression_ratio, prepare, prune
 from circtools.counting import file_bytes, stored_weights, weight_layers
-from circtools.pruning import AMOUNT, density, empty_layers, gradual_density, masks
+from circtools.pruning import (
+    AMOUNT,
+    ORIGINAL,
+    density,
+    empty_layers,
+    gradual_density,
+    mask_of,
+    masks,
+)
 from circtools.transformer import Config, Transformer
 
 
@@ -30,7 +43,7 @@ class Shared(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Linear(8, 8)
+        self.first, self.other = nn.Linear(8, 8), nn.Linear(8, 8)
         self.second = self.first
 
 
@@ -62,7 +75,7 @@ def test_compress_swaps_every_linear_layer_in_place() -> None:
 
 
 @pytest.mark.parametrize(("skip", "left"), [
-    (["3"], ["0", "2.0"]), (["2.*"], ["0", "3"]), (["0", "2*"], ["3"]), (["*"], []),
+    (["3"], ["0", "2.0"]), (["2.*"], ["0", "3"]), (["0", "2*"], ["3"]),
 ])
 def test_skip_takes_names_and_patterns(skip: list[str], left: list[str]) -> None:
     assert circulant_names(compress(network(), 4, skip=skip)) == left
@@ -96,7 +109,7 @@ def test_tied_weights_are_refused_unless_skipped() -> None:
 def test_encoder_layers_of_torch_still_work_in_evaluation() -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     model = nn.Sequential(nn.Linear(8, 8), nn.TransformerEncoder(layer, 2))
-    with pytest.warns(UserWarning, match="nn.TransformerEncoderLayer reads weights past"):
+    with pytest.warns(UserWarning, match="TransformerEncoderLayer reads weights past"):
         compress(model, 4)
     assert circulant_names(model) == ["0"]
     with torch.no_grad():
@@ -110,16 +123,54 @@ def test_attention_that_is_skipped_gives_no_warning() -> None:
         assert circulant_names(compress(model, 4, skip=["attention*"])) == ["output"]
 
 
-def test_what_cannot_be_swapped_or_pruned_is_said() -> None:
-    with pytest.raises(ValueError, match="weight of '0' is computed from others"):
-        compress(nn.Sequential(nn.utils.spectral_norm(nn.Linear(8, 8))), 4)
-    parametrized = nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))
+def test_what_cannot_be_swapped_is_said() -> None:
+    normed, pruned = nn.utils.spectral_norm(nn.Linear(8, 8)), nn.Linear(8, 8)
+    torch_prune.l1_unstructured(pruned, "bias", 2)
+    for layer, name in (normed, "weight"), (pruned, "bias"):
+        with pytest.raises(ValueError, match=f"the {name} of '0' is computed from others"):
+            compress(nn.Sequential(layer), 4)
+    parametrized = parametrizations.weight_norm(nn.Linear(8, 8))
     with pytest.warns(UserWarning, match="0: ParametrizedLinear is more than an nn.Linear"):
-        assert circulant_names(compress(nn.Sequential(parametrized), 4)) == []
+        assert circulant_names(compress(nn.Sequential(parametrized, nn.Linear(8, 8)), 4)) == ["1"]
     assert stored_weights(nn.Sequential(parametrized), "model") == 64 + 8 + 8
-    attention = nn.MultiheadAttention(8, 2)
-    with pytest.raises(TypeError, match="leave out the output projection"):
-        prune(weight_layers(attention).values())
+
+
+def test_a_model_without_a_layer_to_swap_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no nn\.Linear to swap; .*\.Conv1d, .*\.LayerNorm"):
+        compress(nn.Sequential(nn.Conv1d(3, 4, 2), nn.LayerNorm(4), nn.ReLU()), 4)
+    with pytest.raises(ValueError, match=r"Linear, and skip=\['\*'\]"):
+        compress(network(), 4, skip=["*"])
+
+
+def test_a_layer_that_would_grow_is_refused() -> None:
+    model = nn.ModuleDict({"body": nn.Linear(64, 65), "head": nn.Linear(65, 1)})
+    with pytest.raises(ValueError, match=r"head: .*from 66 to 129 .*skip=\['head'\]"):
+        compress(model, 64)
+    assert circulant_names(model) == [], "nothing is swapped then"
+    assert circulant_names(compress(model, 64, skip=["head"])) == ["body"]
+
+
+def test_parts_of_adapters_are_left_alone() -> None:
+    query = nn.ModuleDict({"base_layer": nn.Linear(8, 8), "lora_A": nn.Linear(8, 4)})
+    assert circulant_names(compress(nn.ModuleDict({"query": query}), 4)) == ["query.base_layer"]
+
+
+class ShiftedWindowAttention(nn.Module):
+    """As torchvision's, whose layers are read past them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(8, 24)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.qkv.weight, self.qkv.bias)
+
+
+def test_attention_of_swin_is_left_dense_with_a_warning() -> None:
+    model = nn.Sequential(ShiftedWindowAttention(), nn.Linear(24, 8))
+    with pytest.warns(UserWarning, match="0: ShiftedWindowAttention reads weights past"):
+        assert circulant_names(compress(model, 4)) == ["1"]
+    assert model(torch.randn(2, 8)).shape == (2, 8)
 
 
 def test_a_frozen_layer_stays_frozen() -> None:
@@ -139,10 +190,10 @@ def test_bytes_of_pruned_circulant_and_of_tied_layers() -> None:
     prune([layer], 0.5)
     assert file_bytes(layer) == 8 * 4 + 16 // 8
     first, twin = nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False)
+    twin.weight = first.weight
     prune([first], 0.5)
-    prune([twin], 0.0)
-    twin.weight_orig, twin.weight_mask = first.weight_orig, first.weight_mask
-    assert file_bytes(nn.Sequential(first, twin)) == file_bytes(first)
+    prune([twin], 0.5)
+    assert file_bytes(nn.Sequential(first, twin)) == file_bytes(first) == 32 * 4 + 64 // 8
 
 
 def test_a_weight_that_another_module_reads_whole_is_stored_whole() -> None:
@@ -161,9 +212,34 @@ def test_tied_layers_are_counted_once() -> None:
     assert compression_ratio(model, "model") == compression_ratio(model, "weights") == 1
 
 
+def test_of_tied_layers_pruned_apart_what_either_keeps_is_stored() -> None:
+    first, twin = nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False)
+    twin.weight = first.weight
+    prune([first], 0.5)
+    prune([twin], 0.75)
+    model = nn.Sequential(twin, first)
+    assert stored_weights(model) == stored_weights(model, "model") == 32
+    assert compression_ratio(model) == 2 and file_bytes(model) == file_bytes(first)
+
+
+def test_pruned_convolutions_are_counted() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+                          nn.Conv2d(16, 16, 3, bias=False), nn.Flatten(), nn.Linear(16, 8))
+    kernels, rest = 16 * 3 * 9 + 16 * 16 * 9, 2 * 16 + 16 * 8 + 8
+    assert stored_weights(model) == kernels + 16 * 8
+    prune([model[0], model[3]], 0.5)
+    assert compression_ratio(model) == 2
+    assert compression_ratio(model, "weights") == (kernels + 128) / (kernels / 2 + 128)
+    assert compression_ratio(model, "model") == (kernels + rest) / (kernels / 2 + rest)
+    assert file_bytes(model) == 4 * (kernels // 2 + rest) + kernels // 8
+    norm = nn.LayerNorm(64)
+    prune([norm], 0.5)  # any layer with a weight
+    assert compression_ratio(norm) == 2 and file_bytes(norm) == 4 * (32 + 64) + 64 // 8
+
+
 def test_attention_of_torch_is_left_dense_with_a_warning() -> None:
     model = nn.ModuleDict({"attention": nn.MultiheadAttention(8, 2), "linear": nn.Linear(8, 8)})
-    with pytest.warns(UserWarning, match="attention: nn.MultiheadAttention"):
+    with pytest.warns(UserWarning, match="attention: MultiheadAttention"):
         compress(model, 4)
     assert circulant_names(model) == ["linear"]
     with warnings.catch_warnings():
@@ -253,7 +329,7 @@ def test_ratio_of_a_pruned_a_dense_and_an_empty_model() -> None:
     prune([model[0]], 0.75)
     assert compression_ratio(model) == 4
     assert compression_ratio(model, "weights") == 192 / 120
-    model[0].weight_mask.zero_()
+    mask_of(model[0]).zero_()
     assert compression_ratio(model) == float("inf")
     assert compression_ratio(nn.ReLU()) == 1
 
@@ -291,7 +367,6 @@ def test_rounds_of_pruning_and_fine_tuning() -> None:
         assert before is None or not (mask & ~before).any(), "a pruned weight never returns"
         before = mask
         fine_tune(model)
-        model(torch.zeros(1, 12))
         weights = flat([layer.weight for layer in layers])
         assert (weights[~mask] == 0).all() and (weights[mask] != 0).all()
     assert compression_ratio(model) == 192 / remaining
@@ -305,13 +380,75 @@ def test_the_threshold_is_global_and_of_the_present_weights() -> None:
     layers = list(weight_layers(model).values())
     for _ in range(3):
         before = flat(list(masks(model).values())) if masks(model) else torch.ones(192) > 0
-        weights = flat([getattr(m, "weight_orig", m.weight) for m in layers]).abs()
+        weights = flat([m.weight for m in layers]).abs()
         prune(layers)
         mask = flat(list(masks(model).values()))
         assert weights[mask].min() >= weights[before & ~mask].max()
         fine_tune(model)
-    assert model[3].weight_mask.all(), "the layer of large weights lost none"
-    assert not model[0].weight_mask.all()
+    assert mask_of(model[3]).all(), "the layer of large weights lost none"
+    assert not mask_of(model[0]).all()
+
+
+class Reader(nn.Module):
+    """Reads the weight of a layer that it never calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query = nn.Linear(12, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.query.weight)
+
+
+def test_who_reads_a_pruned_weight_past_its_layer_gets_the_present_one() -> None:
+    model = Reader()
+    prune([model.query], 0.5)
+    before = model.query.weight
+    fine_tune(model)
+    assert not torch.equal(model.query.weight, before)
+    dead = ~mask_of(model.query)
+    assert not model.query.get_parameter(ORIGINAL).grad[dead].any()
+    assert not model.query.weight[dead].any()
+    model.load_state_dict({name: torch.zeros_like(v) for name, v in model.state_dict().items()})
+    assert not model(torch.randn(2, 12)).any()
+
+
+@pytest.mark.parametrize("name", ["out_proj", "linear1", "linear2"])
+def test_encoder_layers_of_torch_use_the_mask_in_evaluation(name: str) -> None:
+    model = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    prune([layer for found, layer in weight_layers(model).items() if found.endswith(name)], 0.9)
+    x = torch.randn(2, 5, 8)
+    expected = model(x)
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(x), expected)
+
+
+def test_a_pruned_model_is_copied_averaged_and_saved() -> None:
+    model, fresh, file, x = network(), network(), io.BytesIO(), torch.randn(3, 12)
+    for net, amount in (model, 0.5), (fresh, 0.0):
+        prune(list(weight_layers(net).values()), amount)
+    average = AveragedModel(model)
+    before = copy.deepcopy(model)
+    fine_tune(model)
+    average.update_parameters(model)
+    assert torch.equal(average(x), model(x)) and not torch.equal(before(x), model(x))
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    fresh.load_state_dict(torch.load(file, weights_only=True))
+    for copied in (fresh, before, average.module):
+        assert masks(copied).keys() == masks(model).keys()
+        assert all(torch.equal(mask, masks(model)[name]) for name, mask in masks(copied).items())
+    assert torch.equal(fresh(x), model(x))
+
+
+@pytest.mark.parametrize("computes", [
+    nn.utils.spectral_norm, parametrizations.spectral_norm, parametrizations.weight_norm,
+    lambda layer: torch_prune.identity(layer, "weight")])
+def test_a_computed_weight_is_refused_before_any_layer_is_pruned(computes: Any) -> None:
+    first, second = nn.Linear(8, 8), computes(nn.Linear(8, 8))
+    with pytest.raises(TypeError, match=f"{type(second).__name__} has none; leave it out, or"):
+        prune([first, second])
+    assert mask_of(first) is None
 
 
 def test_a_loaded_state_is_pruned_by_its_own_weights() -> None:
@@ -360,7 +497,7 @@ def test_random_pruning_takes_the_same_share_of_any_size_of_weight() -> None:
         model[0].weight *= 100
     for remaining in (15800, 12482):
         prune(list(model), method="random")
-        kept = [int(layer.weight_mask.sum()) for layer in model]
+        kept = [int(mask_of(layer).sum()) for layer in model]
         assert sum(kept) == remaining
         assert kept[0] == pytest.approx(kept[1], rel=0.05)
 
@@ -392,7 +529,7 @@ def test_density_is_over_all_the_layers_together() -> None:
 def test_weights_stay_zero_after_making_the_pruning_permanent() -> None:
     model = network()
     prune([model[0]], 0.25)
-    torch_prune.remove(model[0], "weight")
+    parametrize.remove_parametrizations(model[0], "weight")
     assert int((model[0].weight == 0).sum()) == 24
 
 
@@ -433,8 +570,8 @@ def test_file_bytes_pick_the_shortest_way() -> None:
     prune([layer], 0.01)
     assert file_bytes(layer) == 4 * 5000, "few are gone: dense is the shortest"
     prune([layer], 0.5)
-    left = int(layer.weight_mask.sum())
+    left = int(mask_of(layer).sum())
     assert file_bytes(layer) == 4 * left + 5000 // 8
     prune([layer], 0.95)
-    left = int(layer.weight_mask.sum())
+    left = int(mask_of(layer).sum())
     assert file_bytes(layer) == 6 * left + 4 * 51 < 4 * left + 5000 // 8

@@ -24,7 +24,7 @@ from circtools.experiments import (
 from circtools.experiments.corpus import Corpus, Split
 from circtools.experiments.multi30k import batches
 from circtools.experiments.runs import Run
-from circtools.pruning import prune
+from circtools.pruning import ORIGINAL, mask_of, prune
 from circtools.transformer import PAD
 
 
@@ -145,15 +145,15 @@ def test_a_pruned_output_layer_stays_pruned_in_the_loss(corpus: Corpus) -> None:
                                  tied=False, dropout=0.0)
     batch = multi30k.batches(corpus.val, 500)[0]
     prune([model.output], 0.5)
-    mask = model.output.weight_mask.bool()
-    for _ in range(2):  # twice: the attribute ``weight`` of a pruned layer lags behind
+    mask = mask_of(model.output)
+    for _ in range(2):
         model.zero_grad()
         got = multi30k.loss(model, batch, 0.0, torch.float32)
         logits = model(batch[0], batch[1][:, :-1]).flatten(0, 1)
         expected = F.cross_entropy(logits, batch[1][:, 1:].flatten(), ignore_index=PAD)
         torch.testing.assert_close(got, expected)
         got.backward()
-        assert not model.output.weight_orig.grad[~mask].any()
+        assert not model.output.get_parameter(ORIGINAL).grad[~mask].any()
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter -= 0.1 * parameter.grad

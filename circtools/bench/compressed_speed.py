@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable, Iterable
 
 import torch
-from torch.nn.utils import prune
+from torch.nn.utils import parametrize
 
 from circtools import bench, compression, counting, pruning
 from circtools.bench.training_speed import our_steps
@@ -39,8 +39,8 @@ def training(model: Transformer, corpus: Corpus, preset: Preset) -> Callable[[],
 def translating(model: Transformer, corpus: Corpus) -> Callable[[], object]:
     """Return the translation of 200 test sentences with a beam of 4."""
     for layer in counting.weight_layers(model).values():
-        if prune.is_pruned(layer):  # for use, the zeros are written into the matrices
-            prune.remove(layer, "weight")
+        if pruning.mask_of(layer) is not None:  # for use, the zeros are written into the matrices
+            parametrize.remove_parametrizations(layer, "weight")
     with torch.no_grad():
         model.output.weight[END] = 0  # far from the best of thousands of random scores
     compression.prepare(model.eval())

@@ -12,7 +12,6 @@ from circtools.experiments import training
 from circtools.experiments.corpus import Corpus, Split, Vocab, load
 from circtools.experiments.files import DAMAGED
 from circtools.experiments.losses import linear_cross_entropy
-from circtools.pruning import weight_in_use
 from circtools.transformer import PAD, Config, LinearLayer, Transformer
 
 __all__ = ["Recipe", "batches", "load", "load_model", "loss", "precision_for", "save_model",
@@ -64,7 +63,7 @@ def loss(model: Transformer, batch: tuple[Tensor, Tensor], smoothing: float,
     source, target = batch
     with torch.autocast(source.device.type, precision, enabled=precision != torch.float32):
         features = model.decode(target[:, :-1], model.encode(source))
-        return linear_cross_entropy(features.flatten(0, 1), weight_in_use(model.output),
+        return linear_cross_entropy(features.flatten(0, 1), model.output.weight,
                                     target[:, 1:].flatten(), label_smoothing=smoothing,
                                     ignore_index=PAD)
 

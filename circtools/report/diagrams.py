@@ -16,7 +16,7 @@ from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from torch import Tensor, nn
 
 from circtools.matrices import block_circulant, circulant, nearest_circulant, spectrum
-from circtools.pruning import AMOUNT, masks, prune
+from circtools.pruning import AMOUNT, ORIGINAL, masks, prune
 from circtools.report import style
 
 Range = tuple[float, float]
@@ -186,8 +186,8 @@ def _pruned_weights(n: int, rounds: int, seed: int) -> tuple[list[Tensor], int]:
             prune([layer], AMOUNT)
             stages.append(layer.weight.clone())
             noise = torch.randn(n, n, generator=generator, dtype=torch.float32)
-            layer.weight_orig += 0.35 * noise  # stands in for fine-tuning
-            stages.append(layer.weight_orig * layer.weight_mask)
+            layer.get_parameter(ORIGINAL).add_(0.35 * noise)  # stands in for fine-tuning
+            stages.append(layer.weight.clone())
     return stages, int(masks(nn.Sequential(layer))["0"].sum())
 
 

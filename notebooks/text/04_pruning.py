@@ -65,10 +65,10 @@ for rounds in (1, 3, 6, 9, 12, 15, 29):
     print(f"{rounds:2} rounds leave {0.79**rounds:7.2%}: {1 / 0.79**rounds:6.1f}x")
 
 # %% [markdown]
-# The masks are those of `torch.nn.utils.prune`: a pruned layer keeps `weight_orig` and a
-# `weight_mask` of zeros and ones, and multiplies the two before each use: whatever `weight_orig`
-# holds there, the weight that is used is exactly zero. `circtools.prune` adds that the share is
-# taken of what remains, over all the given layers together.
+# A pruned layer keeps its original weights and a mask that says which of them remain, and
+# multiplies the two whenever `layer.weight` is read: whatever the originals hold there, the weight
+# that is used is exactly zero. `circtools.prune` takes the share of what remains, over all the
+# given layers together.
 #
 # **Predict:** after 15 rounds the network keeps one weight in 34. Will its error be higher or lower
 # than that of the dense network it started from? And which of the weights will have gone?
