@@ -168,7 +168,9 @@ def _translate(options: argparse.Namespace) -> None:
 
 
 def _figures(options: argparse.Namespace) -> None:
-    for path in gallery.make_all(results.load(), options.output):
+    table = results.load()
+    titles = pages.titles(facts.facts(table))
+    for path in gallery.make_all(table, titles, options.output):
         print(path)
 
 
@@ -178,11 +180,7 @@ def _poster(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    table = results.load()
-    if table.empty:
-        raise ValueError("there are no results to report; run 'circtools run mnist' first, or get "
-                         "data/results from the repository")
-    values = facts.facts(table)
+    values = facts.facts(results.load())
     print(pages.claims_table(values["claims"]))
     stale = pages.write(values, check=options.check)
     if options.check and stale:

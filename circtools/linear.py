@@ -217,18 +217,19 @@ class BlockCirculantLinear(StructuredLinear):
         if name == "dense":
             return F.linear(x, spectrum)
         p, q, b = weight.shape
-        shape_in, shape_out = ((q, b), (p, b)) if self.order == "contiguous" else ((b, q), (b, p))
+        strided = self.order == "strided"
+        shape_in, shape_out = ((b, q), (b, p)) if strided else ((q, b), (p, b))
         if q * b > self.in_features:
             x = F.pad(x, (0, q * b - self.in_features))
         blocks = x.unflatten(1, shape_in)  # (tokens, q, b) or (tokens, b, q)
         product = FAST[name].product
         if torch.is_grad_enabled() or is_traced(x) or blocks.numel() <= PART:
-            y = product(blocks, spectrum, self.order)
+            y = product(blocks, spectrum, strided)
         else:
             y = x.new_empty(len(x), *shape_out)
             step = max(1, PART // (q * b))
             for part, out in zip(blocks.split(step), y.split(step), strict=True):
-                out.copy_(product(part, spectrum, self.order))
+                out.copy_(product(part, spectrum, strided))
         return y.flatten(1)[:, : self.out_features].contiguous()  # (tokens, out_features)
 
     def _algorithm(self) -> str:

@@ -22,8 +22,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from circtools.matrices import Order
-
 LARGEST_DFT = 128  # block size up to which the DFT was the faster one on two cores of a CPU
 HALF = (torch.float16, torch.bfloat16)  # torch.fft has no transforms of these on a CPU
 
@@ -33,14 +31,13 @@ def fft_spectrum(w: Tensor) -> Tensor:
     return torch.fft.rfft(w.float() if w.dtype in HALF else w).conj()
 
 
-def fft_product(x: Tensor, spectrum: Tensor, order: Order = "contiguous") -> Tensor:
+def fft_product(x: Tensor, spectrum: Tensor, strided: bool = False) -> Tensor:
     """Multiply inputs by :func:`fft_spectrum`."""
-    dtype, contiguous = x.dtype, order == "contiguous"
+    dtype, axis = x.dtype, 1 if strided else 2
     if x.shape[0] == 0:  # the FFT library refuses to plan an empty transform
-        return fft_product(F.pad(x, (0, 0, 0, 0, 0, 1)), spectrum, order)[:0]
-    axis = 2 if contiguous else 1
+        return fft_product(F.pad(x, (0, 0, 0, 0, 0, 1)), spectrum, strided)[:0]
     x_hat = torch.fft.rfft(x.float() if dtype in HALF else x, dim=axis)  # k: b // 2 + 1 frequencies
-    y_hat = torch.einsum("tqk,pqk->tpk" if contiguous else "tkq,pqk->tkp", x_hat, spectrum)
+    y_hat = torch.einsum("tkq,pqk->tkp" if strided else "tqk,pqk->tpk", x_hat, spectrum)
     return torch.fft.irfft(y_hat, n=x.shape[axis], dim=axis).to(dtype)
 
 
@@ -51,22 +48,22 @@ def dft_spectrum(w: Tensor) -> Tensor:
     return (of_w @ w.reshape(p * q, b).T).unflatten(1, (p, q))
 
 
-def dft_product(x: Tensor, spectrum: Tensor, order: Order = "contiguous") -> Tensor:
+def dft_product(x: Tensor, spectrum: Tensor, strided: bool = False) -> Tensor:
     """Multiply inputs by :func:`dft_spectrum`.
 
     Each frequency is one matrix product over the blocks if it is real, three if it is complex.
     """
     multiply = Products.apply if torch.is_grad_enabled() and not is_traced(x) else torch.matmul
-    if order == "contiguous":
-        tokens, q, b = x.shape
-        of_x, _, back = dft_matrices(b, x)
-        x_hat = (of_x @ x.reshape(tokens * q, b).T).unflatten(1, (tokens, q))
+    if strided:
+        of_x, _, back = dft_matrices(x.shape[1], x)
+        x_hat = (of_x @ x).transpose(0, 1)  # (products, tokens, in_blocks)
         y_hat = multiply(x_hat, spectrum.mT)  # (products, tokens, out_blocks)
-        return (y_hat.flatten(1).T @ back).view(tokens, spectrum.shape[1], b)
-    of_x, _, back = dft_matrices(x.shape[1], x)
-    x_hat = (of_x @ x).transpose(0, 1)  # (products, tokens, in_blocks)
-    y_hat = multiply(x_hat, spectrum.mT)  # (products, tokens, out_blocks)
-    return back.T @ y_hat.transpose(0, 1)  # (tokens, b, out_blocks)
+        return back.T @ y_hat.transpose(0, 1)  # (tokens, b, out_blocks)
+    tokens, q, b = x.shape
+    of_x, _, back = dft_matrices(b, x)
+    x_hat = (of_x @ x.reshape(tokens * q, b).T).unflatten(1, (tokens, q))
+    y_hat = multiply(x_hat, spectrum.mT)
+    return (y_hat.flatten(1).T @ back).view(tokens, spectrum.shape[1], b)
 
 
 class Products(torch.autograd.Function):
@@ -161,10 +158,10 @@ def is_traced(x: Tensor) -> bool:
 
 
 class Algorithm(NamedTuple):
-    """The two steps of a fast product: ``product(x, spectrum(w), order)``."""
+    """The two steps of a fast product: ``product(x, spectrum(w), strided)``."""
 
     spectrum: Callable[[Tensor], Tensor]
-    product: Callable[[Tensor, Tensor, Order], Tensor]
+    product: Callable[[Tensor, Tensor, bool], Tensor]
 
 
 FAST = {"fft": Algorithm(fft_spectrum, fft_product), "dft": Algorithm(dft_spectrum, dft_product)}

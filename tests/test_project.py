@@ -13,7 +13,7 @@ from sacrebleu.metrics import BLEU
 
 from circtools import cli
 from circtools.experiments import data, execute, multi30k, results, runs, store
-from circtools.report import comparisons, gallery
+from circtools.report import comparisons, facts, gallery, pages
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -132,16 +132,17 @@ def test_every_translation_scores_what_its_result_says() -> None:
 
 @pytest.mark.slow
 def test_figures_are_the_committed_ones_to_the_byte(tmp_path) -> None:
-    paths = gallery.make_all(results.load(), tmp_path)
+    table = results.load()
+    paths = gallery.make_all(table, pages.titles(facts.facts(table)), tmp_path)
     assert len(paths) >= 12
     for path in paths:
         committed = ROOT / "figures" / path.name
         assert committed.read_bytes() == path.read_bytes(), f"{path.name}: run 'make figures'"
 
 
-def test_figures_refuse_an_empty_table() -> None:
+def test_an_empty_table_has_no_facts() -> None:
     with pytest.raises(ValueError, match="circtools run mnist"):
-        gallery.make_all(results.load(data="sample"))
+        facts.facts(results.load(data="sample"))
 
 
 @pytest.mark.parametrize("command", ["data", "run", "translate", "figures", "poster", "report"])
@@ -185,7 +186,7 @@ def test_a_report_of_nothing_is_refused(capsys, monkeypatch: pytest.MonkeyPatch)
     nothing = results.load(data="sample")
     monkeypatch.setattr(results, "load", lambda: nothing)
     assert cli.main(["report"]) == 1
-    assert "there are no results to report" in capsys.readouterr().err
+    assert "there are no results of the preset" in capsys.readouterr().err
 
 
 def test_data_lists_both_tasks_and_forgives_only_if_asked(

@@ -10,9 +10,9 @@ import pandas as pd
 
 from circtools.experiments.results import select
 from circtools.report import comparisons, statistics
+from circtools.report.comparisons import POSTERS_GAP
 from circtools.report.statistics import Interval
 
-POSTERS_GAP = 8.0  # BLEU by which pruning is said to win, on average
 CLOSE = 2.0  # how near a gap must be to it, with its whole interval, to confirm that number
 LEVEL = {"mnist": 0.1, "multi30k": 0.5}  # points of error, or BLEU, within which two are level
 

@@ -20,6 +20,7 @@ from circtools.experiments.results import select
 from circtools.report import statistics
 from circtools.report.statistics import PERCENT, Interval, with_all_levels
 
+POSTERS_GAP = 8.0  # BLEU by which the original says that pruning wins, on average
 SIZES = ("small", "base", "large")  # presets of Multi30k
 KEY = ["block_size", "compression", "seed"]
 

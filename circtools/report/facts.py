@@ -45,8 +45,12 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     The table holds rows of :func:`circtools.experiments.results.load`, read from one folder.
 
     Raises:
+        ValueError: if the table has no MNIST results of the preset ``base``.
         FileNotFoundError: if the layer's benchmark has left no timings in that folder.
     """
+    if select(table, task="mnist", preset="base").empty:
+        raise ValueError("there are no results of the preset 'base' to report; run "
+                         "'circtools run mnist' first, or get data/results from the repository")
     trained = table[table["series"] != "search"].groupby("task")["run"].nunique()
     found: dict[str, Any] = {
         "claims": claims.all_claims(table), "baselines": _baselines(table),

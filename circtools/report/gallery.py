@@ -1,6 +1,6 @@
 """Every figure of ``figures/``, by its name, drawn from the results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from circtools.experiments import results
 from circtools.experiments.files import ROOT
 from circtools.experiments.multi30k_runs import PRESETS
-from circtools.experiments.results import select
-from circtools.report import architecture, comparisons, diagrams, facts, headlines, pages, style
+from circtools.report import architecture, comparisons, diagrams, headlines, style
 from circtools.report import mnist_figures as mnist
 from circtools.report import speed_figures as speed
 from circtools.report import translation_figures as translation
@@ -44,24 +43,22 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
 
 
 @style.context()
-def make_all(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
+def make_all(table: pd.DataFrame, titles: Mapping[str, Callable[[], str]],
+             folder: Path = FOLDER) -> list[Path]:
     """Write every figure that there are results for, as SVG and PNG; return the paths.
 
     The same results give the same bytes.
 
     Args:
         table: rows of :func:`circtools.experiments.results.load`, read from one folder.
+        titles: of :func:`circtools.report.pages.titles`, by the figures' names.
         folder: where to.
 
     Raises:
-        ValueError: if the table has no MNIST results of the preset ``base``, or if they do not say
-            any more what a figure's title says.
+        ValueError: if the results do not say any more what a figure's title says.
         FileNotFoundError: if the layer's benchmark has left no timings in the table's folder.
     """
-    if select(table, task="mnist", preset="base").empty:
-        raise ValueError("there are no results of the preset 'base' to draw; run "
-                         "'circtools run mnist' first, or get data/results from the repository")
-    missing, titles, paths = _missing(table), pages.titles(facts.facts(table)), []
+    missing, paths = _missing(table), []
     for name, draw in FIGURES.items():
         if name in missing:
             continue

@@ -17,8 +17,7 @@ from matplotlib.ticker import NullLocator
 from circtools.experiments.methods import ROUNDS_AT
 from circtools.experiments.results import select
 from circtools.report import comparisons, parts, style
-from circtools.report.claims import POSTERS_GAP
-from circtools.report.comparisons import levels_of
+from circtools.report.comparisons import POSTERS_GAP, levels_of
 from circtools.report.statistics import PERCENT
 
 Size = tuple[float, float]

@@ -18,8 +18,7 @@ from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import select
 from circtools.pruning import AMOUNT
 from circtools.report import comparisons, style
-from circtools.report.claims import POSTERS_GAP
-from circtools.report.comparisons import SIZES, compare, of_multi30k
+from circtools.report.comparisons import POSTERS_GAP, SIZES, compare, of_multi30k
 from circtools.report.parts import DECIDED, LAYERS, compression_axis, curve, gaps, halves
 
 # Of which compression counts over the Transformer's layers.
