@@ -89,7 +89,6 @@ def test_the_learning_rates_that_were_tried() -> None:
 
 def test_complete_trainings_at_several_rates(tmp_path: Path) -> None:
     """One curve a complete run, told apart by its rates; trials and other sizes are left out."""
-    recipe = {"dropout": 0.2, "base_dropout": 0.2, "start_lr": None}
     runs = [multi30k_runs.dense("small", 0)]
     runs.append(multi30k_runs.dense("base", 0))
     runs += [replace(runs[0], method="block_circulant", block_size=b, lr=lr, stage=stage,
@@ -99,7 +98,8 @@ def test_complete_trainings_at_several_rates(tmp_path: Path) -> None:
                                                (16, 2e-3, 1.0, "final"))]
     for run in runs:
         base_lr = multi30k_runs.PRESETS[run.preset].recipe.lr
-        result = {"config": vars(run) | recipe | {"base_lr": base_lr}, "data": "real",
+        base = {"base_lr": base_lr, "base_dropout": run.dropout, "start_lr": None}
+        result = {"config": vars(run) | base, "data": "real",
                   "provenance": {"device": "cpu", "commit": "0"},
                   "history": [{"val_loss": loss} for loss in (3.0, run.lr * 1000)],
                   "final": [{"round": 0, "val_loss": 2.0}]}
