@@ -36,18 +36,34 @@ def compression_ratio(model: nn.Module,
     """
     if over not in ("compressed", "weights", "model"):
         raise ValueError(f"over must be 'compressed', 'weights' or 'model', got {over!r}")
-    dense, stored, left = 0, 0, _left(model)
-    for parameters, layer in _matrices(model).items():
-        structured, pruned = isinstance(layer, StructuredLinear), mask_of(layer) is not None
-        if structured or pruned or over != "compressed":
-            dense += (layer.in_features * layer.out_features
-                      if isinstance(layer, (nn.Linear, StructuredLinear))
-                      else sum(parameter.numel() for parameter in parameters))
-            stored += sum(_count(parameter, left[parameter]) for parameter in parameters)
+    counts = _counts(model)
+    dense, stored = (sum(count[kind] for layer, count in counts.items() if over != "compressed"
+                         or isinstance(layer, StructuredLinear) or mask_of(layer) is not None)
+                     for kind in (0, 1))
     if over == "model":
         rest = stored_weights(model, "model") - stored
         dense, stored = dense + rest, stored + rest
     return dense / stored if stored else float("inf") if dense else 1.0
+
+
+def summary(model: nn.Module) -> str:
+    """Return a table of a model's weight matrices: dense weights, stored weights, times fewer.
+
+    A layer that was left dense stands there with its type; all other parameters (embeddings, norms,
+    biases, the packed weights of ``nn.MultiheadAttention``) are one row.
+    """
+    names = {layer: name or "(the model)" for name, layer in model.named_modules()}
+    rows = [(names[layer], type(layer).__name__.removeprefix("Parametrized"), *count)
+            for layer, count in _counts(model).items()]
+    total = stored_weights(model, "model")
+    rest = total - sum(stored for *_, stored in rows)
+    rows += [("other parameters", "", rest, rest),
+             ("all", "", rest + sum(dense for _, _, dense, _ in rows), total)]
+    wide, kinds = max(len(name) for name, *_ in rows), max(len(kind) for _, kind, *_ in rows)
+    return "\n".join([
+        f"{'layer':{wide}}  {'type':{kinds}}  {'dense':>13}  {'stored':>13}  times fewer",
+        *(f"{name:{wide}}  {kind:{kinds}}  {dense:13,}  {stored:13,}  "
+          f"{dense / stored if stored else math.nan:11.1f}" for name, kind, dense, stored in rows)])
 
 
 def stored_weights(model: nn.Module, over: Literal["weights", "model"] = "weights") -> int:
@@ -91,6 +107,16 @@ def _left(model: nn.Module) -> dict[nn.Parameter, Tensor | None]:
             other = left.get(parameter, mask)
             left[parameter] = None if mask is None or other is None else mask | other
     return left
+
+
+def _counts(model: nn.Module) -> dict[nn.Module, tuple[int, int]]:
+    """Return the dense and the stored weights of each layer with a weight matrix."""
+    left = _left(model)
+    return {layer: (layer.in_features * layer.out_features
+                    if isinstance(layer, (nn.Linear, StructuredLinear))
+                    else sum(parameter.numel() for parameter in parameters),
+                    sum(_count(parameter, left[parameter]) for parameter in parameters))
+            for parameters, layer in _matrices(model).items()}
 
 
 def _matrices(model: nn.Module) -> dict[frozenset[nn.Parameter], nn.Module]:

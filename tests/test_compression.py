@@ -575,3 +575,15 @@ def test_file_bytes_pick_the_shortest_way() -> None:
     prune([layer], 0.95)
     left = int(mask_of(layer).sum())
     assert file_bytes(layer) == 6 * left + 4 * 51 < 4 * left + 5000 // 8
+
+
+def test_summary_says_what_is_stored_and_what_was_left_dense() -> None:
+    model = nn.Sequential(nn.Embedding(5, 16), nn.Linear(16, 16), nn.Linear(16, 8), nn.Linear(8, 4))
+    circtools.compress(model, "block_circulant", block_size=4, skip=["2", "3"])
+    prune([model[2]], 0.5)
+    rows = [line.split() for line in circtools.summary(model).splitlines()]
+    assert rows[1:] == [["1", "BlockCirculantLinear", "256", "64", "4.0"],
+                        ["2", "Linear", "128", "64", "2.0"], ["3", "Linear", "32", "32", "1.0"],
+                        ["other", "parameters", "108", "108", "1.0"],
+                        ["all", "524", "268", "2.0"]]
+    assert circtools.summary(nn.Linear(2, 3, bias=False)).splitlines()[1].startswith("(the model)")

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 import pytest
+import torch
 
 from circtools.experiments import results
 from circtools.report import facts, pages
@@ -104,3 +105,15 @@ def test_a_level_is_chosen_on_validation() -> None:
     reach = facts._reach(rows, dense)
     assert reach is not None and reach.compression == 4 and reach.bleu == 20
     assert facts._reach(rows[2:], dense) is None
+
+
+def test_the_page_on_your_own_model_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (pages.ROOT / "notebooks" / "compress.md").read_text(encoding="utf-8")
+    code = "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    names: dict[str, Any] = {}
+    exec(code.replace("train(model, 5,", "train(model, 1,").replace("(pruned, 5", "(pruned, 1"), names)
+    assert "8.0" in (out := capsys.readouterr().out) and "pruned to 2.0x" in out
+    x = torch.randn(3, 784)
+    torch.testing.assert_close(names["again"](x), names["model"].eval()(x))
