@@ -5,7 +5,6 @@ The rules are in :mod:`circtools.report.statistics`; the claims' words are in th
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
 from circtools.experiments.results import select
@@ -109,11 +108,8 @@ def _growth(pairs: pd.DataFrame, of: dict[str, str]) -> list[Claim]:
     pairs = statistics.with_all_levels(pairs)
     if pairs["block_size"].nunique() < 2:
         return []
-    first, second = ([np.polyfit(np.log2(rows["compression"]), rows[side], 1)[0]
-                      for _, rows in pairs.groupby("seed")] for side in ("first", "second"))
-    slope, _ = statistics.difference(first, second)
     each = pd.DataFrame({"compression": sorted(pairs["compression"].unique()), "decided": 0})
-    compared = comparisons.Comparison(each, slope, len(first))
+    compared = comparisons.Comparison(each, comparisons.slope(pairs), pairs["seed"].nunique())
     return [_claim("claim1_growth", compared, statistics.sign_verdict(*compared, -1), of)]
 
 

@@ -46,6 +46,13 @@ def compare(pairs: pd.DataFrame, paired: bool = False) -> Comparison:
     return Comparison(*statistics.levels(pairs, effects, paired), pairs["seed"].nunique())
 
 
+def slope(pairs: pd.DataFrame) -> Interval:
+    """Return by how much the difference grows when the compression doubles, along a line."""
+    first, second = ([np.polyfit(np.log2(rows["compression"]), rows[side], 1)[0]
+                      for _, rows in pairs.groupby("seed")] for side in ("first", "second"))
+    return statistics.difference(first, second)[0]
+
+
 def bleu_interval(rows: pd.DataFrame) -> Interval:
     """Return the mean test BLEU with its 95 % interval: over seeds, or for one over sentences."""
     mean = statistics.interval(rows["test_bleu"])

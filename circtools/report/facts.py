@@ -15,6 +15,7 @@ from circtools.report import claims, comparisons
 from circtools.report.comparisons import SIZES, compare
 
 METHODS = ("pruned", "gradual", "block_circulant", "projected", "small_dense", "low_rank")
+TURN = 196.0  # the compression up to which pruning's lead grows on MNIST; a look at the results
 WITHIN = 1.0  # BLEU below the dense network, on validation, that count as nothing lost
 
 
@@ -40,7 +41,9 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, those of claim 2.
     ``speed_N_T_B``: how many times as fast as a dense layer a block-circulant one is in inference,
     at N features, T tokens and block size B. ``claims``, ``baselines`` and ``sizes`` are lists, for
-    tables; ``baseline_P_tied`` and ``baseline_P_untied`` are in the second.
+    tables; ``baseline_P_tied`` and ``baseline_P_untied`` are in the second. ``growth_to_turn`` and
+    ``growth_from_turn`` are the slopes of claim 1 up to :data:`TURN` and beyond, in points of error
+    per doubling.
 
     The table holds rows of :func:`circtools.experiments.results.load`, read from one folder.
 
@@ -62,6 +65,9 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
               for row in found["baselines"]}
     for preset in found["sizes"]:
         found |= {f"{name}_{preset}": fact for name, fact in _of_size(table, preset).items()}
+    pairs = comparisons.mnist_pairs(table, "tuned")
+    found |= {"growth_to_turn": comparisons.slope(pairs[pairs["compression"] <= TURN]),
+              "growth_from_turn": comparisons.slope(pairs[pairs["compression"] >= TURN])}
     for cell in select(results.layer_timings(table), mode="inference").itertuples():
         found[f"speed_{cell.n}_{cell.tokens}_{cell.block_size}"] = cell.ratio
     return found
