@@ -25,6 +25,7 @@ from exercises import check, hint, solution
 
 import warnings
 
+import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
@@ -349,6 +350,48 @@ def block_multiply(rows, x):
 check("2.3", block_multiply)
 # hint("2.3")
 # solution("2.3")
+
+# %% [markdown]
+# ## Two orders of the features
+#
+# Which features belong to one block? In the **contiguous** order, the one so far, they are
+# neighbours. In the **strided** order they stand apart: with two blocks, every second feature
+# belongs to the first one. The weights are the same; only their places in the matrix differ.
+#
+# **Predict:** where will the sixteen numbers of a matrix with 2 x 2 blocks of 4 stand?
+
+# %% alt="The same sixteen weights in two matrices: 2 by 2 circulant blocks of 4, and a circulant pattern of 2 by 2 blocks"
+numbers = torch.arange(16).view(2, 2, 4)
+figure, panels = plt.subplots(1, 2, figsize=(9, 4.4))
+for axes, order in zip(panels, ("contiguous", "strided")):
+    places = block_circulant(numbers, order)
+    axes.imshow(places, cmap="viridis")
+    for row, line in enumerate(places.tolist()):
+        for column, number in enumerate(line):
+            axes.text(column, row, number, ha="center", va="center",
+                      color="white" if number < 10 else "black")
+    axes.set(title=order, xticks=[], yticks=[])
+
+# %% [markdown]
+# On the left four circulant blocks of 4 by 4 lie side by side. On the right the whole matrix is
+# circulant, and its entries are blocks of 2 by 2. One is the other with rows and columns shuffled,
+# so a shuffle before the layer and one after it takes you from one to the other:
+
+# %%
+layer = BlockCirculantLinear(12, 8, 4, bias=False)
+strided = BlockCirculantLinear(12, 8, 4, bias=False, order="strided")
+strided.load_state_dict(layer.state_dict())
+
+x = torch.randn(5, 12)
+shuffled = x.view(5, 3, 4).mT.flatten(1)  # (5, blocks, positions) to (5, positions * blocks)
+y = strided(shuffled).view(5, 4, 2).mT.flatten(1)  # and back
+compare("one order between shuffles", y, layer(x))
+
+# %% [markdown]
+# **What to notice.** Between two layers of a network no feature has a place of its own, so the order
+# is free to choose. The strided one is multiplied without a transposition, and is the faster of the
+# two. Notebook 09 says by how much. Only where neighbours mean something, as pixels do, can the order
+# change what a network learns.
 
 # %% [markdown]
 # ## In any model
