@@ -332,6 +332,17 @@ def projections(matrices: Mapping[str, Tensor], block_sizes: Sequence[int]) -> F
     return figure
 
 
+def kept_and_lost(matrix: Tensor, block_size: int) -> Figure:
+    """A square matrix, its nearest block-circulant one and what that loses, in one scale."""
+    kept = block_circulant(nearest_circulant(matrix, block_size))
+    parts = {"matrix": matrix, "kept": kept, "lost": matrix - kept}
+    figure, panels = plt.subplots(1, 3, figsize=(11, 4.1))
+    for axes, (name, part) in zip(panels, parts.items(), strict=True):
+        _signed(axes, part, matrix.abs().max().item())
+        axes.set_title(f"{name}: {part.norm() / matrix.norm():.0%} of the norm")
+    return figure
+
+
 def losses(curves: Mapping[str, Mapping[int, float]]) -> Figure:
     """What the projection loses, relative to the matrix, against the block size."""
     looks = [(style.VERMILION, "s-"), (style.BLUE, "o-"), (style.GREEN, "^-")]
