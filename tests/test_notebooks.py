@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import jupytext
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 import torch
@@ -23,6 +24,7 @@ NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 sys.path.insert(0, str(FOLDER))
 build = importlib.import_module("build")
 exercises = importlib.import_module("exercises")
+pictures = importlib.import_module("exercises.pictures")
 CHAPTERS: list[ModuleType] = [
     importlib.import_module(f"exercises.{path.stem}")
     for path in sorted((FOLDER / "exercises").glob("nb*.py"))
@@ -61,7 +63,8 @@ def test_text_and_notebook_are_the_same(path: Path) -> None:
 
 def test_executed_in_order_and_quiet(path: Path) -> None:
     assert path.stat().st_size < 1_000_000
-    assert not re.search(r"(?<![\w.])/(?:work|root|home)/", path.read_text(encoding="utf-8"))
+    assert not re.search(r"(?<![\w.])/(?:work|root|home)/|vnd\.jupyter\.widget",
+                         path.read_text(encoding="utf-8"))
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     for cell in cells:
@@ -140,6 +143,38 @@ def test_a_printed_solution_can_be_pasted(exercise, capsys) -> None:
     exec(capsys.readouterr().out, pasted)
     answer = pasted[exercise.solution.__name__]
     assert exercises.problem_with(exercise.name, answer) is None
+
+
+def test_a_picture_moves_in_a_live_notebook_and_is_still_elsewhere(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, shown, views = [], [], []
+
+    def draw(block_size=8, kind="smooth"):
+        drawn.append((block_size, kind))
+        return plt.figure()
+
+    def run(shell: Any) -> None:
+        monkeypatch.setattr(pictures, "get_ipython", lambda: shell)
+        pictures.moving(draw, block_size=[1, 8, 64], kind=["random", "smooth"])
+
+    def kernel(allow_stdin: bool) -> Any:
+        request = {"content": {"allow_stdin": allow_stdin}}
+        return SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda: request))
+
+    monkeypatch.setattr(pictures, "display", lambda view, raw: views.append(view))
+    monkeypatch.setattr(pictures.DisplayHandle, "display", lambda _, figure: shown.append(figure))
+    for shell in (None, kernel(allow_stdin=False)):  # a script; nbclient and nbval
+        run(shell)
+    assert len(shown) == len(drawn) == 2 and not views
+    run(kernel(allow_stdin=True))
+    assert list(views[0]) == ["application/vnd.jupyter.widget-view+json"]
+    assert drawn == [(8, "smooth")] * len(shown) == [(8, "smooth")] * 3
+    slider, menu = pictures.controls(
+        draw, shown.append, {"block_size": [1, 8, 64], "kind": ["random", "smooth"]}).children
+    assert (slider.description, menu.description) == ("block size", "kind")
+    slider.value, menu.value = 64, "random"
+    assert drawn[3:] == [(64, "smooth"), (64, "random")] and len(shown) == 5
+    assert not plt.get_fignums()  # an open figure is shown twice
 
 
 def test_a_python_without_circtools_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

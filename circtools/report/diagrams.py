@@ -270,18 +270,38 @@ def eigenvalue_planes(rows: Mapping[str, Tensor]) -> Figure:
     """The eigenvalues of the circulant matrices of these first rows, in the complex plane."""
     figure, panels = plt.subplots(1, len(rows), squeeze=False, figsize=(4.4 * len(rows), 4.9))
     for axes, (name, row) in zip(panels.flat, rows.items(), strict=True):
-        values = spectrum(row)
-        axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor="0.6", linestyle="--"))
-        axes.axhline(0, color="0.6", linewidth=1)
-        axes.axvline(0, color="0.6", linewidth=1)
-        axes.plot(values.real, values.imag, "o", color=style.BLUE)
-        axes.plot(values.real[0], values.imag[0], "D", color=style.VERMILION, markersize=10,
-                  label="k = 0")
-        limit = 1.15 * max(1.0, values.abs().max().item())
-        axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", title=name,
-                 xlabel="real part")
+        _eigenvalues(axes, row)
+        axes.set_title(name)
     panels[0, 0].set_ylabel("imaginary part")
     panels[0, 0].legend(loc="upper left", handletextpad=0.1)
+    return figure
+
+
+def _eigenvalues(axes: Axes, row: Tensor, reach: float = 1.0) -> None:
+    """Draw the unit circle and the eigenvalues; the axes go to ``reach``, or as far as those."""
+    values = spectrum(row)
+    axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor="0.6", linestyle="--"))
+    axes.axhline(0, color="0.6", linewidth=1)
+    axes.axvline(0, color="0.6", linewidth=1)
+    axes.plot(values.real, values.imag, "o", color=style.BLUE)
+    axes.plot(values.real[0], values.imag[0], "D", color=style.VERMILION, markersize=10,
+              label="k = 0")
+    limit = 1.15 * max(reach, values.abs().max().item())
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="real part")
+
+
+def matrix_and_spectrum(row: Tensor) -> Figure:
+    """The circulant matrix of a first row of weights in [-1, 1], and its eigenvalues."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.4))
+    _signed(left, circulant(row), 1)
+    _outline(left, 0, 0, len(row), 1, line=4)
+    for c, weight in enumerate(row.tolist()):
+        _text(left, c + 0.5, 0.5, f"{weight:g}", 12, va="center",
+              color="white" if abs(weight) > 0.6 else "black")
+    left.set_title("C")
+    _eigenvalues(right, row, reach=2)
+    right.set(title="eigenvalues", ylabel="imaginary part")
+    right.legend(loc="upper left", handletextpad=0.1)
     return figure
 
 
@@ -309,6 +329,17 @@ def projections(matrices: Mapping[str, Tensor], block_sizes: Sequence[int]) -> F
         for axes, b in zip(panels, block_sizes, strict=True):
             _signed(axes, block_circulant(nearest_circulant(matrix, b)), limit)
         panels[0].set_ylabel(name)
+    return figure
+
+
+def kept_and_lost(matrix: Tensor, block_size: int) -> Figure:
+    """A square matrix, its nearest block-circulant one and what that loses, in one scale."""
+    kept = block_circulant(nearest_circulant(matrix, block_size))
+    parts = {"matrix": matrix, "kept": kept, "lost": matrix - kept}
+    figure, panels = plt.subplots(1, 3, figsize=(11, 4.1))
+    for axes, (name, part) in zip(panels, parts.items(), strict=True):
+        _signed(axes, part, matrix.abs().max().item())
+        axes.set_title(f"{name}: {part.norm() / matrix.norm():.0%} of the norm")
     return figure
 
 

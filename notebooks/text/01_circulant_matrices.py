@@ -21,6 +21,7 @@
 
 # %% tags=["hide-input"]
 from exercises import check, hint, solution
+from exercises.pictures import moving
 
 import matplotlib.pyplot as plt
 import scipy.linalg
@@ -270,6 +271,25 @@ for name, row in rows.items():
 #   a low-pass filter.
 # - A real row makes the picture symmetric about the real axis: $\lambda_{b-k}$ is the conjugate of
 #   $\lambda_k$. So $b$ real numbers hold the whole spectrum, and fast programs compute only half.
+#
+# Now make a row of your own: with this notebook running, move the six weights below one at a time
+# and watch which diagonal changes colour and where the eigenvalues go.
+#
+# **Predict:** which way do all six eigenvalues go when only $w_0$ grows? How must $w_1$ to $w_5$ be
+# chosen for all of them to be real?
+
+# %% alt="A circulant matrix of two wrapped diagonals, and its eigenvalues on a circle from 0 to 1"
+def draw(w0=0.5, w1=0.5, w2=0.0, w3=0.0, w4=0.0, w5=0.0):
+    return diagrams.matrix_and_spectrum(torch.tensor([w0, w1, w2, w3, w4, w5]))
+
+
+weights = [k / 4 for k in range(-4, 5)]  # -1 to 1
+moving(draw, **{f"w{k}": weights for k in range(6)})
+
+# %% [markdown]
+# **What to notice.** $w_0$ adds a multiple of the identity, so all eigenvalues move to the right
+# together. They are real if the row reads the same in both directions, $w_1 = w_5$ and
+# $w_2 = w_4$: then the matrix is symmetric.
 #
 # ## Matrix algebra becomes arithmetic
 #

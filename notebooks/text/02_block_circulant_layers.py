@@ -22,6 +22,7 @@
 
 # %% tags=["hide-input"]
 from exercises import check, hint, solution
+from exercises.pictures import moving
 
 import warnings
 
@@ -32,6 +33,7 @@ from torch import nn
 from circtools import (
     BlockCirculantLinear,
     block_circulant,
+    circulant,
     compress,
     compression_ratio,
     nearest_circulant,
@@ -227,6 +229,29 @@ for name, W in matrices.items():
 #   little at b = n, where only the corners are wrong. So the ladder is *not nested*: a circulant
 #   matrix is in general not block-circulant for any smaller b (except b = 1), and a larger block
 #   can be the better one.
+#
+# With this notebook running, move the block size and watch what is kept and what is lost; then
+# choose another kind of matrix and do it again. The squares of the two shares add up to one. The
+# fourth kind is circulant, from a random first row, with noise added to every entry.
+#
+# **Predict:** which block size above 1 loses least of the fourth kind? What is it that is lost
+# there?
+
+# %% alt="A smooth matrix, its nearest block-circulant one with blocks of 16, and the difference"
+seeded = torch.Generator().manual_seed(0)
+row, noise = torch.randn(n, generator=seeded), torch.randn(n, n, generator=seeded)
+kinds = matrices | {"circulant + noise": circulant(row) + 0.3 * noise}
+
+
+def draw(block_size=16, matrix="smooth"):
+    return diagrams.kept_and_lost(kinds[matrix], block_size)
+
+
+moving(draw, block_size=sizes, matrix=list(kinds))
+
+# %% [markdown]
+# **What to notice.** From 2 to 64 every block size loses more than half of the fourth kind's norm.
+# One block of the full size keeps the circulant part, and loses nothing but noise.
 #
 # The smooth matrix and the filter are made up. Where a *trained* layer stands between them is a
 # question for an experiment. And even a large loss is no verdict on the layer. It says only that a

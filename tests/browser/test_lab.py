@@ -13,15 +13,16 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """JupyterLab on copies of two notebooks that train nothing: its address and its folder."""
-    folder = tmp_path_factory.mktemp("lab")
+    folder = tmp_path / "lab"
+    folder.mkdir()
     for name in ("00_start_here.ipynb", "01_circulant_matrices.ipynb"):
         notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
         for cell in notebook.cells:
@@ -65,6 +66,16 @@ def execute(page: Page, code: str) -> None:
     page.keyboard.press("Control+Enter")
 
 
+def run_all(page: Page, address: str, name: str) -> None:
+    """Open a notebook and run all of its cells."""
+    page.goto(f"{address}/lab/tree/{name}.ipynb?reset")
+    page.get_by_text("(ipykernel) | Idle").wait_for(timeout=90_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator("[data-command='runmenu:run-all']").click()
+    execute(page, 'print("all", "done")')
+    page.get_by_text("all done", exact=True).wait_for(timeout=240_000)
+
+
 @pytest.mark.parametrize(("name", "exercise", "wrong", "says", "right"), [
     ("00_start_here", "0.1", "lambda rounds: 1 - 0.21 * rounds", "so the shares multiply",
      "lambda rounds: 0.79**rounds"),
@@ -74,12 +85,7 @@ def execute(page: Page, code: str) -> None:
 def test_run_all_and_answer(page: Page, lab: tuple[str, Path], name: str, exercise: str,
                             wrong: str, says: str, right: str) -> None:
     address, folder = lab
-    page.goto(f"{address}/lab/tree/{name}.ipynb?reset")
-    page.get_by_text("(ipykernel) | Idle").wait_for(timeout=90_000)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.locator("[data-command='runmenu:run-all']").click()
-    execute(page, 'print("all", "done")')
-    page.get_by_text("all done", exact=True).wait_for(timeout=240_000)
+    run_all(page, address, name)
     execute(page, f'check("{exercise}", {wrong})')
     page.get_by_text(re.compile(f"Exercise {exercise}: not yet.*{says}")).wait_for()
     execute(page, f'check("{exercise}", {right})')
@@ -91,4 +97,14 @@ def test_run_all_and_answer(page: Page, lab: tuple[str, Path], name: str, exerci
     assert all(cell.execution_count for cell in cells)
     assert not [output for cell in cells for output in cell.outputs
                 if output.output_type == "error"]
+    assert not [problem for problem in page.problems if "asks for" in problem]
+
+
+def test_a_slider_moves_the_picture(page: Page, lab: tuple[str, Path]) -> None:
+    run_all(page, lab[0], "01_circulant_matrices")
+    cell = page.locator(".jp-CodeCell", has=page.get_by_text("w0", exact=True))
+    picture = cell.locator("img")
+    still = picture.get_attribute("src")
+    cell.get_by_role("slider").first.press("ArrowRight")
+    expect(picture).not_to_have_attribute("src", still)
     assert not [problem for problem in page.problems if "asks for" in problem]

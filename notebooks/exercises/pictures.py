@@ -1,0 +1,55 @@
+"""Pictures that move: with sliders where somebody can move them, still everywhere else."""
+
+import importlib.util
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+from IPython import get_ipython
+from IPython.display import DisplayHandle, display
+from matplotlib.figure import Figure
+
+
+def moving(draw: Callable[..., Figure], **choices: Sequence[Any]) -> None:
+    """Show ``draw()``; in a live notebook also a control per argument, which draws it again.
+
+    Args:
+        draw: returns a figure; its arguments have defaults, with which it is drawn first.
+        choices: the values of each argument, in order: numbers get a slider, words a menu.
+    """
+    picture = DisplayHandle()
+    if is_live():
+        view = controls(draw, picture.update, choices)._repr_mimebundle_()
+        del view["text/plain"]  # which is all that a saved notebook would show of them
+        display(view, raw=True)
+    picture.display(still(draw()))
+
+
+def is_live() -> bool:
+    """Return whether somebody can move a slider: the request for this cell may ask for input."""
+    # nbclient (so build.py, nbconvert) and nbval forbid it; JupyterLab, VS Code and Colab do not.
+    kernel = getattr(get_ipython(), "kernel", None)
+    return (kernel is not None and kernel.get_parent()["content"].get("allow_stdin", False)
+            and importlib.util.find_spec("ipywidgets") is not None)
+
+
+def controls(draw: Callable[..., Figure], show: Callable[[Figure], object],
+             choices: dict[str, Sequence[Any]]) -> Any:
+    """Return a box of widgets that show what they draw whenever one is moved."""
+    import ipywidgets  # which the still picture does without
+
+    made = {}
+    for name, values in choices.items():
+        kind = ipywidgets.Dropdown if isinstance(values[0], str) else ipywidgets.SelectionSlider
+        made[name] = kind(options=values, value=inspect.signature(draw).parameters[name].default,
+                          description=name.replace("_", " "))
+        made[name].observe(lambda _: show(still(draw(
+            **{name: control.value for name, control in made.items()}))), names="value")
+    return ipywidgets.HBox([*made.values()], layout={"flex_flow": "row wrap"})
+
+
+def still(figure: Figure) -> Figure:
+    """Close a figure, which can still be shown: open, the cell would show it a second time."""
+    plt.close(figure)
+    return figure
