@@ -157,8 +157,9 @@ class BlockCirculantLinear(StructuredLinear):
         block_size: b; 1 is an unstructured matrix, larger blocks store b times fewer weights.
         bias: learn an additive bias of shape ``(out_features,)``.
         device, dtype: as for ``torch.nn.Linear``.
-        order: of the features within the matrix, ``"contiguous"`` or ``"strided"``, the faster one;
-            see :mod:`circtools.matrices`. The weights have the same shape in both.
+        order: of the features within the matrix, ``"contiguous"`` or ``"strided"``, which is
+            multiplied without transpositions; see :mod:`circtools.matrices`. The weights have the
+            same shape in both.
         algorithm: ``"dense"``, ``"fft"``, ``"dft"``, or ``"auto"``, which goes by the block size;
             see :func:`circtools.products.choose`.
 

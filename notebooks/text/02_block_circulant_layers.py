@@ -385,10 +385,10 @@ check("2.3", block_multiply)
 #
 # **Predict:** where will the sixteen numbers of a matrix with 2 x 2 blocks of 4 stand?
 
-# %% alt="The same sixteen weights in two matrices: 2 by 2 circulant blocks of 4, and a circulant pattern of 2 by 2 blocks"
+# %% alt="Sixteen weights twice: four circulant blocks, and a circulant matrix of small blocks"
 numbers = torch.arange(16).view(2, 2, 4)
 figure, panels = plt.subplots(1, 2, figsize=(9, 4.4))
-for axes, order in zip(panels, ("contiguous", "strided")):
+for axes, order in zip(panels, ("contiguous", "strided"), strict=True):
     places = block_circulant(numbers, order)
     axes.imshow(places, cmap="viridis")
     for row, line in enumerate(places.tolist()):
@@ -413,10 +413,9 @@ y = strided(shuffled).view(5, 4, 2).mT.flatten(1)  # and back
 compare("one order between shuffles", y, layer(x))
 
 # %% [markdown]
-# **What to notice.** Between two layers of a network no feature has a place of its own, so the order
-# is free to choose. The strided one is multiplied without a transposition, and is the faster of the
-# two. Notebook 09 says by how much. Only where neighbours mean something, as pixels do, can the order
-# change what a network learns.
+# **What to notice.** Between two layers of a network no feature has a place of its own, so the
+# order is free to choose. The strided one is multiplied without a transposition. Only where
+# neighbours mean something, as pixels do, can the order change what a network learns.
 
 # %% [markdown]
 # ## In any model
