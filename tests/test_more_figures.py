@@ -113,6 +113,23 @@ def test_complete_trainings_at_several_rates(tmp_path: Path) -> None:
     assert [line.get_ydata()[1] for line in figure.axes[0].lines] == [1]
 
 
+def test_a_lent_rate_beside_each_sizes_own() -> None:
+    """Where the larger size chose for itself, the lent setting is the one that was rejected."""
+    scales = {"lr_factor": 1.0, "dropout_factor": 1.0}
+    rows = [{"task": "multi30k", "tied": False, "seed": 0, "preset": preset, "method": method,
+             "series": series, "block_size": b, "matrix_lr_scale": scale, "test_bleu": bleu,
+             **scales}
+            for preset, method, series, b, scale, bleu in (
+                ("small", "dense", "tuned", 1, 1.0, 40), ("base", "dense", "tuned", 1, 1.0, 41),
+                *((preset, "block_circulant", series, b, scale, bleu - b) for b in CONTROL_LEVELS
+                  for preset, series, scale, bleu in (
+                      ("small", "tuned", 4.0, 39), ("base", "tuned", 1.0, 38),
+                      ("base", "rejected", 4.0, 30))))]
+    figure = network_figures.lent_rate(pd.DataFrame(rows))
+    assert [[list(line.get_ydata()) for line in axes.lines] for axes in figure.axes] == [
+        [[40, 41], [39 - b, 38 - b], [39 - b, 30 - b]] for b in CONTROL_LEVELS]
+
+
 def test_seeds_of_claim_3_alone_are_in_no_curve(table: pd.DataFrame) -> None:
     """Their few rounds would bend the curves; the figure of claim 3 is about them."""
     short = table["method"].isin(["dense", "pruned", "finetune_control"]) & (table["round"] <= 3)

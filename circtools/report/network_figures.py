@@ -14,8 +14,7 @@ from circtools.experiments import store
 from circtools.experiments.choices import TRIAL_PRESET
 from circtools.experiments.methods import CONTROL_LEVELS, METHODS, ROUNDS_AT
 from circtools.experiments.results import select
-from circtools.report import style
-from circtools.report.comparisons import of_multi30k
+from circtools.report import comparisons, style
 from circtools.report.parts import heat_map
 
 LOSS = "validation loss (nats per word)"
@@ -82,6 +81,36 @@ def learning_curves(table: pd.DataFrame, block_size: int = 4, preset: str = TRIA
     return figure
 
 
+def lent_rate(table: pd.DataFrame) -> Figure:
+    """Test BLEU at two sizes: with the setting chosen at the smaller one, and with each its own.
+
+    There is one panel per compression. The table holds rows of
+    :func:`circtools.experiments.results.load`.
+    """
+    sizes = (TRIAL_PRESET, "base")
+    tuned = select(table, task="multi30k", tied=False, series="tuned", seed=0)
+    own = select(tuned, method="block_circulant")
+    lent = pd.concat([select(own, preset=sizes[0]), comparisons.lent(table, sizes[1])])
+    figure, panels = plt.subplots(1, len(CONTROL_LEVELS), figsize=(9, 4.8), sharey=True)
+    for axes, b in zip(panels, CONTROL_LEVELS, strict=True):
+        for name, rows, color, line in (
+                ("dense", select(tuned, method="dense"), style.BLACK, "--D"),
+                ("block-circulant, each size at its own rate", select(own, block_size=b),
+                 style.BLUE, "-o"),
+                (f"block-circulant, both at the rate of {sizes[0]}", select(lent, block_size=b),
+                 style.SKY, ":v")):
+            bleu = rows.set_index("preset")["test_bleu"].reindex(sizes)
+            axes.plot(sizes, bleu, line, color=color, label=name)
+            if name != "dense":
+                axes.annotate(f"{bleu.iloc[-1]:.1f}", (1, bleu.iloc[-1]), xytext=(12, 0),
+                              textcoords="offset points", va="center")
+        axes.set(title=f"b = {b} ({b}x)", xlabel="preset")
+        axes.margins(x=0.25)
+    panels[0].set_ylabel("test BLEU")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center")
+    return figure
+
+
 def training_curves(runs: Sequence[dict[str, Any]]) -> Figure:
     """Validation loss against the epoch: one line per run of store.read, one look per preset."""
     figure, axes = plt.subplots(figsize=(9, 5))
@@ -107,8 +136,8 @@ def _loss_axes(axes: Axes, title: str) -> None:
 
 def artefacts(table: pd.DataFrame, method: str, **values: object) -> dict[str, np.ndarray]:
     """Return the arrays that the tuned run of seed 0 of a method left; see store.arrays."""
-    row = select(of_multi30k(table), method=method, series="tuned", seed=0, **values).iloc[0]
-    return store.arrays(row["run"], row["folder"])
+    rows = select(comparisons.of_multi30k(table), method=method, series="tuned", seed=0, **values)
+    return store.arrays(*rows[["run", "folder"]].iloc[0])
 
 
 def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 6, 9, 12, 15)) -> Figure:

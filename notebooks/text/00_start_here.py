@@ -9,59 +9,22 @@
 # %% [markdown]
 # # 00 · Start here
 #
-# **What this course is.** Two ways to make a neural network smaller, compared at equal size:
-# *pruning* (zero the smallest weights) and *block-circulant weight matrices* (make weights share
-# their values). It rebuilds the experiments of a research poster, tests each of its claims, and
+# **What this course is.** There are two ways to make a neural network smaller. *Pruning* zeroes the
+# smallest weights. *Block-circulant matrices* make weights share their values. A research poster
+# compared the two and made four claims. This course rebuilds its experiments, tests each claim, and
 # says which ones hold.
 #
-# **You will learn** how the course is laid out, whether your machine is ready, what the two
-# techniques look like, and how to use the notebooks in a workshop.
+# **You will learn** what the two techniques look like, and what became of the four claims. You will
+# check whether your machine is ready, and see how to use the notebooks.
 #
 # **You need** basic Python and the idea of a matrix product. No GPU, and no network once it is
 # installed.
 #
 # **Time:** 10 minutes to read, under a minute to run (2 CPU cores).
-
-# %% [markdown]
-# ## The map
 #
-# | Notebook | Question | Read | Run |
-# | --- | --- | --- | --- |
-# | **00** start here | Is my machine ready? | 10 min | < 1 min |
-# | **01** circulant matrices | What is a circulant matrix, and why is it fast? | 25 min | < 1 min |
-# | **02** block-circulant layers | How does it become a layer of a network? | 25 min | < 1 min |
-# | **03** MNIST benchmark | What does sharing weights cost in accuracy? | 25 min | 1 min |
-# | **04** pruning | Is removing weights better than sharing them? | 25 min | 1 min |
-# | **05** Transformer | How does a network translate, and how good is ours? | 35 min | 2 min |
-# | **06** block-circulant Transformer | What if all its matrices share weights? | 25 min | 1 min |
-# | **07** pruned Transformer | Which weights go, and what is left? | 25 min | 1 min |
-# | **08** analysis | Which method, when? And do the poster's claims hold? | 25 min | < 1 min |
-# | **09** what compression buys | Which method buys bytes, which buys time? | 30 min | < 1 min |
-#
-# Each notebook stands alone. If you have five minutes, read the first two pictures and the
-# recommendations of 08, which come next; if you have one hour, 02 and 04.
-# Most notebooks have a small experiment that runs live on your machine; from 03 on the full-scale
-# results are shown too, loaded from `data/results` and labelled as such. New words are explained
-# in the [glossary](glossary.md).
-#
-# **The poster's claims**, to which the notebooks come back:
-#
-# 1. On MNIST, block-circulant beats pruning at equal compression, and the gap grows with it.
-# 2. In translation, pruning beats block-circulant, by 8 BLEU on average.
-# 3. A slightly pruned Transformer beats the uncompressed one.
-# 4. Circulant sharing works on MNIST because images have a symmetry, shifts, and fails on words
-#    because they have none.
-#
-# Of the poster's numbers we have those in its claims, "20 epochs", and its pruning: 21 % a round,
-# 15 rounds. It gives no tables. All results here are our own.
-
-# %% [markdown]
 # ## Is everything here?
 #
-# The next cell imports what the course needs and looks for the data: first where the environment
-# variable `CIRCTOOLS_DATA` points, then in `data/raw`, then by a download. Without data *and*
-# network it says so, and a built-in sample of printed digits takes the place of MNIST, so that a
-# workshop goes on. (The full-scale results below are always those of the real data.)
+# The next cell imports what the course needs and looks for the data.
 
 # %% tags=["hide-input"]
 from exercises import check, hint, solution  # notebooks/exercises: checks, hints and solutions
@@ -69,10 +32,12 @@ from exercises import check, hint, solution  # notebooks/exercises: checks, hint
 import platform
 
 import torch
+from IPython.display import Markdown
 
 from circtools import compression_ratio
 from circtools.experiments import mnist, results
-from circtools.report import diagrams, mnist_figures, style
+from circtools.report import claims, diagrams, headlines, mnist_figures, pages, style
+from circtools.report import translation_figures
 
 style.use()
 print(f"Python {platform.python_version()}, torch {torch.__version__}, "
@@ -82,9 +47,15 @@ print(f"data: {digits.origin}; {len(digits.train_x)} training, {len(digits.val_x
       f"and {len(digits.test_x)} test images")
 
 # %% [markdown]
-# If an import fails, the notebook runs in another Python than the one the course was installed
-# into: start it with `make lab`. If a data file is reported as truncated or corrupted, delete the
-# file that the message names and run the cell again.
+# * **An import fails?** Then the notebook runs in another Python than the one the course was
+#   installed into. Start it with `make lab`.
+# * **A data file is truncated or corrupted?** Delete the file that the message names and run the
+#   cell again.
+# * **No data and no network?** The cell says so, and a built-in sample of printed digits takes the
+#   place of MNIST. The full-scale results are always those of the real data.
+#
+# The data is looked for where the environment variable `CIRCTOOLS_DATA` points, then in `data/raw`,
+# and then it is downloaded.
 
 # %% alt="Sixteen handwritten digits of MNIST, each with its label"
 mnist_figures.images(digits.train_x[:16], [f"label {y}" for y in digits.train_y[:16].tolist()]);
@@ -93,7 +64,7 @@ mnist_figures.images(digits.train_x[:16], [f"label {y}" for y in digits.train_y[
 # ## The two techniques in two pictures
 #
 # Where a picture shows the values of weights, red is positive, blue is negative and pale is near
-# zero; a grey dot marks a weight that was zeroed.
+# zero. A grey dot marks a weight that was zeroed.
 #
 # **Pruning** trains a network, zeroes the weights of smallest magnitude, trains what is left, and
 # repeats. Our rounds take 21 % of the *remaining* weights, as the poster did.
@@ -104,74 +75,125 @@ diagrams.pruning_technique();
 # %% [markdown]
 # **A circulant matrix** is known by its first row: each next row is the one above, rotated right
 # by one. A *block*-circulant matrix is cut into b x b blocks of this kind. It stores b numbers a
-# block instead of b², so the block size b *is* the compression factor. (Here a colour says only
-# which numbers are the same, and only within a block; it does not say how large they are.)
+# block instead of b², so the block size b *is* the compression factor.
+#
+# In this picture a colour says only which numbers are the same, and only within a block.
 
 # %% alt="A circulant matrix repeats its first row, rotated; a block-circulant one has such blocks"
 diagrams.circulant_technique();
 
 # %% [markdown]
-# The question of the course: if a network may store only one number in b, is it better to *choose*
-# which ones to keep (pruning), or to *share* them from the start (block-circulant)?
-
-# %% [markdown]
-# ## A word about fair comparisons
+# A network may store only one number in b. Is it better to *choose* which ones to keep, or to
+# *share* them from the start? That is the question of the course.
 #
-# Three rules hold in all notebooks.
+# ## Four questions
 #
-# 1. **Say what was compressed.** "8 times smaller" may speak of one layer, of all weight matrices,
-#    or of the whole model. Compression is dense weights / stored weights over a named set.
-# 2. **Tune both sides alike.** The series *same* keeps one untuned setting for all, as a quick
-#    reproduction would (in translation for the block-circulant networks; fine-tuning after pruning
-#    has no setting to keep, and is always tuned). The series *tuned* chooses the learning rate (for
-#    Transformers the dropout too) on validation data, with the same number of trials for either
-#    method: on MNIST for the chain of pruning and for each block size, in translation at two
-#    compressions. (Pruning while the network is trained keeps the dense network's setting.)
-#    Verdicts come from *tuned*.
-# 3. **Show the spread.** On MNIST a number is a mean over five seeds, with a 95 % interval by
-#    Student's t. In translation the interval also says what another set of test sentences could
-#    give. With fewer than three seeds there is no verdict. No choice uses the test data. (Short
-#    trials never read them. Complete trials of a Transformer are measured on them as each ends;
-#    those that were not chosen are kept, as *rejected*.)
-
-# %% tags=["nbval-check-output"]
-model = mnist.classifier()
-weights = sum(p.numel() for name, p in model.named_parameters() if name.endswith("weight"))
-print(f"The MNIST classifier 784-784-10 has {weights:,} weights; "
-      f"uncompressed, its ratio is {compression_ratio(model):g}")
-
-# %% [markdown]
-# ## The results that come with the course
+# The poster's four claims are four questions. Below each is a picture of what we measured. The
+# poster gives no tables, so all results here are our own.
 #
-# Every run left one JSON file in `data/results`: its configuration, its metrics by epoch, its
-# device, its commit. `results.load()` gives them as one table, a row a run (a round, for pruning).
+# ### 1. Are shared weights better than pruned ones, on MNIST?
+#
+# The poster says that they are, at equal compression, and that the gap grows. **Predict:** which
+# curve of errors is lower?
 
-# %% tags=["nbval-check-output"]
+# %% alt="On MNIST the two methods are close up to 28x; from 49x to 196x pruning has fewer errors"
 table = results.load()
-print("FULL-SCALE RESULTS:", results.describe(table))
-runs = table.groupby(["task", "preset", "method", "series"])["run"].nunique()
-runs.unstack(fill_value=0)
+headlines.mnist_card(table, size=(6.4, 4), font=12);
 
 # %% [markdown]
-# (A *preset* is a size: in translation `small`, or `base`, twice as wide and three layers deep
-# instead of two. *search*: trials of a setting, which never read the test data and are not counted
-# in the line above; on MNIST they are as long as the final runs, with two seeds of their own, in
-# translation they are short. *rejected*: complete trials of a setting that was not chosen. A run
-# that serves *same* and *tuned* is counted in both. `pruned_all` prunes the output layer too;
-# `gradual` prunes during the training; `projected` starts block-circulant layers from a trained
-# dense network. `finetune_control` and `random_pruned` are controls; `low_rank` and `small_dense`
-# are two other ways to be small.)
+# **What to notice.** Pruning has fewer errors in the middle, from 49x to 196x. Nowhere is sharing
+# ahead by more than chance. [Notebook 03](03_mnist_benchmark.ipynb) trains the networks and
+# [notebook 04](04_pruning.ipynb) compares them.
 #
-# `make figures` draws every figure of our own poster from this table, and
-# `make experiments` runs whatever result is missing. On two CPU cores all of MNIST takes about an
-# hour and a half, one Transformer 20 minutes (`small`) to an hour (`base`); a run that was
-# stopped resumes.
+# ### 2. Is pruning better in translation, by eight BLEU?
+#
+# BLEU scores a translation from 0 to 100. The poster says that pruning is eight points ahead on
+# average. **Predict:** how many do we find?
+
+# %% alt="In translation all differences are small, far below the original poster's eight BLEU"
+headlines.headline_gap(table, size=(6.4, 4.4), font=12);
 
 # %% [markdown]
+# **What to notice.** On average the two are less than one BLEU apart, at both sizes of network.
+# Filled marks are decided at 5 %. [Notebook 08](08_analysis.ipynb) has the comparison.
+#
+# How can a difference of eight arise? [Notebook 06](06_block_circulant_transformer.ipynb) shows one
+# way: a single learning rate cost almost five BLEU.
+#
+# ### 3. Does a little pruning make a Transformer better?
+#
+# The poster says that a slightly pruned network beats the dense one. **Predict:** on which side of
+# zero is the difference after one round?
+
+# %% alt="After one round BLEU is lower than the dense network's, with or without pruning"
+small = results.select(table, preset="small")
+figure = translation_figures.slightly_pruned(small)
+figure.set_size_inches(9.5, 3.2)
+
+# %% [markdown]
+# **What to notice.** The pruned network has less BLEU than the dense one. But the same round with
+# nothing pruned costs as much. So it is the extra training that does it, and not the pruning.
+# [Notebook 07](07_pruned_transformer.ipynb) looks closer.
+#
+# ### 4. Does sharing need an order among its inputs?
+#
+# The poster says that sharing works on MNIST because images have a symmetry, and fails on words
+# because they have none. One part of that can be tested: shuffle the pixels, the same way in every
+# image. **Predict:** does sharing lose by it, and with which blocks?
+
+# %% alt="With shuffled pixels large blocks make more errors, and small blocks about as many"
+figure = mnist_figures.mnist_permuted(table)
+figure.set_size_inches(12, 5)
+
+# %% [markdown]
+# **What to notice.** Small blocks do not mind. Large blocks make more errors when the pixels are
+# shuffled. So they use the order of the pixels. That a symmetry is *why* they work has not been
+# shown.
+#
+# ### The four verdicts
+
+# %% tags=["hide-input", "nbval-check-output"]
+asked = {("claim1_first", "base"), ("claim2_by_eight", "small"), ("claim3_dense", "small"),
+         ("claim4_order", "base")}
+tuned = [claim for claim in claims.all_claims(table) if claim.series == "tuned"]
+verdicts = {claim.key: claim for claim in tuned if (claim.key, claim.preset) in asked}
+assert verdicts["claim1_first"].above == [49, 98, 196] and not verdicts["claim1_first"].below
+assert all(abs(c.difference.mean) < 1 for c in tuned if c.key == "claim2_by_eight")
+control = next(c for c in tuned if (c.key, c.preset) == ("claim3_control", "small"))
+assert verdicts["claim3_dense"].verdict == "refuted" and abs(control.difference.mean) < 0.1
+assert min(verdicts["claim4_order"].above) == 16 and not verdicts["claim4_order"].below
+Markdown(pages.claims_table(verdicts.values()))
+
+# %% [markdown]
+# ## The map
+#
+# | Notebook | Question | Read | Run |
+# | --- | --- | --- | --- |
+# | **00** start here | What was found, and is my machine ready? | 10 min | < 1 min |
+# | **01** circulant matrices | What is a circulant matrix, and why is it fast? | 25 min | < 1 min |
+# | **02** block-circulant layers | How does it become a layer of a network? | 25 min | < 1 min |
+# | **03** MNIST benchmark | What does sharing weights cost in accuracy? | 25 min | 1 min |
+# | **04** pruning | Is removing weights better than sharing them? | 25 min | 1 min |
+# | **05** Transformer | How does a network translate, and how good is ours? | 35 min | 2 min |
+# | **06** block-circulant Transformer | What can one learning rate cost? | 25 min | 2 min |
+# | **07** pruned Transformer | Which weights go, and what is left? | 25 min | 2 min |
+# | **08** analysis | Which method, when? And do the poster's claims hold? | 25 min | < 1 min |
+# | **09** what compression buys | Which method buys bytes, which buys time? | 30 min | < 1 min |
+#
+# **How to use it.** Each notebook stands alone. With five minutes, read the beginning of 08; with
+# one hour, 02 and 04.
+#
+# * At each *Predict*, stop and guess before you look. The surprises are the lesson.
+# * *Live* experiments run on your machine, and are small. *Full-scale* results are loaded from
+#   `data/results`, and labelled.
+# * New words are in the [glossary](glossary.md).
+# * To teach, see [the teacher's page](teaching.md). `make class` opens copies without outputs, so
+#   that no answer stands below its question.
+#
 # ## Exercises
 #
-# Exercises look like the next two cells: write the function in place of the dots and run the
-# cell. `check` says what is wrong; `hint("0.1")` and `solution("0.1")` help.
+# Write the function in place of the dots and run the cell. `check` says what is wrong;
+# `hint("0.1")` and `solution("0.1")` help.
 #
 # **0.1** How many of a layer's weights are left after some rounds of pruning, each taking 21 % of
 # those that remain? Return the *share* that remains.
@@ -198,17 +220,49 @@ def overall_compression(layers):
 check("0.2", overall_compression)
 
 # %% [markdown]
-# ## For teachers
+# ## A word about fair comparisons
 #
-# [The teacher's page](teaching.md) has plans for two hours, for half a day and for half a day of
-# translation. It says how to prepare a class, how to teach without a network, and what to do with
-# slow laptops. `make blank` writes copies of the notebooks without outputs into `build/blank`, so
-# that the answer to a *Predict* does not stand below it; `make class` opens them.
+# Three rules hold in all notebooks.
+#
+# 1. **Say what was compressed.** "8 times smaller" may speak of one layer, of all weight matrices,
+#    or of the whole model. Compression is dense weights / stored weights over a named set.
+# 2. **Tune both sides alike.** In the series *tuned* each method has a learning rate of its own,
+#    and Transformers a dropout too. They are chosen on validation data, with equally many trials
+#    for either method. Verdicts come from it. The series *same* keeps one untuned setting, as a
+#    quick reproduction would.
+# 3. **Show the spread.** A number is a mean over several seeds, with a 95 % interval. In
+#    translation the interval also says what another set of test sentences could give. With fewer
+#    than three seeds there is no verdict. No choice uses the test data.
+#
+# Two exceptions: fine-tuning after pruning has no untuned setting, so it is always tuned. Pruning
+# *while* a network is trained keeps the dense network's setting.
+
+# %% tags=["nbval-check-output"]
+model = mnist.classifier()
+weights = sum(p.numel() for name, p in model.named_parameters() if name.endswith("weight"))
+print(f"The MNIST classifier 784-784-10 has {weights:,} weights; "
+      f"uncompressed, its ratio is {compression_ratio(model):g}")
 
 # %% [markdown]
+# ## The results that come with the course
+#
+# Every run left one JSON file in `data/results`: its configuration, its metrics by epoch, its
+# device, its commit. `results.load()` gives them as one table.
+
+# %% tags=["hide-input", "nbval-check-output"]
+kinds = table["series"].map({"search": "trials of a setting"}).fillna("complete trainings")
+print("FULL-SCALE RESULTS by task and by preset, which is a size of the network")
+table.groupby(["task", "preset", kinds])["run"].nunique().unstack()
+
+# %% [markdown]
+# `make figures` draws every figure from this table. `make experiments` runs what is missing, and a
+# run that was stopped resumes. On two CPU cores all of MNIST takes about an hour and a half. One
+# Transformer takes 20 minutes at the size `small`, and an hour at `base`.
+#
 # ## What we saw, and where next
 #
-# The map, a working set-up, the two techniques, and the three rules of a fair comparison.
+# A working set-up, the two techniques, four questions with their answers, the map, and the three
+# rules of a fair comparison.
 #
 # Next: [01_circulant_matrices](01_circulant_matrices.ipynb), or, if you trust the mathematics,
 # [02_block_circulant_layers](02_block_circulant_layers.ipynb).
