@@ -147,8 +147,8 @@ figure.set_size_inches(12, 5)
 
 # %% [markdown]
 # **What to notice.** Small blocks do not mind. Large blocks make more errors when the pixels are
-# shuffled. So they use the order of the pixels. That a symmetry is *why* they work has not been
-# shown.
+# shuffled. So they use the order of the pixels. Sharing as many weights at random is worse, so the
+# poster's reason fits: images have shifts. RESULTS.md has that control.
 #
 # ### The four verdicts
 

@@ -353,7 +353,7 @@ Markdown(pages.claims_table(claim for claim in found if claim.key == "claim4_ord
 # **What to notice.** With tuned rates the permutation changes nothing that shows up to b = 8: the
 # differences are a few hundredths of a point, with intervals around zero. (With one rate for all,
 # two of these means are a tenth of a point higher, not decided.) From b = 16 on the error is higher
-# with permuted pixels, and that is decided at three of these four levels. So large blocks do use
+# with permuted pixels, and that is decided at four of these five levels. So large blocks do use
 # the order of the pixels, as the poster's explanation would have it. But it cannot be the whole
 # reason why sharing works on MNIST: small blocks do as well without it, and even the fully
 # circulant layer on shuffled pixels, 784 numbers that have no symmetry to use, makes only 3.4 %
@@ -363,8 +363,9 @@ Markdown(pages.claims_table(claim for claim in found if claim.key == "claim4_ord
 # claimed sign with its whole interval, and no level is decided against the claim; *refuted*, if it
 # has the other sign, or if a single level is decided against; else *undecided*. One thing about
 # this claim was changed after its results were seen: its wording, from "needs the order" to
-# "profits from the order". What is confirmed is the weaker statement. That the symmetry is *why*
-# sharing works, which is what the poster says, is not.
+# "profits from the order". What is confirmed is the weaker statement. RESULTS.md has a control for
+# the poster's reason: blocks that share as many weights at random make more errors, and tiles whose
+# shifts are shifts of the image make the fewest. That fits the reason.
 #
 # The evidence column says at how many of the levels five seeds decide. Whether the *advantage over
 # pruning* survives the permutation is settled in notebook 04.

@@ -213,8 +213,9 @@ assert 0.02 < chance < 0.03 and (change["small"].abs() < chance).loc[[2, 16, 32]
 assert change["small"][1] > 0.2 and change["small"][4] < -0.05
 assert change["base"][4] > 0.15 and change["base"][16] < -0.05
 assert (mnist[[2, 4, 16]] == mnist[1]).all() and mnist[784] == 4 * mnist[1]
-print("FULL-SCALE: the rate's factor by the rule, and as validation chose it on MNIST; what a factor "
-      "of 4\nfor the matrices adds to the validation loss of the two Transformers, one seed each")
+print("FULL-SCALE: the rate's factor by the rule, and as validation chose it on MNIST; what a "
+      "factor of 4\nfor the matrices adds to the validation loss of the two Transformers, one seed "
+      "each")
 tested
 
 # %% [markdown]
