@@ -71,7 +71,7 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     found |= {"growth_to_turn": comparisons.slope(pairs[pairs["compression"] <= TURN]),
               "growth_from_turn": comparisons.slope(pairs[pairs["compression"] >= TURN])}
     mnist = select(table, task="mnist", preset="base", series="tuned", layers="first")
-    found["errors"] = {kind: (PERCENT * rows.groupby("block_size")["test_error"].mean()).to_dict()
+    found["errors"] = {" ".join(kind): (PERCENT * rows.groupby("block_size")["test_error"].mean()).to_dict()
                        for kind, rows in mnist.groupby(["method", "pixels"])}
     found["pruned_errors"] = (-pairs.groupby("block_size")["first"].mean()).to_dict()
     for cell in select(results.layer_timings(table), mode="inference").itertuples():
