@@ -67,7 +67,7 @@ def learning_curves(table: pd.DataFrame, block_size: int = 4, preset: str = TRIA
                  [(style.BLUE, "-o"), (style.BLUE, "--s"), (style.SKY, ":v")])}
     history = {(folder, run["run"]): run["history"] for folder in rows["folder"].unique()
                for run in store.read(folder)}
-    figure, axes = plt.subplots(figsize=(9, 5.2))
+    figure, axes = plt.subplots(figsize=(8, 4.6))
     for name, (runs, looks) in shown.items():
         for row, (color, line) in zip(runs.itertuples(), looks, strict=False):
             rate = "base rate" if row.lr_factor == 1 else f"{row.lr_factor:g} times the base"
