@@ -44,7 +44,7 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     at N features, T tokens and block size B. ``claims``, ``baselines`` and ``sizes`` are lists, for
     tables; ``baseline_P_tied`` and ``baseline_P_untied`` are in the second. ``growth_to_turn`` and
     ``growth_from_turn`` are the slopes of claim 1 up to :data:`TURN` and beyond, in points of error
-    per doubling. ``errors`` are the test errors on MNIST in percent, by method and pixels, then by
+    per doubling. ``errors`` are the test errors on MNIST in percent, by method with pixels, then by
     block size; ``pruned_errors`` those of pruned networks as small as each block size.
 
     The table holds rows of :func:`circtools.experiments.results.load`, read from one folder.
@@ -71,8 +71,9 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     found |= {"growth_to_turn": comparisons.slope(pairs[pairs["compression"] <= TURN]),
               "growth_from_turn": comparisons.slope(pairs[pairs["compression"] >= TURN])}
     mnist = select(table, task="mnist", preset="base", series="tuned", layers="first")
-    found["errors"] = {" ".join(kind): (PERCENT * rows.groupby("block_size")["test_error"].mean()).to_dict()
-                       for kind, rows in mnist.groupby(["method", "pixels"])}
+    errors = PERCENT * mnist.groupby(["method", "pixels", "block_size"])["test_error"].mean()
+    found["errors"] = {" ".join(kind): rows.droplevel([0, 1]).to_dict()
+                       for kind, rows in errors.groupby(["method", "pixels"])}
     found["pruned_errors"] = (-pairs.groupby("block_size")["first"].mean()).to_dict()
     for cell in select(results.layer_timings(table), mode="inference").itertuples():
         found[f"speed_{cell.n}_{cell.tokens}_{cell.block_size}"] = cell.ratio

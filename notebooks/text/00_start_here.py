@@ -150,8 +150,8 @@ figure.set_size_inches(12, 5)
 # %% [markdown]
 # **What to notice.** Up to 8x shuffling does no harm, once the rate is tuned. From 16x on there are
 # more errors with shuffled pixels. So large blocks use the order of the pixels. Sharing as many
-# weights at random is worse, which fits the poster's reason. [Notebook 03](03_mnist_benchmark.ipynb)
-# tests more.
+# weights at random is worse, which fits the poster's reason.
+# [Notebook 03](03_mnist_benchmark.ipynb) tests more.
 #
 # ### The four verdicts
 

@@ -201,7 +201,7 @@ Markdown(pages.claims_table(claim for claim in found if claim.series == "same"))
 
 # %% [markdown]
 # Claim 4 says that sharing works for pixels and fails for words, because words have no symmetry. It
-# was tested with permuted pixels in notebook 03. RESULTS.md adds a control, *sharing or structure?*:
+# was tested with permuted pixels in notebook 03. RESULTS.md adds a control, *sharing or structure*:
 # blocks that share as many weights at random. On natural pixels circulant blocks make fewer errors
 # than these, and on permuted pixels the two are level. On translation, the spectra of notebook 06
 # show whether the blocks found an order that nobody gave them.
