@@ -420,7 +420,7 @@ shown.map("{:.1f}".format).replace("nan", "")
 # block size, as on MNIST, would take two complete trainings for each, and more seeds to tell luck
 # from gain.
 #
-# All this is at the size `small`, with three seeds; the single circulant has one.
+# All this is in the preset `small`, with three seeds; the single circulant has one.
 #
 # Two other ways to store as few weights have been tuned in the same way. **Predict:** is it better
 # to share, to make every dimension smaller, or to lower the rank?
