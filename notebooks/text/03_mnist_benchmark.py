@@ -364,8 +364,8 @@ Markdown(pages.claims_table(claim for claim in found if claim.key == "claim4_ord
 # has the other sign, or if a single level is decided against; else *undecided*. One thing about
 # this claim was changed after its results were seen: its wording, from "needs the order" to
 # "profits from the order". What is confirmed is the weaker statement. RESULTS.md has a control for
-# the poster's reason: blocks that share as many weights at random make more errors, and tiles whose
-# shifts are shifts of the image make the fewest. That fits the reason.
+# the poster's reason: blocks that share as many weights at random make more errors. Tiles whose
+# shifts are shifts of the image make fewer than other tiles. Both fit the reason.
 #
 # The evidence column says at how many of the levels five seeds decide. Whether the *advantage over
 # pruning* survives the permutation is settled in notebook 04.
