@@ -10,7 +10,6 @@ from typing import Any
 from circtools.experiments import (
     data,
     execute,
-    files,
     multi30k,
     multi30k_runs,
     results,
@@ -147,9 +146,6 @@ def _run(options: argparse.Namespace) -> None:
             print(execute.plan_table(runs, kept, options.device).to_string())
             return
     else:
-        kept = store.Store(options.results, "sample" if options.source == "sample" else "real")
-        if execute.pending(options.task, options.preset, options.seeds, kept, methods):
-            files.check_writable(options.results)
         execute.run_all(options.task, options.preset, options.seeds, options.workers,
                         options.results, options.source, options.device, methods,
                         options.scheduler, options.only)

@@ -14,7 +14,7 @@ import torch
 from tqdm.auto import tqdm
 
 from circtools import pruning
-from circtools.experiments import results, store, training
+from circtools.experiments import files, results, store, training
 from circtools.experiments.methods import METHODS, methods_of
 from circtools.experiments.runs import Experiment, Run
 from circtools.experiments.store import Store
@@ -84,7 +84,8 @@ def run_all(task: str, preset: str = "base", seeds: int = 5, workers: int = 2,
     # The workers of a cluster may have begun in another folder.
     kept = Store(folder.resolve(), "sample" if origin == "sample" else "real")
     todo = partial(pending, task, preset, seeds, methods=methods)
-    todo(kept)  # complains of what is wrong before any data are fetched
+    if todo(kept):  # complains of what is wrong before any data are fetched
+        files.check_writable(kept.folder)
     kept = Store(kept.folder, TASKS[task].load(origin).origin)
     if only is not None:
         named = {run.name: run for run in todo(kept)}

@@ -145,11 +145,10 @@ for b in (1, 2, 5, 8, 10, 16, 49, 784):
           f"{compression_ratio(small):5.2f}x smaller")
 
 # %% [markdown]
-# **What to notice.** Padding counts as stored. At b = 8 the 10 outputs need two rows of blocks,
-# and of the second only two outputs are used, so the layer gets 5 times smaller, hardly better
-# than at b = 5. And with 10 outputs it never gets more than 10 times smaller: at b = 784 it is a
-# single block, of whose 784 rotations ten are used. The course always states compression in
-# numbers really stored.
+# **What to notice.** Padding counts as stored. At b = 8 the ten outputs need two rows of blocks,
+# and most of the second row is padding. So the layer gets 5 times smaller, hardly better than at
+# b = 5. It never gets more than ten times smaller: at b = 784 it is a single block, and ten of its
+# rotations are used. The course always states compression in numbers really stored.
 #
 # **2.1** Find the smallest block size that makes a layer at least `ratio` times smaller, padding
 # included. (In the cases checked there is one.)

@@ -9,9 +9,9 @@
 # %% [markdown]
 # # 03 · The MNIST benchmark: what does sharing weights cost?
 #
-# **You will learn** what a block-circulant first layer does to an image; how much accuracy it
-# costs from 2 to 784 times compression; why a comparison at one untuned learning rate
-# misleads; and whether the layer relies on the order of the pixels, as the poster supposed.
+# **You will learn** what a block-circulant first layer does to an image, and how much accuracy it
+# costs. You will see why a comparison at one untuned learning rate misleads. And you will find out
+# whether the layer relies on the order of the pixels, as the poster supposed.
 #
 # **You need** notebook 02 (or: a block-circulant matrix stores only the first row of each b x b
 # block, and the other rows are rotations of it).
@@ -221,8 +221,8 @@ print("FULL-SCALE: validation error (%) by learning rate, mean of the two seeds 
 #
 # Tuning gains 0.1 to 0.2 points at most sizes, for the dense network too, and half a point at
 # b = 392 and 784. Whoever keeps 0.001 charges that half point to the structure. But mind what
-# *same* is: the dense network, when it is tuned, chooses 0.002, and on the validation images that
-# rate already brings three quarters of the gain at b = 392 and two fifths at b = 784. A part of the
+# *same* is. The dense network, when it is tuned, chooses 0.002. On the validation images that rate
+# already brings three quarters of the gain at b = 392, and two fifths at b = 784. So a part of the
 # half point is owed to a rate that was too low for everyone.
 #
 # ## Did those 784 numbers learn anything?

@@ -110,9 +110,9 @@ print("unknown in the test sentences: "
 # times three matrices, the tiles Q, K, V above. Several **heads** do this side by side, each with
 # its own slice of the features; a fourth matrix, O, mixes their results. *Feed-forward* is two
 # linear layers, 1 and 2, with a nonlinearity between them, for each word by itself. At each ⊕ the
-# input of a part is added to its output (a *residual connection*), so that a part has only to learn
-# what to add; before each part the features are *normalised*, to mean 0 and variance 1, with a
-# learned scale and shift.
+# input of a part is added to its output, which is called a *residual connection*. So a part has
+# only to learn what to add. Before each part the features are *normalised*, to mean 0 and
+# variance 1, with a learned scale and shift.
 
 # %%
 torch.manual_seed(0)
@@ -391,11 +391,12 @@ network_figures.training_curves([r for r in store.read() if r["run"] in set(runs
 # %% [markdown]
 # **What to notice.** The loss falls fastest during the warm-up, then ever more slowly; at the end
 # it is flat because the learning rate goes to zero there. Whether a longer schedule would do
-# better, this picture cannot say. (chrF, in the table, compares runs of letters instead of words.)
-# The interval of a single system is more than a point wide on either side, so two networks that
-# differ by one point need a *paired* test, sentence by sentence, which says what another test set
-# would give, and several seeds, which say what another training would give. Notebook 08 has both
-# for the small networks; of the larger ones there is one seed so far.
+# better, this picture cannot say. In the table, chrF compares runs of letters instead of words.
+#
+# The interval of a single system is more than a point wide on either side. So two networks that
+# differ by one point need more. A *paired* test, sentence by sentence, says what another test set
+# would give. Several seeds say what another training would give. Notebook 08 has both for the small
+# networks; of the larger ones there is one seed so far.
 
 # %% tags=["nbval-check-output"]
 means = runs.groupby("preset")["test_bleu"].agg(["mean", "count"])
@@ -411,10 +412,10 @@ for preset, row in means.iterrows():
 # short sentences, whose probability is a product of fewer factors.) Note how little the size buys:
 # `small` has a third of the weights. Of `base` there is one seed.
 #
-# How fast is that? The same network was trained for a few batches in three ways on an idle machine:
-# as in the usual tutorial (`nn.Transformer`, fp32, shuffled batches), and by `circtools` in fp32
-# and in bf16 (numbers of 32 bits, and of 16, which are less exact and faster). The limit is what
-# the matrix products alone would take at the rate of a large product.
+# How fast is that? The same network was trained for a few batches in three ways on an idle machine.
+# One way is the usual tutorial's: `nn.Transformer`, fp32, shuffled batches. The other two are ours,
+# in fp32 and in bf16. Numbers of bf16 have 16 bits instead of 32; they are less exact and faster.
+# The limit is what the matrix products alone would take at the rate of a large product.
 
 # %% tags=["nbval-check-output"]
 speed = results.timings("training_speed-base")

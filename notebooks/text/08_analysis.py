@@ -79,10 +79,11 @@ Markdown(pages.advice(table))
 # %% [markdown]
 # **Weights or bytes?** At equal numbers of weights pruning has a little more BLEU. At `small`, with
 # three trainings of each, that is not decided. In files of equal size its lead is smaller still: a
-# kept weight must also say where it stood. And a
-# third rival, a dense network that is smaller in every dimension, is level at 4x and left behind at
-# 16x in the picture at the top, where only the layers' weights count; by its file it is ahead of
-# both (below, "Counted otherwise").
+# kept weight must also say where it stood.
+#
+# A third rival is a dense network that is smaller in every dimension. In the picture at the top only
+# the layers' weights count: there it is level at 4x and left behind at 16x. By its file it is ahead
+# of both; see "Counted otherwise" below.
 #
 # ## Is the lead of pruning safe?
 #
