@@ -81,9 +81,9 @@ Markdown(pages.advice(table))
 # three trainings of each, that is not decided. In files of equal size its lead is smaller still: a
 # kept weight must also say where it stood.
 #
-# A third rival is a dense network that is smaller in every dimension. In the picture at the top only
-# the layers' weights count: there it is level at 4x and left behind at 16x. By its file it is ahead
-# of both; see "Counted otherwise" below.
+# A third rival is a dense network that is smaller in every dimension. In the picture at the top
+# only the layers' weights count: there it is level at 4x and left behind at 16x. By its file it is
+# ahead of both; see "Counted otherwise" below.
 #
 # ## Is the lead of pruning safe?
 #
