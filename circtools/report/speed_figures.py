@@ -33,14 +33,15 @@ def _tokens(count: int) -> str:
 
 
 def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048),
-                  mode: Literal["inference", "training"] = "inference") -> Figure:
+                  mode: Literal["inference", "training"] = "inference",
+                  ratio: Literal["ratio", "strided_ratio"] = "ratio") -> Figure:
     """How many times as fast as a dense layer, by width and block size: one panel per batch."""
     figure, panels = plt.subplots(1, len(tokens), squeeze=False, sharey=True,
                                   figsize=(max(7.5, 3.6 * len(tokens) + 1), 4.6))
     for axes, count in zip(panels.flat, tokens, strict=True):
         rows = select(cells, mode=mode, tokens=count)
         column = rows["block_size"].astype(str).where(rows["block_size"] < rows["n"], "n")
-        wide = rows.assign(b=column).pivot(index="n", columns="b", values="ratio")[column.unique()]
+        wide = rows.assign(b=column).pivot(index="n", columns="b", values=ratio)[column.unique()]
         shades = np.log2(wide)
         picture = heat_map(axes, shades, wide.map(_times), shades.abs() > 2.2, cmap=style.SPEED,
                            vmin=-3.5, vmax=3.5, origin="lower")
@@ -50,7 +51,8 @@ def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048
     bar = figure.colorbar(picture, ax=panels, shrink=0.8)
     bar.set_ticks([-3, -2, -1, 0, 1, 2, 3], labels=["1/8", "1/4", "1/2", "1", "2", "4", "8"])
     bar.set_label("times as fast as nn.Linear")
-    figure.suptitle(f"Block-circulant, {mode}: blue is faster than dense, orange slower",
+    order = "" if ratio == "ratio" else ", strided order"
+    figure.suptitle(f"Block-circulant{order}, {mode}: blue is faster than dense, orange slower",
                     fontsize=15)
     return figure
 
