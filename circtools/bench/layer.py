@@ -112,7 +112,7 @@ def measure_layer(sizes: Sequence[int], tokens: Sequence[int], blocks: Sequence[
             seconds = bench.medians(timed)
             rows.append({
                 "n": n, "tokens": t, "mode": mode.__name__, "block_size": b,
-                "algorithm": "dense" if not trained and n * n <= NARROW else choose(b),
+                "algorithm": "dense" if not trained and n * n <= NARROW else choose(b, t),
                 "seconds": seconds["layer"],
                 "linear_seconds": seconds["linear"], "ratio": seconds["linear"] / seconds["layer"],
                 "strided_ratio": seconds["linear"] / seconds["strided"],
