@@ -233,7 +233,8 @@ def test_speed_figures() -> None:
     assert len(labels(figure)) == len(speed_figures.LOOKS)
     figure = speed_figures.roofline(cells, {"flops": 1e11, "bandwidth": 1e10}, n=512)
     assert {"1 token", "256 tokens"} < labels(figure)
-    assert {text.get_text() for text in figure.axes[0].texts} == {"b = 2", "b = 8", "b = 32", "b = 512"}
+    assert {text.get_text() for text in figure.axes[0].texts} == {
+        "b = 2", "b = 8", "b = 32", "b = 512"}
     with pytest.raises(FileNotFoundError, match="benchmarks"):
         results.timings("nothing")
 
