@@ -43,10 +43,10 @@ def compare(what, left, right):
 # %% [markdown]
 # ## One row, rotated
 #
-# Take a row of $b$ numbers. Write it down; below it write it again, rotated right by one place, the
-# number that falls off on the right coming back on the left. After $b$ rows you have a square
-# matrix that holds $b$ different numbers instead of $b^2$. It is called **circulant**, and it is
-# given by its first row $w$:
+# Take a row of $b$ numbers. Write it down. Below it write it again, rotated right by one place. The
+# number that falls off on the right comes back on the left. After $b$ rows you have a square matrix
+# that holds $b$ different numbers instead of $b^2$. It is called **circulant**, and it is given by
+# its first row $w$:
 #
 # $$ C_{r,c} = w_{(c - r) \bmod b} $$
 
@@ -128,8 +128,8 @@ compare("C and the sum of shifts", circulant(w), sum(w[k] * P.matrix_power(k) fo
 # beginning. Signal processing calls this a circular **cross-correlation** of $x$ with $w$. It is
 # also what deep-learning libraries compute under the name *convolution*. A convolution in the
 # strict sense runs over $x$ backwards, $\sum_d w_d\, x_{r-d}$, and belongs to the transposed
-# matrix, $C^T x$. So to be exact: with our convention $Cx$ is the circular **cross-correlation** of
-# $x$ with the first *row*, which is the circular **convolution** of $x$ with the first *column*.
+# matrix, $C^T x$. To be exact: with our convention $Cx$ is the circular **cross-correlation** of
+# $x$ with the first *row*. That is the circular **convolution** of $x$ with the first *column*.
 
 # %%
 b = 64
@@ -192,8 +192,8 @@ diagrams.fourier_vectors(8);
 # %% [markdown]
 # **What to notice.** The waves do not depend on $w$ at all: *every* circulant matrix of this size
 # has these eigenvectors. Only the eigenvalues $\lambda_k$, its **spectrum**, tell one circulant
-# matrix from another. And look at the dots only: at $k = 7$ they are those of $k = 1$ with the
-# imaginary part upside down, a wave running the other way round. The lines between the dots are
+# matrix from another. And look at the dots only. At $k = 7$ they are those of $k = 1$ with the
+# imaginary part upside down: a wave that runs the other way round. The lines between the dots are
 # there for the eye.
 #
 # Written as a matrix: put the waves, divided by $\sqrt b$, into the columns of $F$. Its columns are
@@ -263,17 +263,17 @@ for name, row in rows.items():
 #
 # - The shift only moves numbers about, so no wave grows or shrinks: all its eigenvalues have
 #   size 1.
-# - The eigenvalue of $k = 0$ (the diamond) is the sum of the row: it is what happens to a constant
-#   vector. The average keeps constants (1), the difference removes them (0), and what it removes
-#   cannot be recovered: it has no inverse.
+# - The eigenvalue of $k = 0$, the diamond, is the sum of the row. It is what happens to a constant
+#   vector. The average keeps constants: 1. The difference removes them: 0. What it removes cannot
+#   be recovered, so it has no inverse.
 # - The average has real eigenvalues, because its matrix is symmetric. They fall as the wave gets
 #   faster, down to -1/3 for the fastest: an average keeps slow changes and damps quick ones. It is
 #   a low-pass filter.
 # - A real row makes the picture symmetric about the real axis: $\lambda_{b-k}$ is the conjugate of
 #   $\lambda_k$. So $b$ real numbers hold the whole spectrum, and fast programs compute only half.
 #
-# Now make a row of your own: with this notebook running, move the six weights below one at a time
-# and watch which diagonal changes colour and where the eigenvalues go.
+# Now make a row of your own. With this notebook running, move the six weights below one at a time.
+# Watch which diagonal changes colour, and where the eigenvalues go.
 #
 # **Predict:** which way do all six eigenvalues go when only $w_0$ grows? How must $w_1$ to $w_5$ be
 # chosen for all of them to be real?
@@ -304,7 +304,7 @@ moving(draw, **{f"w{k}": weights for k in range(6)})
 # | largest stretch $\lVert A \rVert_2$ | largest $\lvert\alpha_k\rvert$ |
 # | sum of squares $\lVert A \rVert_F^2$ | $\sum_k \lvert\alpha_k\rvert^2$ |
 #
-# (The last two hold because $F$ and $F^\ast$ change no length.) The results are circulant again. To
+# The last two hold because $F$ and $F^\ast$ change no length. The results are circulant again. To
 # get back from a spectrum to a first row, undo the sum: $w_j = \frac{1}{b} \sum_k \lambda_k\,
 # \omega^{-jk}$. The minus sign is that of `torch.fft.fft` (for us `fft` is the way *back*), and
 # `norm="forward"` makes it divide by $b$.
@@ -332,8 +332,8 @@ M, N = torch.randn(2, 5, 5)
 print(f"largest entry of M N - N M: {(M @ N - N @ M).abs().max():.1f}")
 
 # %% [markdown]
-# Almost never. That all circulant matrices do is rare, and it is a price as well as a gift: without
-# a nonlinearity between them the order of two circulant layers cannot matter, and the two are again
+# Almost never. All circulant matrices do, which is rare. It is a price as well as a gift. Without a
+# nonlinearity between them the order of two circulant layers cannot matter, and the two are again
 # just one.
 #
 # **1.2** Return the first row of `circulant(w) @ circulant(v)` without building a matrix.
@@ -363,12 +363,12 @@ check("1.3", solve_circulant)
 # %% [markdown]
 # ## The cost
 #
-# Multiplying a vector by a dense $n \times n$ matrix takes $n^2$ multiplications. With
-# $C = F\,\mathrm{diag}(\lambda)\,F^\ast$ it takes three steps: transform $x$, multiply by
-# $\lambda$, transform back. (And one more transform to get $\lambda$ from $w$.) As matrix products,
-# the transforms would cost $n^2$ as well. But the **fast Fourier transform** splits a transform of
-# size $n$ into two of size $n/2$ (the entries at even and at odd positions) and $n/2$
-# multiplications to put them together.
+# Multiplying a vector by a dense $n \times n$ matrix takes $n^2$ multiplications. With $C =
+# F\,\mathrm{diag}(\lambda)\,F^\ast$ it takes three steps: transform $x$, multiply by $\lambda$,
+# transform back. One more transform gets $\lambda$ from $w$. As matrix products, the transforms
+# would cost $n^2$ as well. But the **fast Fourier transform** splits a transform of size $n$ into
+# two of size $n/2$, of the entries at even and at odd positions. It takes $n/2$ multiplications to
+# put them together.
 #
 # **Predict:** for $n = 1024$, how many times fewer multiplications is that: about 3, 16, 100?
 #
@@ -416,7 +416,7 @@ compare("dense and FFT", C @ x, torch.fft.ifft(lam * torch.fft.fft(x)).real)
 
 # %% [markdown]
 # **What to notice.** The order of magnitude is as counted. But one large product with one vector is
-# the best case for the FFT: the dense product has to read all $n^2$ numbers from memory for it.
+# the best case for the FFT. The dense product has to read all $n^2$ numbers from memory for it.
 # With many vectors at a time, as in training, it reads them once for all, and the gain is smaller.
 
 # %% [markdown]
@@ -430,10 +430,10 @@ compare("dense and FFT", C @ x, torch.fft.ifft(lam * torch.fft.fft(x)).real)
 # - So products, inverses and solutions are arithmetic on spectra, in $O(n \log n)$ instead of
 #   $O(n^2)$ for a product with a vector.
 #
-# A whole layer with only $n$ weights is very little, and it is stiff: where next is
-# [02 · Block-circulant layers](02_block_circulant_layers.ipynb), which cuts the matrix into blocks
-# and so gets everything between a circulant and an unstructured layer. Then
-# [03 · The MNIST benchmark](03_mnist_benchmark.ipynb) trains them.
+# A whole layer with only $n$ weights is very little, and it is stiff. Next, [02 · Block-circulant
+# layers](02_block_circulant_layers.ipynb) cuts the matrix into blocks. So it gets everything
+# between a circulant and an unstructured layer. Then [03 · The MNIST
+# benchmark](03_mnist_benchmark.ipynb) trains them.
 #
 # **References**
 #

@@ -9,14 +9,13 @@
 # %% [markdown]
 # # 02 · Block-circulant layers: between everything and one row
 #
-# **You will learn** how blocks make a dial between an unstructured and a circulant matrix; how
-# many numbers a layer stores, padding included; what is lost when a dense matrix is forced into
-# this form; how the gradient finds its way to the first rows; and how to use the layer in any
-# PyTorch model.
+# **You will learn** how blocks make a dial between an unstructured and a circulant matrix, and how
+# many numbers a layer stores. You see what is lost when a dense matrix is forced into this form,
+# and how the gradient reaches the first rows. At the end you use the layer in any PyTorch model.
 #
-# **You need** notebook 01 (or: a circulant matrix is given by its first row, each next row is the
-# one above rotated right by one, and the Fourier transform makes it diagonal), and to have seen an
-# `nn.Linear`. No data.
+# **You need** notebook 01, and to have seen an `nn.Linear`. In short: a circulant matrix is given
+# by its first row. Each next row is the one above, rotated right by one. The Fourier transform
+# makes the matrix diagonal. No data is needed.
 #
 # **Time:** 25 minutes to read, under half a minute to run (2 CPU cores).
 
@@ -184,9 +183,10 @@ check("2.1", smallest_block)
 # **Predict:** at b = 2, which merely halves the storage, what share of a random matrix is lost by
 # this measure? What about a matrix whose entries vary smoothly from place to place?
 #
-# Three matrices of 128 x 128: independent random numbers; a smooth surface (a few slow waves with
-# random heights); and a filter, whose entries depend only on $c - r$ and fade away from the
-# diagonal. The last is a *Toeplitz* matrix: circulant but for the corners, where it does not wrap.
+# Here are three matrices of 128 x 128. The first holds independent random numbers. The second is a
+# smooth surface of a few slow waves. The third is a filter, whose entries depend only on $c - r$
+# and fade away from the diagonal. The last is a *Toeplitz* matrix: circulant but for the corners,
+# where it does not wrap.
 
 # %% alt="The nearest block-circulant matrix keeps little of a random matrix and much of a filter"
 n = 128
@@ -224,12 +224,12 @@ for name, W in matrices.items():
 #   because means of random numbers are near zero.
 # - A smooth matrix loses little as long as the blocks are small beside its waves, and a great deal
 #   when they are not.
-# - The filter loses most in the middle of the ladder, where the blocks cut its diagonal up, and
-#   little at b = n, where only the corners are wrong. So the ladder is *not nested*: a circulant
-#   matrix is in general not block-circulant for any smaller b (except b = 1), and a larger block
-#   can be the better one.
+# - The filter loses most in the middle of the ladder, where the blocks cut its diagonal up. It
+#   loses little at b = n, where only the corners are wrong. So the ladder is *not nested*: a
+#   circulant matrix is in general not block-circulant for a smaller b above 1. A larger block can
+#   be the better one.
 #
-# With this notebook running, move the block size and watch what is kept and what is lost; then
+# With this notebook running, move the block size and watch what is kept and what is lost. Then
 # choose another kind of matrix and do it again. The squares of the two shares add up to one. The
 # fourth kind is circulant, from a random first row, with noise added to every entry.
 #
@@ -254,7 +254,7 @@ moving(draw, block_size=sizes, matrix=list(kinds))
 #
 # The smooth matrix and the filter are made up. Where a *trained* layer stands between them is a
 # question for an experiment. And even a large loss is no verdict on the layer. It says only that a
-# finished dense matrix cannot be squeezed into the form; a network that is *trained* in the form
+# finished dense matrix cannot be squeezed into the form. A network that is *trained* in the form
 # from the start is another matter, and the subject of notebook 03.
 #
 # **2.2** For a square matrix, return the first row of the nearest circulant matrix (a single
@@ -330,7 +330,7 @@ compare("gradient and b * projection", layer.weight.grad, b * nearest_circulant(
 
 # %% [markdown]
 # **What to notice.** The gradients of shared weights have another scale than those of a dense
-# layer. An optimizer such as Adam divides the scale out; but a step in one number still moves $b$
+# layer. An optimizer such as Adam divides the scale out. But a step in one number still moves $b$
 # entries of the matrix, all in the same way. So the learning rate that suits a dense layer need not
 # suit this one. Notebooks 03 and 06 show how much hangs on that.
 #
@@ -342,7 +342,7 @@ compare("gradient and b * projection", layer.weight.grad, b * nearest_circulant(
 # - **fft**: as in notebook 01, block by block. Transform the inputs ($q$ transforms of size $b$),
 #   multiply and add up frequency by frequency, transform back.
 # - **dft**: the same with the Fourier transform written as a small real matrix of size b x b. That
-#   is more arithmetic than an FFT, but all of it is ordinary matrix products, at which processors
+#   is more arithmetic than an FFT. But all of it is ordinary matrix products, at which processors
 #   excel, and it works in half precision too.
 #
 # They must agree, forward and backward, also where the block does not divide the sizes:
@@ -398,8 +398,8 @@ for axes, order in zip(panels, ("contiguous", "strided"), strict=True):
 
 # %% [markdown]
 # On the left four circulant blocks of 4 by 4 lie side by side. On the right the whole matrix is
-# circulant, and its entries are blocks of 2 by 2. One is the other with rows and columns shuffled,
-# so a shuffle before the layer and one after it takes you from one to the other:
+# circulant, and its entries are blocks of 2 by 2. One is the other with rows and columns shuffled.
+# So a shuffle before the layer and one after it leads from one to the other:
 
 # %%
 layer = BlockCirculantLinear(12, 8, 4, bias=False)
@@ -502,9 +502,9 @@ print([name for name, m in block.named_modules() if isinstance(m, BlockCirculant
 # - **shuffled filter**: the same, but the inputs come in a fixed random order;
 # - **unstructured**: the true matrix is random.
 #
-# Each is learned by a dense layer (4,096 weights), by b = 8 (512 weights) and by b = 64 (64
-# weights). There is no noise. The error is measured on new inputs, relative to the size of the
-# true outputs: 0 is perfect, 1 is no better than answering zero.
+# Each is learned by three layers: a dense one with 4,096 weights, one of b = 8 with 512, and one of
+# b = 64 with 64. There is no noise. The error is measured on new inputs, relative to the size of
+# the true outputs. So 0 is perfect, and 1 is no better than answering zero.
 #
 # **Predict** the table: nine numbers, each near 0, near 1 or in between. In which rows will the
 # dense layer be the best of the three?
@@ -543,12 +543,12 @@ for name, matrix in tasks.items():
 #   Its inputs span 48 of 64 directions, and of the others it learns nothing. So its error cannot be
 #   below $\sqrt{16/64} = 0.5$ on average. (It is higher, because in those directions its random
 #   start is still there, and the optimizer has pushed it about.)
-# - It has to be the *right* symmetry. The layer with b = 8 cannot represent a filter that runs over
-#   all 64 places (the ladder is not nested): even its best approximation is off by more than half,
-#   so that it does hardly better than the dense one.
+# - It has to be the *right* symmetry. The ladder is not nested, so the layer with b = 8 cannot
+#   represent a filter that runs over all 64 places. Even its best approximation is off by more than
+#   half. So it does hardly better than the dense one.
 # - Shuffle the same truth, and both circulant layers fail as they do on the unstructured one. To
-#   the dense layer the order of the inputs means nothing: up to chance, it does not notice, and so
-#   it is the best of the three in the last two rows.
+#   the dense layer the order of the inputs means nothing. It does not notice, and so it is the best
+#   of the three in the last two rows.
 #
 # This is the poster's fourth claim in a jar. But here the truth was linear, and we chose it. In a
 # network the layers around can adapt, and whether pixels behave like the filter is for real data
@@ -567,9 +567,9 @@ for name, matrix in tasks.items():
 # - `compress(model, structure, skip=...)` works on any model; what it cannot do rightly it
 #   refuses, or leaves dense with a warning.
 #
-# Where next: [03 · The MNIST benchmark](03_mnist_benchmark.ipynb) trains these layers on real
-# digits, at every step of the ladder; [04 · Pruning](04_pruning.ipynb) sets them against the
-# removal of weights.
+# Next, [03 · The MNIST benchmark](03_mnist_benchmark.ipynb) trains these layers on real digits, at
+# every step of the ladder. Then [04 · Pruning](04_pruning.ipynb) sets them against the removal of
+# weights.
 #
 # **References**
 #

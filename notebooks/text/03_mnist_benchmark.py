@@ -13,8 +13,8 @@
 # costs. You will see why a comparison at one untuned learning rate misleads. And you will find out
 # whether the layer relies on the order of the pixels, as the poster supposed.
 #
-# **You need** notebook 02 (or: a block-circulant matrix stores only the first row of each b x b
-# block, and the other rows are rotations of it).
+# **You need** notebook 02. In short: a block-circulant matrix stores only the first row of each b x
+# b block, and the other rows are rotations of it.
 #
 # **Time:** 25 minutes to read, about one minute to run (2 CPU cores).
 
@@ -70,9 +70,9 @@ history = mnist.train(shared, few, epochs=3, lr=4e-3, seed=0)
 print(f"validation error {history[-1]['val_error']:.1%}")
 
 # %% [markdown]
-# The first layer stores one weight in 28, yet the uncompressed output layer (7,840 weights) keeps
-# the whole at about 21x. Always say over which set a compression is counted. (And do not compare
-# the two errors yet: this network had four times the learning rate of the dense one above.)
+# The first layer stores one weight in 28. Yet the output layer, which is not compressed, keeps the
+# whole at about 21x. Always say over which set a compression is counted. Do not compare the two
+# errors yet: this network had four times the learning rate of the dense one.
 #
 # ## What sharing means on an image
 #
@@ -111,14 +111,14 @@ pd.DataFrame(kept, index=["trained", "trained - start", "random"]).T.rename_axis
 # %% [markdown]
 # After this short training the matrix is still mostly its random start, so look at the second
 # column, at what the training added. It keeps more than random numbers do, and still only about a
-# hundredth more than one part in b: dense training has little reason to put equal weights along the
+# hundredth more than one part in b. Dense training has little reason to put equal weights along the
 # diagonals. Sharing has to be there from the start of the training, or has to be trained in
 # afterwards. (Notebook 06 projects a network that was trained to the end.)
 #
 # ## The learning rate is part of the comparison
 #
 # A shared weight appears in b places, and there are b times fewer of them to learn. Adam, with
-# which we train, divides out the *scale* of a gradient; but a step in one stored number moves b
+# which we train, divides out the *scale* of a gradient. But a step in one stored number moves b
 # entries of the matrix, all in the same way. So the rate that suits the dense network need not suit
 # this one.
 #
@@ -147,24 +147,25 @@ pd.DataFrame(rows).pivot(index="block size", columns="learning rate", values="va
 #
 # These are short trainings with one seed each. For the full-scale results, five learning rates
 # were tried for *every* structure, on validation images, with two seeds that are used for nothing
-# else. This is what they chose (a dash: not part of the experiment):
+# else. This is what they chose:
 
 # %% tags=["nbval-check-output"]
 table = results.load()
 course = results.select(table, task="mnist", preset="base")
 print("FULL-SCALE RESULTS:", results.describe(course))
-chosen = results.select(choices.chosen_rates(course), method="block_circulant")
-chosen["lr"] = chosen["lr"].map("{:g}".format)
-chosen.pivot(index="pixels", columns="block_size", values="lr").fillna("-")
-
-# %% tags=["nbval-check-output"]
-dense_lr = results.select(choices.chosen_rates(course), method="dense")["lr"].item()
-print(f"dense: {dense_lr:g}; the series 'same' keeps 0.001 for every structure")
+chosen = choices.chosen_rates(course)
+chosen = chosen[chosen["method"].isin(["dense", "block_circulant"])]
+chosen["learning rate"] = chosen["lr"].map("{:g}".format)
+chosen = chosen.groupby(["learning rate", "pixels"])["block_size"]
+chosen = chosen.agg(lambda sizes: ", ".join(map(str, sorted(sizes)))).unstack().fillna("")
+print("FULL-SCALE: the block sizes that chose each learning rate; block size 1 is the dense network")
+chosen
 
 # %% [markdown]
-# The values tried were 0.001, 0.002, 0.004, 0.008 and 0.016. Where the lowest was chosen (b = 49,
-# and b = 196 with permuted pixels) a still lower one might be better. The choice is noisy, too:
-# neighbouring block sizes should not need rates that differ by a factor of four.
+# The values tried were 0.001, 0.002, 0.004, 0.008 and 0.016. The series *same*, below, keeps 0.001
+# for every structure. Where the lowest was chosen (b = 49, and b = 196 with permuted pixels) a
+# still lower one might be better. The choice is noisy, too: neighbouring block sizes should not
+# need rates that differ by a factor of four.
 #
 # ## The benchmark
 #
@@ -183,18 +184,20 @@ summary = (natural[natural["series"] != "search"]
            .apply(lambda e: "{:.2f} % ({:.2f} to {:.2f})".format(*statistics.interval(100 * e)))
            .unstack("series"))
 print("FULL-SCALE: test error, mean of 5 seeds (95 % interval); block size 1 is the dense network")
-summary
+summary.loc[[1, 8, 28, 98, 784]]
 
 # %% alt="Sharing costs nothing that shows at small blocks; at large ones the error climbs"
 mnist_figures.mnist_benchmark(sharing);
 
 # %% [markdown]
 # Which of these differences can five seeds tell from chance? The two kinds of networks were trained
-# apart, so they are two independent samples (Welch's t-test). `low` and `high` are the 95 %
-# interval of the mean difference. `p` is the chance of a difference at least this large if there
-# were none. It is corrected for looking at several levels (Holm), and the intervals are not: an
-# interval may leave zero out and its level still be open. `decided` is 1 where the test says at 5 %
-# that the error is higher, -1 where that it is lower, 0 where five seeds cannot tell.
+# apart, so they are two independent samples, and the test is Welch's. `low` and `high` are the 95 %
+# interval of the mean difference.
+#
+# `decided` is 1 where the test says, at 5 %, that the error is higher. It is -1 where the error is
+# lower, and 0 where five seeds cannot tell. The test is corrected for looking at several levels, by
+# Holm's method. The intervals are not corrected. So an interval may leave zero out, and its level
+# still be open.
 
 # %% tags=["nbval-check-output"]
 tuned = results.select(natural, series="tuned")
@@ -203,7 +206,8 @@ cost = results.select(tuned, method="block_circulant")
 cost = cost.assign(first=100 * cost["test_error"], second=100 * cost["seed"].map(dense_error))
 print("FULL-SCALE, tuned: test error minus the dense network's, in percentage points")
 each, _ = statistics.levels(cost)
-each[["block_size", "mean", "low", "high", "p", "decided"]].round(3)
+each = each.set_index("block_size")[["mean", "low", "high", "decided"]].round(3)
+each.loc[[8, 16, 28, 49, 98, 196, 392, 784]]
 
 # %% tags=["nbval-check-output"]
 tried = results.select(course, series="search", pixels="natural")
@@ -211,7 +215,7 @@ tried = tried[tried["method"].isin(["dense", "block_circulant"])
               & tried["block_size"].isin([1, 392, 784])]
 tried = tried.rename(columns={"block_size": "block size", "lr": "learning rate"})
 print("FULL-SCALE: validation error (%) by learning rate, mean of the two seeds of the trials")
-100 * tried.pivot_table(index="block size", columns="learning rate", values="val_error").round(4)
+100 * tried.pivot_table(index="learning rate", columns="block size", values="val_error").round(4)
 
 # %% [markdown]
 # **What to notice.** Up to b = 28 every mean is within 0.15 points of the dense network's error. Of
@@ -254,7 +258,7 @@ pd.DataFrame(rows).pivot(index="block size", columns="first layer", values="vali
 # ## What the fully circulant layer learned
 #
 # With b = 784 the first layer is 784 numbers. Reshaped to an image they are the one detector that
-# all hidden units share; at b = 392 there are two, at b = 196 four, at b = 28 twenty-eight.
+# all hidden units share. With smaller blocks there are more: 28 detectors at b = 28.
 
 # %% alt="The shared detectors show strokes and edges, and nowhere a whole digit"
 def first_rows(block_size, pixels="natural"):
@@ -276,8 +280,8 @@ mnist_figures.images([first_rows(784).reshape(-1), *first_rows(28)[:5]],
 #
 # ## Compressing the output layer too
 #
-# The output layer has only ten rows. A block of 16 or more is wider than that: the layer is padded
-# to b outputs, of which ten are used, so one first row a block must make all ten classes.
+# The output layer has only ten rows. A block of 16 or more is wider than that. Then the layer is
+# padded to b outputs, of which ten are used. So one first row per block must make all ten classes.
 
 # %% tags=["nbval-check-output"]
 both = results.select(course, method="block_circulant", series="tuned", pixels="natural")
@@ -290,22 +294,21 @@ both.round({column: 4 if "error" in column else 1 for column in both})
 
 # %% [markdown]
 # **What to notice.** Sharing in the output layer costs far more than in the hidden one: at b = 16
-# the error nearly doubles, to save another 7,000 weights. The ten output rows are the ten classes,
-# and there is no reason why the weights of the class 4 should be those of the class 3, moved by
-# one unit. (These networks had no trials of the learning rate of their own; they use the one that
-# was chosen with the first layer alone compressed, so part of the loss may be the rate.) If a
-# layer is small and its outputs mean different things, leave it alone.
+# the error nearly doubles, to save another 7,000 weights. The ten output rows are the ten classes.
+# There is no reason why the weights of the class 4 should be those of the class 3, moved by one
+# unit. So if a layer is small and its outputs mean different things, leave it alone. A part of the
+# loss may be the learning rate, which was chosen with the first layer alone compressed.
 #
 # ## Does it need the order of the pixels?
 #
-# The poster explains its MNIST result by a symmetry: shift a digit by a pixel and it is still the
+# The poster explains its MNIST result by a symmetry. Shift a digit by a pixel and it is still the
 # same digit, and a circulant layer is made of shifts. If that is the reason, a fixed random
 # permutation of the pixels, the same for all images, should take the advantage away.
 #
 # First, why the *dense* network cannot feel a permutation. Its first weights are drawn
-# independently from one distribution, so permuting the pixels is the same as permuting the columns
-# of the first weights, which are just as likely. Permute both, and the training is the same up to
-# rounding:
+# independently from one distribution. So permuting the pixels is the same as permuting the columns
+# of the first weights, and these are just as likely. Permute both, and the training is the same up
+# to rounding:
 
 # %%
 order = torch.randperm(mnist.PIXELS, generator=torch.Generator().manual_seed(0))
@@ -339,33 +342,29 @@ mnist_figures.mnist_permuted(course);
 sides = [("block_circulant", pixels) for pixels in ("natural", "permuted")]
 levels, _ = statistics.levels(comparisons.classifier_pairs(course, "tuned", *sides))
 print("FULL-SCALE, tuned: what the permutation adds to the test error, in percentage points")
-levels[["block_size", "mean", "low", "high", "p", "decided"]].round(3)
+levels.set_index("block_size")[["mean", "low", "high", "decided"]].round(3)
 
 # %% [markdown]
-# The columns are those of the table above: `decided` is 1 where the permutation hurts, -1 where it
-# helps, 0 where five seeds cannot tell.
+# Here `decided` is 1 where the permutation hurts, -1 where it helps, and 0 where five seeds cannot
+# tell.
 
 # %% tags=["nbval-check-output"]
 found = claims.all_claims(course)
 Markdown(pages.claims_table(claim for claim in found if claim.key == "claim4_order"))
 
 # %% [markdown]
-# **What to notice.** With tuned rates the permutation changes nothing that shows up to b = 8: the
-# differences are a few hundredths of a point, with intervals around zero. (With one rate for all,
-# two of these means are a tenth of a point higher, not decided.) From b = 16 on the error is higher
-# with permuted pixels, and that is decided at four of these five levels. So large blocks do use
-# the order of the pixels, as the poster's explanation would have it. But it cannot be the whole
-# reason why sharing works on MNIST: small blocks do as well without it, and even the fully
-# circulant layer on shuffled pixels, 784 numbers that have no symmetry to use, makes only 3.4 %
-# errors.
+# **What to notice.** Up to b = 8 the permutation changes nothing that shows. The differences are a
+# few hundredths of a point, with intervals around zero. From b = 16 on the error is higher with
+# permuted pixels, and that is decided at four of these five levels. So large blocks do use the
+# order of the pixels, as the poster says. But that is not the whole reason why sharing works on
+# MNIST. Small blocks do as well without it. Even the fully circulant layer makes only 3.4 % errors
+# on shuffled pixels, where its 784 numbers have no symmetry to use.
 #
-# The rule for a verdict, in all notebooks: *confirmed*, if the average over the levels has the
-# claimed sign with its whole interval, and no level is decided against the claim; *refuted*, if it
-# has the other sign, or if a single level is decided against; else *undecided*. One thing about
+# The rule for a verdict is the same in all notebooks. *Confirmed*: the average over the levels has
+# the claimed sign with its whole interval, and no level is decided against the claim. *Refuted*: it
+# has the other sign, or a single level is decided against. All else is *undecided*. One thing about
 # this claim was changed after its results were seen: its wording, from "needs the order" to
-# "profits from the order". What is confirmed is the weaker statement. RESULTS.md has a control for
-# the poster's reason: blocks that share as many weights at random make more errors. Tiles whose
-# shifts are shifts of the image make fewer than other tiles. Both fit the reason.
+# "profits from the order". What is confirmed is the weaker statement.
 #
 # The evidence column says at how many of the levels five seeds decide. Whether the *advantage over
 # pruning* survives the permutation is settled in notebook 04.
@@ -397,8 +396,8 @@ check("3.2", unit_image)
 
 # %% [markdown]
 # **3.3** The 95 % interval of a mean over n seeds is mean ± t · s / √n. Here s is the standard
-# deviation (divide by n - 1). And t is the 97.5 % point of Student's t with n - 1 degrees of
-# freedom: `scipy.stats.t.ppf` gives it. Return the pair (low, high).
+# deviation, with n - 1 as its divisor. And t is the 97.5 % point of Student's t with n - 1 degrees
+# of freedom: `scipy.stats.t.ppf` gives it. Return the pair (low, high).
 
 
 # %% tags=["nbval-check-output"]
