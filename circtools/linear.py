@@ -171,6 +171,10 @@ class BlockCirculantLinear(StructuredLinear):
         ValueError: if a size is not positive, the block is larger than the matrix, or the order or
             the algorithm is unknown; in ``forward``, if the input has another width.
 
+    Numbers near the largest overflow earlier than in a dense product, for sums over a block are
+    formed on the way; scale the input or use ``algorithm="dense"``. For the same reason one input
+    that is infinite or NaN makes all outputs of its token NaN, and none of another token.
+
     Source: C. Ding et al., "CirCNN: Accelerating and Compressing Deep Neural Networks Using
     Block-Circulant Weight Matrices", MICRO 2017, section 3.
     """
@@ -248,7 +252,7 @@ class BlockCirculantLinear(StructuredLinear):
         return name, self._dense(weight) if name == "dense" else FAST[name].spectrum(weight)
 
     @torch.no_grad()
-    def prepare(self) -> Self:
+    def prepare(self, keep_dense: bool = True) -> Self:
         """Compute once what depends on the weight alone, for inference with a trained layer.
 
         Later calls without gradients use it. A call with gradients, ``train()``, and any change of
@@ -256,16 +260,23 @@ class BlockCirculantLinear(StructuredLinear):
         through ``weight.data``, numpy or another process) call this again. Without this call the
         layer computes everything anew each time, and is never out of date.
 
-        It keeps about 1.5 numbers per stored weight. A matrix of at most 65,536 entries, for which
-        the plain product is the fastest, is kept dense.
+        It keeps about 1.5 numbers per stored weight. A matrix of at most 65,536 entries (256 KiB in
+        float32), for which the plain product is the fastest, is kept dense beside its weights; and
+        one of any size where ``algorithm`` is ``"dense"``.
+
+        Args:
+            keep_dense: False, to save memory, never keeps a dense matrix.
 
         Returns:
             The layer itself.
         """
         narrow = self.algorithm == "auto" and self.out_features * self.in_features <= NARROW
-        name, weight = "dense" if narrow else self._algorithm(), self.weight.detach()
-        spectrum = self._dense(weight) if name == "dense" else FAST[name].spectrum(weight)
-        self._prepared = name, spectrum.contiguous(), _State.of(self.weight)
+        name = "dense" if narrow and keep_dense else self._algorithm()
+        self._prepared = None
+        if keep_dense or name != "dense":
+            weight = self.weight.detach()
+            spectrum = self._dense(weight) if name == "dense" else FAST[name].spectrum(weight)
+            self._prepared = name, spectrum.contiguous(), _State.of(self.weight)
         return self
 
     def train(self, mode: bool = True) -> Self:
