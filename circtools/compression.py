@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from fnmatch import fnmatch
+from functools import reduce
 from typing import Any, Literal
 
 import torch
@@ -58,10 +59,11 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
     replaced: dict[nn.Module, StructuredLinear] = {}  # a module used twice is swapped once
     for name, layer in layers.items():
         _check_swappable(model, name, layer)
-        linear = layer if isinstance(layer, nn.Linear) else _linear(layer.weight.T, layer.bias)
+        linear = layer if isinstance(layer, nn.Linear) else _linear(
+            layer.get_parameter("weight").T, layer.get_parameter("bias"))
         try:
-            new = replaced.get(layer) or kind.from_linear(linear, project=init == "project",
-                                                          **options)
+            new = replaced.get(layer) or kind.from_linear(
+                linear.train(layer.training), project=init == "project", **options)
             dense, stored = (sum(p.numel() for p in m.parameters()) for m in (layer, new))
             if stored > dense:
                 raise ValueError(f"it would grow from {dense} to {stored} parameters; choose other "
@@ -133,7 +135,7 @@ def _check_swappable(model: nn.Module, name: str, layer: nn.Module) -> None:
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """Return a layer with a copy of these weights."""
-    layer = nn.Linear(*weight.shape[::-1], bias=bias is not None, device="meta")
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
     for name, value in ("weight", weight), ("bias", bias):
         if value is not None:
             copied = value.detach().clone(memory_format=torch.contiguous_format)
@@ -183,30 +185,25 @@ class SplitAttention(nn.Module):
                 is_causal: bool = False) -> tuple[Tensor, Tensor | None]:
         if is_causal and attn_mask is None:
             raise ValueError("is_causal is a hint only; pass the attn_mask, too")
-        axis = int(self.batch_first and query.dim() == 3)  # that of the tokens
+        axis = -3 if self.batch_first else 0  # that of the tokens, beside (heads, width)
         q, k, v = (layer(x).unflatten(-1, (self.num_heads, -1)).movedim(axis, -2) for layer, x in
                    ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value)))
-        mask = None
-        if attn_mask is not None:  # (tokens, tokens) or (batch * heads, tokens, tokens)
-            each = attn_mask.dim() == 3
-            mask = _added(attn_mask.view(*q.shape[:-1], -1) if each else attn_mask)
-        if key_padding_mask is not None:  # (batch, tokens)
-            padding = _added(key_padding_mask).view(*k.shape[:-3], 1, 1, -1)
-            mask = padding if mask is None else mask + padding
-        p = self.dropout if self.training else 0.0
+        masks = [] if attn_mask is None else [
+            attn_mask.view(*q.shape[:-1], -1) if attn_mask.dim() == 3 else attn_mask]
+        if key_padding_mask is not None:
+            masks.append(key_padding_mask.view(*k.shape[:-3], 1, 1, -1))
+        added = [(torch.where(part, -math.inf, 0.0) if part.dtype == torch.bool else part).to(q)
+                 for part in masks]
+        mask = reduce(torch.add, added) if added else None
+        p, weights = self.dropout if self.training else 0.0, None
         if need_weights:
-            scores = q @ k.mT / math.sqrt(q.shape[-1])  # (batch, heads, tokens, tokens)
+            scores = q @ k.mT / q.shape[-1] ** 0.5  # (batch, heads, tokens, tokens)
             weights = F.dropout((scores if mask is None else scores + mask).softmax(-1), p)
             y = weights @ v
+            weights = weights.mean(-3) if average_attn_weights else weights
         else:
             y = F.scaled_dot_product_attention(q, k, v, mask, p)
-        y = self.out_proj(y.movedim(-2, axis).flatten(-2))
-        return y, None if not need_weights else weights.mean(-3) if average_attn_weights else weights
-
-
-def _added(mask: Tensor) -> Tensor:
-    """Return a mask as what is added to scores."""
-    return torch.where(mask, -math.inf, 0.0) if mask.dtype == torch.bool else mask
+        return self.out_proj(y.movedim(-2, axis).flatten(-2)), weights
 
 
 def prepare(model: nn.Module, keep_dense: bool = True) -> nn.Module:

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -60,10 +60,14 @@ class StructuredLinear(nn.Module, ABC):
         return nn.Parameter(torch.empty(shape, **self._factory))
 
     def reset_parameters(self) -> None:
-        """Draw the weights such that outputs vary as those of ``nn.Linear``, and its bias."""
-        if self.bias is not None:
-            bound = 1 / math.sqrt(self.in_features)
-            nn.init.uniform_(self.bias, -bound, bound)
+        """Draw all as ``nn.Linear`` does: outputs vary as its own, though weights are shared."""
+        self._draw(*self.stored_parameters(), self.bias)
+
+    def _draw(self, *parameters: nn.Parameter | None) -> None:
+        bound = 1 / math.sqrt(self.in_features)
+        for parameter in parameters:
+            if parameter is not None:
+                nn.init.uniform_(parameter, -bound, bound)
 
     @abstractmethod
     def multiply(self, x: Tensor) -> Tensor:
@@ -83,14 +87,10 @@ class StructuredLinear(nn.Module, ABC):
         return self.multiply(torch.eye(self.in_features, device=like.device, dtype=like.dtype)).T
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[-1] != self.in_features:
-            raise ValueError(
-                f"expected an input of width {self.in_features}, got shape {tuple(x.shape)}")
-        tokens = math.prod(x.shape[:-1])  # not -1, which an empty batch would leave undetermined
-        y = self.multiply(x.reshape(tokens, self.in_features))  # (tokens, out_features)
+        y = self.multiply(_rows(x, self.in_features))  # (tokens, out_features)
         if self.bias is not None:
             y = y + self.bias.to(y.dtype)
-        return y.view(*x.shape[:-1], self.out_features)
+        return y.view(x.shape[:-1] + (self.out_features,))  # noqa: RUF005 (fx cannot unpack)
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *arguments: Any, project: bool = True,
@@ -125,23 +125,6 @@ class StructuredLinear(nn.Module, ABC):
     def extra_repr(self) -> str:
         return (f"in_features={self.in_features}, out_features={self.out_features}, "
                 f"bias={self.bias is not None}")
-
-
-class _State(NamedTuple):
-    """One state of a weight; the data are kept, so that no others can come to lie there."""
-
-    weight: Tensor
-    data: Tensor
-    version: int
-
-    @classmethod
-    def of(cls, weight: Tensor) -> "_State":
-        return cls(weight, weight.detach(), 0 if weight.is_inference() else weight._version)
-
-    def is_of(self, weight: Tensor) -> bool:
-        now = _State.of(weight)
-        return (self.weight is weight and self.version == now.version
-                and self.data.data_ptr() == now.data.data_ptr())
 
 
 class BlockCirculantLinear(StructuredLinear):
@@ -190,70 +173,36 @@ class BlockCirculantLinear(StructuredLinear):
         self.block_size, self.order, self.algorithm = block_size, check_order(order), algorithm
         p, q = -(-out_features // block_size), -(-in_features // block_size)
         self.weight = self._new(p, q, block_size)
-        self._prepared: tuple[str, Tensor, _State] | None = None
+        self._prepared: tuple[str, Tensor, Tensor, Tensor, int] | None = None
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw the weights and the bias as ``nn.Linear`` does.
-
-        Every output sums ``in_features`` inputs with weights of the same variance as in
-        ``nn.Linear``, so its variance is the same too, though the weights are shared.
-        """
-        bound = 1 / math.sqrt(self.in_features)
-        nn.init.uniform_(self.weight, -bound, bound)
-        super().reset_parameters()
 
     def project(self, matrix: Tensor) -> None:
         self.weight.copy_(nearest_circulant(matrix, self.block_size, self.order))
 
     def dense_weight(self) -> Tensor:
         """Return the weight matrix as ``nn.Linear`` would hold it, (out_features, in_features)."""
-        return self._dense(self.weight)
-
-    def _dense(self, weight: Tensor) -> Tensor:
-        return block_circulant(weight, self.order)[: self.out_features, : self.in_features]
+        return block_circulant(self.weight, self.order)[: self.out_features, : self.in_features]
 
     def multiply(self, x: Tensor) -> Tensor:
-        x, weight = _in_autocast_dtype(x, self.weight)
-        if x.dtype != weight.dtype:
-            raise TypeError(f"the input is {x.dtype} and the weight {weight.dtype}; convert one "
-                            "with .to(dtype), or use torch.autocast")
-        name, spectrum = self._spectrum(weight, x)
-        if name == "dense":
-            return F.linear(x, spectrum)
-        p, q, b = weight.shape
-        strided = self.order == "strided"
-        shape_in, shape_out = ((b, q), (b, p)) if strided else ((q, b), (p, b))
-        if q * b > self.in_features:
-            x = F.pad(x, (0, q * b - self.in_features))
-        blocks = x.unflatten(1, shape_in)  # (tokens, q, b) or (tokens, b, q)
-        product = FAST[name].product
-        if torch.is_grad_enabled() or is_traced(x) or blocks.numel() <= PART:
-            y = product(blocks, spectrum, strided)
-        else:
-            y = x.new_empty(len(x), *shape_out)
-            step = max(1, PART // (q * b))
-            for part, out in zip(blocks.split(step), y.split(step), strict=True):
-                out.copy_(product(part, spectrum, strided))
-        return y.flatten(1)[:, : self.out_features].contiguous()  # (tokens, out_features)
+        return _product(x, self.weight, self.out_features, self.order, self._algorithm(),
+                        self._kept(x))
 
     def _algorithm(self) -> str:
         return choose(self.block_size) if self.algorithm == "auto" else self.algorithm
 
-    def _spectrum(self, weight: Tensor, x: Tensor) -> tuple[str, Tensor]:
-        """Return an algorithm and what it multiplies by: the prepared one while it holds."""
+    def _kept(self, x: Tensor) -> tuple[str, Tensor] | None:
+        """Return what was prepared, while it holds."""
         if torch.is_grad_enabled():  # an optimizer's step may follow, and torch counts not all
             self._prepared = None
-        elif self._prepared is not None and not is_traced(x):
-            name, spectrum, state = self._prepared
-            if weight is self.weight and state.is_of(weight):
-                return name, spectrum
-        name = self._algorithm()
-        return name, self._dense(weight) if name == "dense" else FAST[name].spectrum(weight)
+        if self._prepared is None or is_traced(x):
+            return None
+        name, spectrum, weight, data, version = self._prepared
+        same = self.weight is weight and version == _version(weight)
+        return (name, spectrum) if same and data.data_ptr() == weight.data_ptr() else None
 
     @torch.no_grad()
     def prepare(self, keep_dense: bool = True) -> Self:
-        """Compute once what depends on the weight alone, for inference with a trained layer.
+        """Compute once what depends on the weight alone, for inference; return the layer.
 
         Later calls without gradients use it. A call with gradients, ``train()``, and any change of
         the weight that torch counts end that. After a change that it does not count (an edit
@@ -266,17 +215,16 @@ class BlockCirculantLinear(StructuredLinear):
 
         Args:
             keep_dense: False, to save memory, never keeps a dense matrix.
-
-        Returns:
-            The layer itself.
         """
         narrow = self.algorithm == "auto" and self.out_features * self.in_features <= NARROW
         name = "dense" if narrow and keep_dense else self._algorithm()
         self._prepared = None
         if keep_dense or name != "dense":
-            weight = self.weight.detach()
-            spectrum = self._dense(weight) if name == "dense" else FAST[name].spectrum(weight)
-            self._prepared = name, spectrum.contiguous(), _State.of(self.weight)
+            weight = self.weight
+            spectrum = self.dense_weight() if name == "dense" else FAST[name].spectrum(weight)
+            # The data stay, so that no other weight can come to lie there.
+            self._prepared = (name, spectrum.contiguous(), weight, weight.detach(),
+                              _version(weight))
         return self
 
     def train(self, mode: bool = True) -> Self:
@@ -291,6 +239,51 @@ class BlockCirculantLinear(StructuredLinear):
     def extra_repr(self) -> str:
         return (f"{super().extra_repr()}, block_size={self.block_size}, order={self.order}, "
                 f"algorithm={self.algorithm}")
+
+
+# Two nodes of their own in the graphs of torch.fx, which cannot follow what depends on a size.
+@torch.fx.wrap
+def _rows(x: Tensor, width: int) -> Tensor:
+    """Return an input as (tokens, width)."""
+    if x.shape[-1] != width:
+        raise ValueError(f"expected an input of width {width}, got shape {tuple(x.shape)}")
+    return x.reshape(math.prod(x.shape[:-1]), width)  # with -1 an empty batch would be undetermined
+
+
+@torch.fx.wrap
+def _product(x: Tensor, weight: Tensor, out_features: int, order: Order, algorithm: str,
+             kept: tuple[str, Tensor] | None) -> Tensor:
+    """Multiply (tokens, in_features) by a block-circulant matrix, or by what was kept of it."""
+    x, converted = _in_autocast_dtype(x, weight)
+    if x.dtype != converted.dtype:
+        raise TypeError(f"the input is {x.dtype} and the weight {converted.dtype}; convert one "
+                        "with .to(dtype), or use torch.autocast")
+    if kept is not None and converted is weight:
+        algorithm, spectrum = kept
+    elif algorithm == "dense":
+        spectrum = block_circulant(converted, order)[:out_features, : x.shape[1]]
+    else:
+        spectrum = FAST[algorithm].spectrum(converted)
+    if algorithm == "dense":
+        return F.linear(x, spectrum)
+    p, q, b = weight.shape
+    strided = order == "strided"
+    shape_in, shape_out = ((b, q), (b, p)) if strided else ((q, b), (p, b))
+    x = F.pad(x, (0, q * b - x.shape[1])) if q * b > x.shape[1] else x
+    blocks = x.unflatten(1, shape_in)  # (tokens, q, b) or (tokens, b, q)
+    product = FAST[algorithm].product
+    if torch.is_grad_enabled() or is_traced(x) or blocks.numel() <= PART:
+        y = product(blocks, spectrum, strided)
+    else:
+        y = x.new_empty(len(x), *shape_out)
+        step = max(1, PART // (q * b))
+        for part, out in zip(blocks.split(step), y.split(step), strict=True):
+            out.copy_(product(part, spectrum, strided))
+    return y.flatten(1)[:, :out_features].contiguous()  # (tokens, out_features)
+
+
+def _version(weight: Tensor) -> int:
+    return 0 if weight.is_inference() else weight._version
 
 
 def _in_autocast_dtype(*tensors: Tensor) -> list[Tensor]:

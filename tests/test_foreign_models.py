@@ -93,8 +93,9 @@ def outputs(model: nn.Module, inputs: Inputs) -> Tensor:
     return found if padding is None else found.masked_fill(padding[..., None], 0)
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")  # nn.Transformer says it of itself
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_that_others_wrote(name: str, tmp_path: Path) -> None:
+def test_a_model_that_others_wrote(name: str) -> None:
     build, tied, count = MODELS[name]
     torch.manual_seed(0)
     model, inputs = build()
@@ -121,7 +122,8 @@ def test_a_model_that_others_wrote(name: str, tmp_path: Path) -> None:
         expected = outputs(dense, inputs)
         torch.testing.assert_close(outputs(model, inputs), expected)
         torch.testing.assert_close(outputs(small(dense), inputs), expected)
-        torch.testing.assert_close(outputs(prepare(copy.deepcopy(model)), inputs), expected)
+        torch.testing.assert_close(outputs(prepare(model), inputs), expected)
+        torch.testing.assert_close(outputs(copy.deepcopy(model), inputs), expected)
 
     outputs(model, inputs).square().mean().backward()
     for path, layer in layers.items():
@@ -132,6 +134,7 @@ def test_a_model_that_others_wrote(name: str, tmp_path: Path) -> None:
     assert torch.equal(outputs(other, inputs), outputs(model, inputs))
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 @pytest.mark.parametrize("name", MODELS)
 def test_saved_as_safetensors(name: str, tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors.torch")
@@ -148,3 +151,96 @@ def test_saved_as_safetensors(name: str, tmp_path: Path) -> None:
         safetensors.save_model(models[0], file := tmp_path / "model.safetensors")
     safetensors.load_model(models[1], file, strict=False)  # Marian saves no positions
     assert torch.equal(outputs(models[0], inputs), outputs(models[1], inputs))
+
+
+def test_features_of_a_compressed_vit_are_extracted() -> None:
+    """torchvision finds them with torch.fx."""
+    model, inputs = torchvision_vit()
+    compress(split_attention(model.eval()), "block_circulant", block_size=4)
+    extract = pytest.importorskip("torchvision.models.feature_extraction").create_feature_extractor
+    kept = []
+    model.encoder.ln.register_forward_hook(lambda *called: kept.append(called[-1]))
+    features = extract(model, ["encoder.ln"])(inputs["x"])["encoder.ln"]
+    model(**inputs)
+    torch.testing.assert_close(features, kept[-1])
+
+
+# --- nn.MultiheadAttention, split ----------------------------------------------------------------
+
+CAUSAL = torch.ones(4, 4, dtype=torch.bool).triu(1)
+PADDED = torch.tensor([[False] * 4, [False] * 3 + [True]])
+
+
+def packed(**options: Any) -> nn.MultiheadAttention:
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(8, 2, **options)
+    for name, parameter in attention.named_parameters():
+        if "bias" in name:  # zero at first
+            nn.init.normal_(parameter)
+    return attention
+
+
+@pytest.mark.parametrize("built", [{}, {"batch_first": True}, {"bias": False},
+                                   {"kdim": 6, "vdim": 4}, {"dtype": torch.bfloat16}], ids=str)
+@pytest.mark.parametrize("called", [
+    {}, {"need_weights": False}, {"average_attn_weights": False}, {"attn_mask": CAUSAL},
+    {"attn_mask": CAUSAL, "is_causal": True, "need_weights": False},
+    {"attn_mask": torch.randn(4, 4, 4), "need_weights": False},
+    {"key_padding_mask": PADDED}, {"key_padding_mask": PADDED, "need_weights": False},
+    {"key_padding_mask": PADDED, "attn_mask": CAUSAL}], ids=lambda called: " ".join(called))
+def test_split_attention_is_called_as_the_packed_one(built: dict[str, Any], called: dict[str, Any]
+                                                     ) -> None:
+    whole = packed(**built)
+    split = split_attention(copy.deepcopy(whole))
+    dtype = whole.out_proj.weight.dtype
+    near = {"atol": 1e-2, "rtol": 1e-2} if dtype == torch.bfloat16 else {}
+    shape = (2, 4) if whole.batch_first else (4, 2)
+    x = [torch.randn(*shape, n, dtype=dtype) for n in (8, whole.kdim, whole.vdim)]
+    if "attn_mask" in called and called["attn_mask"].is_floating_point():
+        called = called | {"attn_mask": called["attn_mask"].to(dtype)}
+    expected, found = whole(*x, **called), split(*x, **called)
+    assert found[0].dtype == dtype
+    torch.testing.assert_close(found, expected, **near)
+    expected[0].float().sum().backward(), found[0].float().sum().backward()
+    torch.testing.assert_close(split.out_proj.weight.grad, whole.out_proj.weight.grad,
+                               **near)
+    if "key_padding_mask" not in called and "kdim" not in built:  # without a batch
+        single = [part.select(int(not whole.batch_first), 0) for part in x]
+        if (mask := called.get("attn_mask")) is not None and mask.dim() == 3:
+            called = called | {"attn_mask": mask[:2]}
+        torch.testing.assert_close(split(*single, **called), whole(*single, **called), **near)
+
+
+def test_split_attention_drops_weights_in_training_alone() -> None:
+    split, x = split_attention(packed(dropout=0.5)), torch.randn(4, 2, 8)
+    for need_weights in (True, False):
+        first, second = (split(x, x, x, need_weights=need_weights)[0] for _ in range(2))
+        assert not torch.equal(first, second)
+        split.eval()
+        first, second = (split(x, x, x, need_weights=need_weights)[0] for _ in range(2))
+        assert torch.equal(first, second) and not split.out_proj.training
+        split.train()
+
+
+def test_what_split_attention_splits() -> None:
+    class Attention(nn.MultiheadAttention):
+        """One that may read its packed weights itself."""
+
+    shared = packed().requires_grad_(False).eval()
+    model = nn.ModuleList([shared, shared, packed(add_bias_kv=True), packed(add_zero_attn=True),
+                           Attention(8, 2)])
+    with torch.no_grad():
+        assert split_attention(model) is model
+        assert split_attention(nn.ModuleList([packed()]))[0].q_proj.weight.requires_grad
+    assert model[0] is model[1] and type(model[0].q_proj) is nn.Linear
+    assert not any(p.requires_grad or model[0].training for p in model[0].parameters())
+    assert [hasattr(part, "q_proj") for part in model] == [True, True, False, False, False]
+    with pytest.warns(UserWarning) as said:
+        compress(model, "block_circulant", block_size=4)
+    for number, kind, warning in zip((2, 3, 4), [*["MultiheadAttention"] * 2, "Attention"], said,
+                                     strict=True):
+        assert f"{number}: {kind} reads weights past" in str(warning.message)
+    assert "circtools.split_attention(model) first" in str(said[0].message)
+    with pytest.raises(ValueError, match="pass the attn_mask"):
+        x = torch.randn(4, 2, 8)
+        model[0](x, x, x, is_causal=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateRuntimeError, UndefinedError
+from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 
 from circtools.experiments.files import ROOT, replacing
 from circtools.report import facts
@@ -33,8 +33,9 @@ class NoFact(UndefinedError, ValueError):
 class Fact(StrictUndefined):
     """What stands in a template for a name that is no fact; its use raises :class:`NoFact`."""
 
-    def __init__(self, *args: Any, exc: type[TemplateRuntimeError] = NoFact, **more: Any) -> None:
-        super().__init__(*args, exc=exc, **more)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("exc", NoFact)
+        super().__init__(*args, **options)
 
     def __format__(self, _: str) -> str:
         return str(self)
