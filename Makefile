@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
+MADE_IN := $(shell cat $(READY) 2>/dev/null)
 SPHINX = $(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -d build/doctrees
 OPEN = @echo "The site is in build/site: open file://$(CURDIR)/build/site/index.html in a browser"
 
@@ -11,13 +12,19 @@ help: ## list the commands
 
 venv: $(READY) ## only install the pinned requirements and circtools into .venv
 
+ifneq ($(MADE_IN),$(CURDIR))
+.PHONY: $(READY)  # a copied or moved .venv runs the code of the folder that it was made in
+endif
+
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	@[ -z "$(MADE_IN)" ] || [ "$(MADE_IN)" = "$(CURDIR)" ] || { \
+		echo "This .venv was made in $(MADE_IN): making it anew ..."; $(PYTHON) -m venv --clear .venv; }
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	@echo "Installing the pinned requirements into .venv (a few minutes the first time) ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+	@echo "$(CURDIR)" > $@
 
 course: $(READY) ## set up, get the data, execute all notebooks, draw the figures, build the site
 	$(BIN)/circtools data --optional mnist multi30k

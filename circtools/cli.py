@@ -1,6 +1,7 @@
 """The command line: ``circtools data|run|translate|figures|poster|report``."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from circtools.report import facts, gallery, pages, poster
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status, 1 after an error that has been explained."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # "Łódź" is not in every console's alphabet
+        sys.stdout.reconfigure(errors="replace")
     try:
         options.command(options)
     except (OSError, ValueError, FloatingPointError) as error:

@@ -1,11 +1,15 @@
 """Compress any model: swap its ``nn.Linear`` layers for block-circulant or other ones."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from fnmatch import fnmatch
+from functools import reduce
 from typing import Any, Literal
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from circtools.linear import BlockCirculantLinear, StructuredLinear
 from circtools.pruning import mask_of
@@ -15,7 +19,7 @@ from circtools.structures import STRUCTURES
 def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
              skip: Sequence[str] = (), init: Literal["project", "random"] = "project",
              **options: Any) -> nn.Module:
-    """Swap the ``nn.Linear`` layers of a model for structured ones.
+    """Swap the ``nn.Linear`` layers of a model, and GPT-2's ``Conv1D``, for structured ones.
 
     For example ``compress(model, "block_circulant", block_size=8, skip=["head"])``.
 
@@ -40,9 +44,9 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
 
     Layers whose weights are read past them (in ``nn.MultiheadAttention``, in
     ``nn.TransformerEncoderLayer`` and in torchvision's Swin) cannot be swapped; they and subclasses
-    of ``nn.Linear`` are left dense, with a warning. The parts of LoRA adapters are left alone too:
-    merge adapters first. Make the optimizer afterwards: one made before does not know the new
-    weights.
+    of ``nn.Linear`` are left dense, with a warning. For the first two there is
+    :func:`split_attention`. The parts of LoRA adapters are left alone too: merge adapters first.
+    Make the optimizer afterwards: one made before does not know the new weights.
     """
     kind = STRUCTURES.get(structure) if isinstance(structure, str) else structure
     if not isinstance(kind, type) or not issubclass(kind, StructuredLinear):
@@ -52,28 +56,30 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
     if init not in ("project", "random"):
         raise ValueError(f"init must be 'project' or 'random', got {init!r}")
     layers = _swappable(model, skip)
-    replaced: dict[nn.Linear, StructuredLinear] = {}  # a module used twice is swapped once
-    for name, linear in layers.items():
-        _check_swappable(model, name, linear)
+    replaced: dict[nn.Module, StructuredLinear] = {}  # a module used twice is swapped once
+    for name, layer in layers.items():
+        _check_swappable(model, name, layer)
+        linear = layer if isinstance(layer, nn.Linear) else _linear(
+            layer.get_parameter("weight").T, layer.get_parameter("bias"))
         try:
-            new = replaced.get(linear) or kind.from_linear(linear, project=init == "project",
-                                                           **options)
-            dense, stored = (sum(p.numel() for p in m.parameters()) for m in (linear, new))
+            new = replaced.get(layer) or kind.from_linear(
+                linear.train(layer.training), project=init == "project", **options)
+            dense, stored = (sum(p.numel() for p in m.parameters()) for m in (layer, new))
             if stored > dense:
                 raise ValueError(f"it would grow from {dense} to {stored} parameters; choose other "
                                  f"options or pass skip=[{name!r}]")
         except (TypeError, ValueError) as error:
             raise type(error)(f"{name or 'the model'}: {error}") from error
-        replaced[linear] = new
-    for name, linear in layers.items():
+        replaced[layer] = new
+    for name, layer in layers.items():
         if name == "":
-            return replaced[linear]
+            return replaced[layer]
         parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, replaced[linear])
+        setattr(model.get_submodule(parent), child, replaced[layer])
     return model
 
 
-def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[str, nn.Linear]:
+def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[str, nn.Module]:
     """Return the layers to swap by name; warn of those that cannot be."""
     if isinstance(skip, str):
         raise TypeError(f"skip must be a sequence of names, got the string {skip!r}; "
@@ -86,20 +92,22 @@ def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[str, nn.Linear]:
             raise ValueError(f"skip={pattern!r} matches no module; the model has "
                              f"{[name for name, _ in named if name]}")
         skipped |= found
-    layers: dict[str, nn.Linear] = {}
+    layers: dict[str, nn.Module] = {}
     passed_by: set[nn.Module] = set()  # their weights are read past them
     for name, module in named:
         kind = type(module).__name__
-        if module not in passed_by and (
-                isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer))
-                or kind.startswith("ShiftedWindowAttention")):  # of torchvision's Swin
+        conv1d = kind.endswith("Conv1D") and hasattr(module, "nf")  # of GPT-2, a transposed Linear
+        packed = module.self_attn if isinstance(module, nn.TransformerEncoderLayer) else module
+        if module not in passed_by and (isinstance(packed, nn.MultiheadAttention)
+                                        or kind.startswith("ShiftedWindowAttention")):  # of Swin
             passed_by.update(module.modules())
             if module not in skipped:
                 warnings.warn(f"{name or 'the model'}: {kind} reads weights past its submodules, "
-                              "which are left dense", stacklevel=3)
-        elif (isinstance(module, nn.Linear) and module not in passed_by | skipped
+                              "which are left dense; circtools.split_attention(model) first makes "
+                              "torch's own swappable", stacklevel=3)
+        elif ((isinstance(module, nn.Linear) or conv1d) and module not in passed_by | skipped
               and "lora_" not in name):
-            if type(module) is nn.Linear or mask_of(module) is not None:
+            if type(module) is nn.Linear or conv1d or mask_of(module) is not None:
                 layers[name] = module
             else:
                 warnings.warn(f"{name or 'the model'}: {kind} is more than an nn.Linear and is "
@@ -112,7 +120,7 @@ def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[str, nn.Linear]:
     return layers
 
 
-def _check_swappable(model: nn.Module, name: str, layer: nn.Linear) -> None:
+def _check_swappable(model: nn.Module, name: str, layer: nn.Module) -> None:
     if mask_of(layer) is not None:
         raise ValueError(f"{name!r} is pruned; make the pruning permanent first "
                          "(torch.nn.utils.parametrize.remove_parametrizations) or skip it")
@@ -125,9 +133,82 @@ def _check_swappable(model: nn.Module, name: str, layer: nn.Linear) -> None:
                              f"would untie them; pass skip=[{name!r}]")
 
 
-def prepare(model: nn.Module) -> nn.Module:
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """Return a layer with a copy of these weights."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
+    for name, value in ("weight", weight), ("bias", bias):
+        if value is not None:
+            copied = value.detach().clone(memory_format=torch.contiguous_format)
+            setattr(layer, name, nn.Parameter(copied, value.requires_grad))
+    return layer
+
+
+def split_attention(model: nn.Module) -> nn.Module:
+    """Cut the packed weights of every ``nn.MultiheadAttention`` into layers that can be swapped.
+
+    They are ``q_proj``, ``k_proj``, ``v_proj`` and ``out_proj`` of a :class:`SplitAttention`, which
+    computes the same; torch's fast path for packed weights is given up. Subclasses, and attention
+    with ``bias_k`` or ``add_zero_attn``, stay packed. Returns the model, changed in place.
+    """
+    split: dict[nn.Module, SplitAttention] = {}  # a module used twice is split once
+    top = nn.ModuleList([model])  # the model may be an attention itself
+    for parent in list(top.modules()):
+        if isinstance(parent, nn.TransformerEncoder):
+            parent.use_nested_tensor = False  # a part of the fast path
+        for name, child in parent._modules.items():
+            if (type(child) is nn.MultiheadAttention and child.bias_k is None
+                    and not child.add_zero_attn):
+                parent._modules[name] = split.setdefault(child, SplitAttention(child))
+    return top[0]
+
+
+class SplitAttention(nn.Module):
+    """An ``nn.MultiheadAttention`` of unpacked layers, and called like it."""
+
+    in_proj_bias = None  # by which torch's encoder layer sees that nothing is packed
+
+    @torch.enable_grad()  # or else the parts of a weight would look frozen
+    def __init__(self, packed: nn.MultiheadAttention) -> None:
+        super().__init__()
+        self.num_heads, self.dropout = packed.num_heads, packed.dropout
+        self.batch_first = packed.batch_first
+        weights = (packed.in_proj_weight.chunk(3) if packed._qkv_same_embed_dim else
+                   (packed.q_proj_weight, packed.k_proj_weight, packed.v_proj_weight))
+        biases = (None,) * 3 if packed.in_proj_bias is None else packed.in_proj_bias.chunk(3)
+        self.q_proj, self.k_proj, self.v_proj = map(_linear, weights, biases)
+        self.out_proj = _linear(packed.out_proj.weight, packed.out_proj.bias)
+        self.train(packed.training)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor,
+                key_padding_mask: Tensor | None = None, need_weights: bool = True,
+                attn_mask: Tensor | None = None, average_attn_weights: bool = True,
+                is_causal: bool = False) -> tuple[Tensor, Tensor | None]:
+        if is_causal and attn_mask is None:
+            raise ValueError("is_causal is a hint only; pass the attn_mask, too")
+        axis = -3 if self.batch_first else 0  # that of the tokens, beside (heads, width)
+        q, k, v = (layer(x).unflatten(-1, (self.num_heads, -1)).movedim(axis, -2) for layer, x in
+                   ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value)))
+        masks = [] if attn_mask is None else [
+            attn_mask.view(*q.shape[:-1], -1) if attn_mask.dim() == 3 else attn_mask]
+        if key_padding_mask is not None:
+            masks.append(key_padding_mask.view(*k.shape[:-3], 1, 1, -1))
+        added = [(torch.where(part, -math.inf, 0.0) if part.dtype == torch.bool else part).to(q)
+                 for part in masks]
+        mask = reduce(torch.add, added) if added else None
+        p, weights = self.dropout if self.training else 0.0, None
+        if need_weights:
+            scores = q @ k.mT / q.shape[-1] ** 0.5  # (batch, heads, tokens, tokens)
+            weights = F.dropout((scores if mask is None else scores + mask).softmax(-1), p)
+            y = weights @ v
+            weights = weights.mean(-3) if average_attn_weights else weights
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, mask, p)
+        return self.out_proj(y.movedim(-2, axis).flatten(-2)), weights
+
+
+def prepare(model: nn.Module, keep_dense: bool = True) -> nn.Module:
     """Call :meth:`.BlockCirculantLinear.prepare` on every such layer of a model; return it."""
     for module in model.modules():
         if isinstance(module, BlockCirculantLinear):
-            module.prepare()
+            module.prepare(keep_dense)
     return model

@@ -125,4 +125,4 @@ def _matrices(model: nn.Module) -> dict[frozenset[nn.Parameter], nn.Module]:
                       and name.rpartition(".")[0] in ("", "parametrizations.weight")): module
             for module in model.modules()
             if isinstance(module, (nn.Linear, StructuredLinear, _ConvNd))
-            or mask_of(module) is not None}
+            or type(module).__name__ == "Conv1D" or mask_of(module) is not None}  # GPT-2's Conv1D

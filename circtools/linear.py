@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -60,10 +60,14 @@ class StructuredLinear(nn.Module, ABC):
         return nn.Parameter(torch.empty(shape, **self._factory))
 
     def reset_parameters(self) -> None:
-        """Draw the weights such that outputs vary as those of ``nn.Linear``, and its bias."""
-        if self.bias is not None:
-            bound = 1 / math.sqrt(self.in_features)
-            nn.init.uniform_(self.bias, -bound, bound)
+        """Draw all as ``nn.Linear`` does: outputs vary as its own, though weights are shared."""
+        self._draw(*self.stored_parameters(), self.bias)
+
+    def _draw(self, *parameters: nn.Parameter | None) -> None:
+        bound = 1 / math.sqrt(self.in_features)
+        for parameter in parameters:
+            if parameter is not None:
+                nn.init.uniform_(parameter, -bound, bound)
 
     @abstractmethod
     def multiply(self, x: Tensor) -> Tensor:
@@ -83,14 +87,10 @@ class StructuredLinear(nn.Module, ABC):
         return self.multiply(torch.eye(self.in_features, device=like.device, dtype=like.dtype)).T
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[-1] != self.in_features:
-            raise ValueError(
-                f"expected an input of width {self.in_features}, got shape {tuple(x.shape)}")
-        tokens = math.prod(x.shape[:-1])  # not -1, which an empty batch would leave undetermined
-        y = self.multiply(x.reshape(tokens, self.in_features))  # (tokens, out_features)
+        y = self.multiply(_rows(x, self.in_features))  # (tokens, out_features)
         if self.bias is not None:
             y = y + self.bias.to(y.dtype)
-        return y.view(*x.shape[:-1], self.out_features)
+        return y.view(x.shape[:-1] + (self.out_features,))  # noqa: RUF005 (fx cannot unpack)
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *arguments: Any, project: bool = True,
@@ -127,23 +127,6 @@ class StructuredLinear(nn.Module, ABC):
                 f"bias={self.bias is not None}")
 
 
-class _State(NamedTuple):
-    """One state of a weight; the data are kept, so that no others can come to lie there."""
-
-    weight: Tensor
-    data: Tensor
-    version: int
-
-    @classmethod
-    def of(cls, weight: Tensor) -> "_State":
-        return cls(weight, weight.detach(), 0 if weight.is_inference() else weight._version)
-
-    def is_of(self, weight: Tensor) -> bool:
-        now = _State.of(weight)
-        return (self.weight is weight and self.version == now.version
-                and self.data.data_ptr() == now.data.data_ptr())
-
-
 class BlockCirculantLinear(StructuredLinear):
     """Linear layer with a block-circulant weight matrix: ``y = x C(weight)^T + bias``.
 
@@ -171,6 +154,10 @@ class BlockCirculantLinear(StructuredLinear):
         ValueError: if a size is not positive, the block is larger than the matrix, or the order or
             the algorithm is unknown; in ``forward``, if the input has another width.
 
+    Numbers near the largest overflow earlier than in a dense product, for sums over a block are
+    formed on the way; scale the input or use ``algorithm="dense"``. For the same reason one input
+    that is infinite or NaN makes all outputs of its token NaN, and none of another token.
+
     Source: C. Ding et al., "CirCNN: Accelerating and Compressing Deep Neural Networks Using
     Block-Circulant Weight Matrices", MICRO 2017, section 3.
     """
@@ -186,75 +173,33 @@ class BlockCirculantLinear(StructuredLinear):
         self.block_size, self.order, self.algorithm = block_size, check_order(order), algorithm
         p, q = -(-out_features // block_size), -(-in_features // block_size)
         self.weight = self._new(p, q, block_size)
-        self._prepared: tuple[dict[str, Tensor], _State] | None = None  # by algorithm
+        self._prepared: tuple[dict[str, Tensor], Tensor, Tensor, int] | None = None
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw the weights and the bias as ``nn.Linear`` does.
-
-        Every output sums ``in_features`` inputs with weights of the same variance as in
-        ``nn.Linear``, so its variance is the same too, though the weights are shared.
-        """
-        bound = 1 / math.sqrt(self.in_features)
-        nn.init.uniform_(self.weight, -bound, bound)
-        super().reset_parameters()
 
     def project(self, matrix: Tensor) -> None:
         self.weight.copy_(nearest_circulant(matrix, self.block_size, self.order))
 
     def dense_weight(self) -> Tensor:
         """Return the weight matrix as ``nn.Linear`` would hold it, (out_features, in_features)."""
-        return self._dense(self.weight)
-
-    def _dense(self, weight: Tensor) -> Tensor:
-        return block_circulant(weight, self.order)[: self.out_features, : self.in_features]
+        return _operand("dense", self.weight, self.order, self.out_features, self.in_features)
 
     def multiply(self, x: Tensor) -> Tensor:
-        x, weight = _in_autocast_dtype(x, self.weight)
-        if x.dtype != weight.dtype:
-            raise TypeError(f"the input is {x.dtype} and the weight {weight.dtype}; convert one "
-                            "with .to(dtype), or use torch.autocast")
-        name, spectrum = self._spectrum(weight, x)
-        if name == "dense":
-            return F.linear(x, spectrum)
-        p, q, b = weight.shape
-        strided = self.order == "strided"
-        shape_in, shape_out = ((b, q), (b, p)) if strided else ((q, b), (p, b))
-        if q * b > self.in_features:
-            x = F.pad(x, (0, q * b - self.in_features))
-        blocks = x.unflatten(1, shape_in)  # (tokens, q, b) or (tokens, b, q)
-        product = FAST[name].product
-        if torch.is_grad_enabled() or is_traced(x) or blocks.numel() <= PART:
-            y = product(blocks, spectrum, strided)
-        else:
-            y = x.new_empty(len(x), *shape_out)
-            step = max(1, PART // (q * b))
-            for part, out in zip(blocks.split(step), y.split(step), strict=True):
-                out.copy_(product(part, spectrum, strided))
-        return y.flatten(1)[:, : self.out_features].contiguous()  # (tokens, out_features)
+        return _product(x, self.weight, self.out_features, self.order, self.algorithm,
+                        self._kept(x))
 
-    def _algorithm(self, tokens: int) -> str:
-        return choose(self.block_size, tokens) if self.algorithm == "auto" else self.algorithm
-
-    def _spectrum(self, weight: Tensor, x: Tensor) -> tuple[str, Tensor]:
-        """Return an algorithm and what it multiplies by: the prepared one while it holds."""
-        name = self._algorithm(len(x))
+    def _kept(self, x: Tensor) -> dict[str, Tensor] | None:
+        """Return what was prepared, by algorithm, while it holds."""
         if torch.is_grad_enabled():  # an optimizer's step may follow, and torch counts not all
             self._prepared = None
-        elif self._prepared is not None and not is_traced(x):
-            kept, state = self._prepared
-            if weight is self.weight and state.is_of(weight):
-                name = name if name in kept else "dense"
-                return name, kept[name]
-        return name, self._operand(name, weight)
-
-    def _operand(self, name: str, weight: Tensor) -> Tensor:
-        """Return what an algorithm multiplies inputs by."""
-        return self._dense(weight) if name == "dense" else FAST[name].spectrum(weight)
+        if self._prepared is None or is_traced(x):
+            return None
+        kept, weight, data, version = self._prepared
+        same = self.weight is weight and version == _version(weight)
+        return kept if same and data.data_ptr() == weight.data_ptr() else None
 
     @torch.no_grad()
-    def prepare(self) -> Self:
-        """Compute once what depends on the weight alone, for inference with a trained layer.
+    def prepare(self, keep_dense: bool = True) -> Self:
+        """Compute once what depends on the weight alone, for inference; return the layer.
 
         Later calls without gradients use it. A call with gradients, ``train()``, and any change of
         the weight that torch counts end that. After a change that it does not count (an edit
@@ -262,17 +207,24 @@ class BlockCirculantLinear(StructuredLinear):
         layer computes everything anew each time, and is never out of date.
 
         It keeps about 1.5 numbers per stored weight, and 2.5 for blocks of 33 to 128, which are
-        multiplied in two ways. A matrix of at most 65,536 entries, for which the plain product is
-        the fastest, is kept dense.
+        multiplied in two ways. A matrix of at most 65,536 entries (256 KiB in float32), for which
+        the plain product is the fastest, is kept dense beside its weights; and one of any size
+        where ``algorithm`` is ``"dense"``.
 
-        Returns:
-            The layer itself.
+        Args:
+            keep_dense: False, to save memory, never keeps a dense matrix.
         """
         narrow = self.algorithm == "auto" and self.out_features * self.in_features <= NARROW
-        names = {"dense"} if narrow else {self._algorithm(tokens) for tokens in (1, MANY_TOKENS)}
-        weight = self.weight.detach()
-        self._prepared = ({name: self._operand(name, weight).resolve_conj() for name in names},
-                          _State.of(self.weight))
+        names = {_choice(self.algorithm, self.block_size, n) for n in (1, MANY_TOKENS)}
+        if narrow and keep_dense:
+            names = {"dense"}
+        elif not keep_dense:
+            names.discard("dense")
+        weight = self.weight
+        kept = {name: _operand(name, weight, self.order, self.out_features, self.in_features)
+                .resolve_conj() for name in names}
+        # The data stay, so that no other weight can come to lie there.
+        self._prepared = (kept, weight, weight.detach(), _version(weight)) if kept else None
         return self
 
     def train(self, mode: bool = True) -> Self:
@@ -287,6 +239,63 @@ class BlockCirculantLinear(StructuredLinear):
     def extra_repr(self) -> str:
         return (f"{super().extra_repr()}, block_size={self.block_size}, order={self.order}, "
                 f"algorithm={self.algorithm}")
+
+
+# Two nodes of their own in the graphs of torch.fx, which cannot follow what depends on a size.
+@torch.fx.wrap
+def _rows(x: Tensor, width: int) -> Tensor:
+    """Return an input as (tokens, width)."""
+    if x.shape[-1] != width:
+        raise ValueError(f"expected an input of width {width}, got shape {tuple(x.shape)}")
+    return x.reshape(math.prod(x.shape[:-1]), width)  # with -1 an empty batch would be undetermined
+
+
+@torch.fx.wrap
+def _product(x: Tensor, weight: Tensor, out_features: int, order: Order, algorithm: str,
+             kept: dict[str, Tensor] | None) -> Tensor:
+    """Multiply (tokens, in_features) by a block-circulant matrix, or by what was kept of it."""
+    x, converted = _in_autocast_dtype(x, weight)
+    if x.dtype != converted.dtype:
+        raise TypeError(f"the input is {x.dtype} and the weight {converted.dtype}; convert one "
+                        "with .to(dtype), or use torch.autocast")
+    name = _choice(algorithm, weight.shape[2], len(x))
+    if kept is not None and converted is weight:
+        name = name if name in kept else "dense"
+        operand = kept[name]
+    else:
+        operand = _operand(name, converted, order, out_features, x.shape[1])
+    if name == "dense":
+        return F.linear(x, operand)
+    p, q, b = weight.shape
+    strided = order == "strided"
+    shape_in, shape_out = ((b, q), (b, p)) if strided else ((q, b), (p, b))
+    x = F.pad(x, (0, q * b - x.shape[1])) if q * b > x.shape[1] else x
+    blocks = x.unflatten(1, shape_in)  # (tokens, q, b) or (tokens, b, q)
+    product = FAST[name].product
+    if torch.is_grad_enabled() or is_traced(x) or blocks.numel() <= PART:
+        y = product(blocks, operand, strided)
+    else:
+        y = x.new_empty(len(x), *shape_out)
+        step = max(1, PART // (q * b))
+        for part, out in zip(blocks.split(step), y.split(step), strict=True):
+            out.copy_(product(part, operand, strided))
+    return y.flatten(1)[:, :out_features].contiguous()  # (tokens, out_features)
+
+
+def _choice(algorithm: str, block_size: int, tokens: int) -> str:
+    return choose(block_size, tokens) if algorithm == "auto" else algorithm
+
+
+def _operand(name: str, weight: Tensor, order: Order, out_features: int, in_features: int
+             ) -> Tensor:
+    """Return what an algorithm multiplies inputs by."""
+    if name == "dense":
+        return block_circulant(weight, order)[:out_features, :in_features]
+    return FAST[name].spectrum(weight)
+
+
+def _version(weight: Tensor) -> int:
+    return 0 if weight.is_inference() else weight._version
 
 
 def _in_autocast_dtype(*tensors: Tensor) -> list[Tensor]:

@@ -33,11 +33,6 @@ class SharedLinear(StructuredLinear):
         self.weight = self._new(int(table.max()) + 1)
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        bound = 1 / math.sqrt(self.in_features)
-        nn.init.uniform_(self.weight, -bound, bound)
-        super().reset_parameters()
-
     def dense_weight(self) -> Tensor:
         return self.weight.index_select(0, self.table.flatten()).view(self.table.shape)
 
@@ -155,9 +150,7 @@ class LowRankLinear(StructuredLinear):
     def reset_parameters(self) -> None:
         # The product's entries have the variance of nn.Linear's weights, 1 / (3 in_features).
         nn.init.normal_(self.up, std=self.up.shape[1] ** -0.5)
-        bound = self.in_features**-0.5
-        nn.init.uniform_(self.down, -bound, bound)
-        super().reset_parameters()
+        self._draw(self.down, self.bias)
 
     def multiply(self, x: Tensor) -> Tensor:
         return F.linear(F.linear(x, self.down), self.up)
@@ -205,14 +198,14 @@ class MonarchLinear(StructuredLinear):
         nn.init.normal_(self.second, std=self.second.shape[2] ** -0.5)
         bound = self.first.shape[2] ** -0.5
         nn.init.uniform_(self.first, -bound, bound)
-        super().reset_parameters()
+        self._draw(self.bias)
 
     def multiply(self, x: Tensor) -> Tensor:
         m, width, _ = self.first.shape
         parts = x.unflatten(1, (m, -1)).transpose(0, 1)  # (blocks, tokens, in_features / blocks)
         middle = parts @ self.first.mT  # (blocks, tokens, width)
         # Number i of every block, then number i + 1, ...: cut anew, a part has some of all blocks.
-        mixed = middle.permute(1, 2, 0).reshape(len(x), m, width).transpose(0, 1)
+        mixed = middle.permute(1, 2, 0).reshape(x.shape[0], m, width).transpose(0, 1)
         y = mixed @ self.second.mT  # (blocks, tokens, out_features / blocks)
         return y.transpose(0, 1).flatten(1)  # (tokens, out_features)
 

@@ -155,6 +155,34 @@ def test_parts_of_adapters_are_left_alone() -> None:
     assert circulant_names(compress(nn.ModuleDict({"query": query}), 4)) == ["query.base_layer"]
 
 
+class Conv1D(nn.Module):
+    """As that of GPT-2: a linear layer whose weight is transposed."""
+
+    def __init__(self, nf: int, nx: int) -> None:
+        super().__init__()
+        self.nf = nf
+        self.weight, self.bias = nn.Parameter(torch.randn(nx, nf)), nn.Parameter(torch.randn(nf))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight + self.bias
+
+
+def test_conv1d_of_gpt2_is_swapped_and_counted() -> None:
+    model, x = nn.Sequential(Conv1D(12, 8), Conv1D(4, 12)).eval(), torch.randn(3, 8)
+    assert stored_weights(model) == 8 * 12 + 12 * 4
+    with torch.no_grad():
+        model[0].weight.copy_(circtools.block_circulant(torch.randn(2, 3, 4)))
+    expected = model(x)
+    assert circulant_names(compress(model, 4, skip=["1"])) == ["0"]
+    torch.testing.assert_close(model(x), expected)
+    assert not model[0].training and model[0].weight.requires_grad
+    assert stored_weights(model) == 8 * 12 // 4 + 12 * 4
+    assert compression_ratio(model, "weights") == 144 / 72
+    prune([model[1]], 0.5)
+    with pytest.raises(ValueError, match="'1' is pruned"):
+        compress(model, 4)
+
+
 class ShiftedWindowAttention(nn.Module):
     """As torchvision's, whose layers are read past them."""
 

@@ -3,6 +3,7 @@
 import copy
 import shutil
 import sysconfig
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -269,13 +270,40 @@ def test_weights_that_come_and_go_are_never_mixed_up() -> None:
 
 
 def test_memory_of_what_is_prepared() -> None:
-    wide, narrow = BlockCirculantLinear(512, 512, 8), BlockCirculantLinear(256, 256, 16)
+    wide, narrow = BlockCirculantLinear(512, 512, 8), BlockCirculantLinear(256, 256, 8)
     large = BlockCirculantLinear(512, 512, 64)
     for layer, numbers in ((wide, 512 * 512 / 8 * 11 / 8), (narrow, 256 * 256),
                            (large, 512 * 512 / 64 * (95 + 2 * 33) / 64)):
-        kept, _ = layer.prepare()._prepared
+        kept, *_ = layer.prepare()._prepared
         assert sum(torch.view_as_real(k).numel() if k.is_complex() else k.numel()
                    for k in kept.values()) == numbers
+    x = torch.randn(3, 256)
+    expected = narrow(x)
+    for name, numbers in (("auto", 256 * 256 / 8 * 11 / 8), ("dense", None)):
+        narrow.algorithm = name
+        kept = narrow.prepare().prepare(keep_dense=False)._prepared
+        assert numbers is None if kept is None else kept[0]["dft"].numel() == numbers
+        with torch.no_grad():
+            close(narrow(x), expected, 1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("order", ["contiguous", "strided"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 3e38])
+def test_a_number_out_of_range_spoils_its_token_alone(name: str, order: Order, value: float
+                                                      ) -> None:
+    torch.manual_seed(0)
+    layer, x = BlockCirculantLinear(24, 16, 4, order=order, algorithm=name), torch.randn(2, 5, 24)
+    expected = layer(x)
+    x[1, 2, 7] = value
+    for _ in range(2):
+        y = layer(x)
+        rest = torch.arange(10) != 7  # the token is number 1 * 5 + 2
+        close(y.flatten(0, 1)[rest], expected.flatten(0, 1)[rest], 1e-6)
+        assert value == 3e38 or not y[1, 2].isfinite().any()
+        layer.eval().prepare()
+        torch.set_grad_enabled(False)
+    torch.set_grad_enabled(True)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -338,6 +366,27 @@ def test_export(name: str, order: Order) -> None:
     layer, x = BlockCirculantLinear(10, 6, 4, order=order, algorithm=name), torch.randn(3, 10)
     program = torch.export.export(layer, (x,))
     close(program.module()(x), layer(x), 1e-5)
+
+
+@pytest.mark.parametrize("order", ["contiguous", "strided"])
+@pytest.mark.parametrize("b", [1, 4, 130])
+def test_traced_by_fx_and_by_jit(order: Order, b: int, tmp_path: Path) -> None:
+    model, x = nn.Sequential(BlockCirculantLinear(150, 132, b, order=order), nn.ReLU()), \
+        torch.randn(2, 3, 150)
+    expected = torch.autograd.grad(model(x).square().sum(), model[0].weight)[0]
+    with warnings.catch_warnings():  # sizes become constants, and the tracer is deprecated
+        warnings.simplefilter("ignore")
+        by_jit = torch.jit.trace(model, torch.randn(5, 1, 150))
+        by_jit.save(tmp_path / "model.pt")
+        loaded = torch.jit.load(tmp_path / "model.pt")
+    by_fx = torch.fx.symbolic_trace(model)
+    for traced in (by_fx, copy.deepcopy(by_fx), by_jit, loaded):
+        close(traced(x), model(x), 1e-5)
+        [weight] = [p for name, p in traced.named_parameters() if name.endswith("weight")]
+        close(torch.autograd.grad(traced(x).square().sum(), weight)[0], expected, 1e-4)
+        with torch.no_grad():
+            close(traced(x), model(x), 1e-5)
+    close(by_fx(x[0, 0]), model(x[0, 0]), 1e-5)
 
 
 @pytest.mark.slow

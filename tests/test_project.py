@@ -1,6 +1,8 @@
 """What holds of the repository as a whole: pins, committed results, figures, the command line."""
 
+import io
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -12,7 +14,7 @@ import yaml
 from sacrebleu.metrics import BLEU
 
 from circtools import cli
-from circtools.experiments import data, execute, multi30k, results, runs, store
+from circtools.experiments import data, execute, multi30k, results, runs, store, translation
 from circtools.report import comparisons, facts, gallery, pages
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -178,11 +180,69 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_training(tmp_path: 
     assert f"nothing can be written in {folder}" in capsys.readouterr().err
 
 
-def test_a_report_of_nothing_is_refused(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = results.load(data="sample")
-    monkeypatch.setattr(results, "load", lambda: nothing)
-    assert cli.main(["report"]) == 1
-    assert "there are no results of the preset" in capsys.readouterr().err
+def test_a_report_without_its_results_is_one_line(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = results.load()
+    for missing, words in (
+            (whole["task"] != "", "there are no results of mnist to report (preset base)"),
+            (whole["task"] == "mnist", "there are no results of mnist to report (preset base)"),
+            (whole["task"] == "multi30k", "there are no results of multi30k to report (preset sm"),
+            (whole["preset"] == "small", "_small' is undefined, which a page quotes: it needs")):
+        monkeypatch.setattr(results, "load", lambda some=whole[~missing]: some)
+        assert cli.main(["report", "--check"]) == 1
+        [line] = capsys.readouterr().err.splitlines()
+        assert words in line
+
+
+def test_a_console_without_a_letter_shows_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of Windows, in western Europe."""
+    console = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", newline="")
+    monkeypatch.setattr(sys, "stdout", console)
+    monkeypatch.setattr(multi30k, "load_model", lambda path: (None, None))
+    monkeypatch.setattr(translation, "translate", lambda *_, **__: ["a café in Łódź"])
+    assert cli.main(["translate", "Ein Café in Łódź."]) == 0
+    console.flush()
+    assert console.buffer.getvalue().decode("cp1252").split() == ["a", "café", "in", "?ód?"]
+
+
+def run(*command: str, folder: Path) -> str:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_clone_on_windows_has_the_same_bytes(tmp_path: Path) -> None:
+    """Git converts line ends there, where nothing forbids it."""
+    names = (".ci/run", "Makefile", "figures/headline.svg", "figures/poster.pdf",
+             "circtools/experiments/captions.tsv.gz")
+    for name in (".gitattributes", *names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    for command in (["init", "-q"], ["config", "core.autocrlf", "true"], ["add", "."],
+                    ["rm", "-rqf", "--cached", "."], ["add", "."]):
+        run("git", *command, folder=tmp_path)
+    for name in names:
+        (tmp_path / name).unlink()
+    run("git", "checkout", "-q", "--", ".", folder=tmp_path)
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("name", ["course", "a copy of the course"])
+def test_a_copied_or_moved_venv_is_made_anew(name: str, tmp_path: Path) -> None:
+    """Its scripts name the folder that they were made in, and run the code there."""
+    folder = tmp_path / name
+    (folder / ".venv").mkdir(parents=True)
+    for file in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / file, folder)
+    record = folder / ".venv" / ".installed"
+    for made_in, anew, installs in ((str(folder), False, False), (f"{tmp_path}/old", True, True),
+                                    ("", False, True)):
+        record.write_text(f"{made_in}\n", encoding="utf-8")
+        planned = run("make", "-n", "venv", folder=folder)
+        assert ("pip install" in planned) == installs
+        if installs:
+            check = next(line for line in planned.splitlines() if line.startswith("[ -z"))
+            tried = subprocess.run(["sh", "-c", check.split("|| {")[0]], check=False)
+            assert (tried.returncode != 0) == anew
+            assert planned.splitlines()[-1] == f'echo "{folder}" > .venv/.installed'
 
 
 def test_data_lists_both_tasks_and_forgives_only_if_asked(

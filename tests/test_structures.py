@@ -52,6 +52,7 @@ def test_each_is_a_drop_in_layer() -> None:
         other.load_state_dict(layer.state_dict())
         x = torch.randn(5, layer.in_features)
         assert torch.equal(other(x), layer(x))
+        torch.testing.assert_close(torch.fx.symbolic_trace(layer)(x), layer(x))
         with torch.autocast("cpu", torch.bfloat16):
             assert layer(x).dtype == torch.bfloat16
         with pytest.raises(ValueError, match=f"width {layer.in_features}, got shape"):

@@ -50,12 +50,14 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     The table holds rows of :func:`circtools.experiments.results.load`, read from one folder.
 
     Raises:
-        ValueError: if the table has no MNIST results of the preset ``base``.
+        ValueError: if the table has no results of a task.
         FileNotFoundError: if the layer's benchmark has left no timings in that folder.
     """
-    if select(table, task="mnist", preset="base").empty:
-        raise ValueError("there are no results of the preset 'base' to report; run "
-                         "'circtools run mnist' first, or get data/results from the repository")
+    for task, presets in ("mnist", ("base",)), ("multi30k", SIZES):
+        if not select(table, task=task)["preset"].isin(presets).any():
+            raise ValueError(f"there are no results of {task} to report (preset "
+                             f"{' or '.join(presets)}); run 'circtools run {task}' first, or get "
+                             "data/results from the repository")
     trained = table[table["series"] != "search"].groupby("task")["run"].nunique()
     found: dict[str, Any] = {
         "claims": claims.all_claims(table), "baselines": _baselines(table),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 
 from circtools.experiments.files import ROOT, replacing
 from circtools.report import facts
@@ -22,6 +22,25 @@ class Stale(ValueError):
     """A sentence of a template is not true any more."""
 
 
+class NoFact(UndefinedError, ValueError):
+    """A template names a fact that the results do not give."""
+
+    def __str__(self) -> str:
+        return (f"{self.message}, which a page quotes: it needs all results of 'circtools run "
+                "mnist', and of 'circtools run multi30k' with the presets small and base")
+
+
+class Fact(StrictUndefined):
+    """What stands in a template for a name that is no fact; its use raises :class:`NoFact`."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("exc", NoFact)
+        super().__init__(*args, **options)
+
+    def __format__(self, _: str) -> str:
+        return str(self)
+
+
 def expect(condition: bool, sentence: str) -> None:
     """Raise :class:`Stale` unless a sentence of a template still holds."""
     if not condition:
@@ -30,7 +49,7 @@ def expect(condition: bool, sentence: str) -> None:
 
 
 def _environment() -> Environment:
-    environment = Environment(loader=PackageLoader("circtools.report"), undefined=StrictUndefined,
+    environment = Environment(loader=PackageLoader("circtools.report"), undefined=Fact,
                               trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
                               extensions=["jinja2.ext.do"])
     environment.globals |= {"expect": expect, "zip": zip}
