@@ -14,10 +14,10 @@ def test_a_tree_shows_what_was_tried_and_what_was_kept() -> None:
     figure = pictures.search_tree(steps, 2, names)
     [axes] = figure.axes
     texts = {text.get_text(): text for text in axes.texts}
-    assert set(texts) == {"(start)", "b\n-1.00", "c\n-0.50", "d\n-2.00", "e\n-1.10", "d\n-0.70",
+    assert set(texts) == {"(start) ", "b\n-1.00", "c\n-0.50", "d\n-2.00", "e\n-1.10", "d\n-0.70",
                           "e\n-3.00"}
     bold = {label for label, text in texts.items() if text.get_fontweight() == "bold"}
-    assert bold == {"(start)", "b\n-1.00", "c\n-0.50", "e\n-1.10", "d\n-0.70"}
+    assert bold == {"(start) ", "b\n-1.00", "c\n-0.50", "e\n-1.10", "d\n-0.70"}
     # Each line leads from a beginning to one that is a token longer; siblings stand together.
     ends = {tuple(line.get_xydata()[1]): tuple(line.get_xydata()[0]) for line in axes.lines}
     assert ends[texts["d\n-0.70"].get_position()] == texts["c\n-0.50"].get_position()

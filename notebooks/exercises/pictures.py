@@ -84,7 +84,7 @@ def attention_weights(weights: Tensor, rows: Sequence[str], columns: Sequence[st
                       ) -> Figure:
     """Draw attention weights (queries, keys), with a token at each row and each column."""
     figure, axes = plt.subplots(figsize=(2 + 0.4 * len(columns), 2 + 0.3 * len(rows)))
-    picture = axes.imshow(weights, cmap=style.SEQUENTIAL, vmin=0, aspect="auto")
+    picture = axes.imshow(weights.numpy(force=True), cmap=style.SEQUENTIAL, vmin=0, aspect="auto")
     axes.grid(False)
     axes.set_xticks(range(len(columns)), columns, rotation=60, ha="right")
     axes.set_yticks(range(len(rows)), rows)
@@ -104,7 +104,7 @@ def search_tree(steps: Sequence[Sequence[Beginning]], beam: int, names: Sequence
     figure, axes = plt.subplots(figsize=(13, 4.6))
     root = tuple(steps[0][0][1][:-1])
     places = {root: (0.0, 0.0)}  # of each beginning
-    axes.text(0, 0, "(start)", ha="right", va="center", fontweight="bold")
+    axes.text(0, 0, "(start) ", ha="right", va="center", fontweight="bold")
     for x, tried in enumerate(steps, start=1):
         kept = sorted(tried, reverse=True)[:beam]
         # In the order of those that they lengthen: so no lines cross.
@@ -118,6 +118,8 @@ def search_tree(steps: Sequence[Sequence[Beginning]], beam: int, names: Sequence
                       fontweight="bold" if bold else "normal", color="0" if bold else "0.35",
                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 2})
             places[tuple(tokens)] = (x, y)
-    axes.set(xlim=(-0.4, len(steps) + 0.4), title=f"a beam of {beam}; in bold what is kept")
+    half = max(y for _, y in places.values()) + 0.6
+    axes.set(xlim=(-0.4, len(steps) + 0.4), ylim=(-half, half),
+             title=f"a beam of {beam}: each step keeps what is in bold")
     axes.axis("off")
     return figure

@@ -66,9 +66,9 @@ pd.DataFrame({"German": corpus.train.german[:3], "English": corpus.train.english
 
 # %% [markdown]
 # A network reads numbers. So a sentence is cut into **tokens**: words and punctuation marks, in
-# lower case. Each token is looked up in a **vocabulary**, which holds the tokens that occur at least
-# twice in the *training* sentences. Every other one becomes `<unk>`, the unknown token. Four places
-# of the vocabulary are taken by marks: padding, unknown, start and end of a sentence.
+# lower case. Each token is looked up in a **vocabulary**, which holds the tokens that occur at
+# least twice in the *training* sentences. Every other one becomes `<unk>`, the unknown token. Four
+# places of the vocabulary are taken by marks: padding, unknown, start and end of a sentence.
 
 # %%
 sentence = "Ein Dackel jagt Seifenblasen."  # a dachshund, and soap bubbles
@@ -117,8 +117,8 @@ print("cat:", length.get("cat"))
 print("fox:", length.get("fox"))
 
 # %% [markdown]
-# Yet you could guess. A fox is somewhat like a dog and somewhat like a cat, so its length should lie
-# between theirs. To guess like this, a query must be comparable with a key. So we describe each
+# Yet you could guess. A fox is somewhat like a dog and somewhat like a cat, so its length should
+# lie between theirs. To guess like this, a query must be comparable with a key. So we describe each
 # animal by two numbers, which are made up: how doglike it is, and how catlike.
 #
 # Now the look-up has three steps:
@@ -151,12 +151,12 @@ steps = [x / 10 for x in range(-60, 63, 3)]
 pictures.moving(draw, doglike=steps, catlike=steps)
 
 # %% [markdown]
-# **What to notice.** The answer lies between a dog and a cat, as a fox does. No key was equal to the
-# query, and nothing failed. Moreover, each step has a derivative. So a network can *learn* its
+# **What to notice.** The answer lies between a dog and a cat, as a fox does. No key was equal to
+# the query, and nothing failed. Moreover, each step has a derivative. So a network can *learn* its
 # queries, its keys and its values.
 #
-# **Predict:** what happens to the weights if the query's arrow becomes five times as long? With this
-# notebook running, move the sliders.
+# **Predict:** what happens to the weights if the query's arrow becomes five times as long? With
+# this notebook running, move the sliders.
 #
 # A very long arrow gives all the weight to one key. The soft look-up is then a dictionary again.
 #
@@ -182,8 +182,8 @@ for d in (4, 64, 1024):
 
 # %% [markdown]
 # Rows with more features have larger scores. That is the long arrow again: one token would get all
-# the weight before anything is learned. Divided by $\sqrt d$, scores have the same size whatever $d$
-# is.
+# the weight before anything is learned. Divided by $\sqrt d$, scores have the same size whatever
+# $d$ is.
 #
 # ## No token may look ahead
 #
@@ -334,9 +334,10 @@ source_of(transformer.EncoderLayer)
 # A decoder layer needs nothing new. Its self-attention has the causal mask. Between its two parts
 # stands a third, the cross-attention.
 #
-# One thing is missing. Nothing in attention knows the *order* of the tokens: shuffle them, and their
-# outputs are shuffled in the same way. So each place in the sentence has a pattern of its own, which
-# is added to the token's embedding. The patterns are sines and cosines of many wavelengths.
+# One thing is missing. Nothing in attention knows the *order* of the tokens: shuffle them, and
+# their outputs are shuffled in the same way. So each place in the sentence has a pattern of its
+# own, which is added to the token's embedding. The patterns are sines and cosines of many
+# wavelengths.
 
 # %% alt="Each place in the sentence has its own pattern of sines and cosines"
 order = torch.tensor([3, 0, 4, 1, 2])
@@ -383,8 +384,8 @@ print(f"preset 'base': {total / 1e6:.1f} million weights")
 # - **Label smoothing.** The target is not "this token with certainty". It has nine tenths of the
 #   probability, and the rest is spread over the vocabulary. So the network is never rewarded for
 #   being certain.
-# - **Warm-up.** The learning rate rises from zero in the first tenth of the training, and then falls
-#   to zero. A young Transformer that takes large steps can spoil itself for good.
+# - **Warm-up.** The learning rate rises from zero in the first tenth of the training, and then
+#   falls to zero. A young Transformer that takes large steps can spoil itself for good.
 # - **Dropout.** In training each feature is set to zero with a probability, here 0.2 or 0.3. So the
 #   network cannot rely on any single one.
 # - **Batches of similar length**, of about 1,000 tokens, so that little is spent on padding.
@@ -433,8 +434,8 @@ axes.set(xlabel="epoch", ylabel="share of the peak", title="the learning rate ov
 # The preset `tiny` has one layer on each side and 64 features. **Predict:** what will it have
 # learned after three epochs: words, grammar, both?
 #
-# While it trains, a bar shows the time that is left. What decides the time is whether your processor
-# multiplies in bf16. Without that, it may take twice as long as with it.
+# While it trains, a bar shows the time that is left. What decides the time is whether your
+# processor multiplies in bf16. Without that, it may take twice as long as with it.
 
 # %%
 def train_tiny(seed=0, epochs=3, **changes):
@@ -493,11 +494,14 @@ print(*(demo_words.english[i] for i in greedy(demo, source)))
 # %% [markdown]
 # ## Writing: beam search
 #
-# The likeliest first token is not always the start of the likeliest sentence. **Beam search** keeps
+# The likeliest next token is not always the way to the likeliest sentence. **Beam search** keeps
 # the best few beginnings side by side. In each step it lengthens all of them, and keeps the best
 # again. Probabilities of tokens multiply, so their logarithms add up to that of the beginning.
+#
+# The sentence below is of the test set. We chose it because greedy search goes wrong there. It
+# says: a woman puts her arm around a person in a wheelchair.
 
-# %% alt="TREE"
+# %% alt="Greedy search goes on with 'is laying around'; the beam finds 'puts her arm', which is likelier"
 @torch.inference_mode()
 def lengthen(beginnings, state, beam):
     """Try the likeliest next tokens of each beginning: its log-probability and its tokens."""
@@ -510,19 +514,26 @@ def lengthen(beginnings, state, beam):
     return tried
 
 
-sentence, beam = "SENTENCE", 2
-state, beginnings, steps = demo.encode(demo_words.encode([sentence])), [(0.0, [START])], []
+sentence, beam = "Eine Frau legt den Arm um eine Person im Rollstuhl.", 2
+source = demo_words.encode([sentence])  # (1, source tokens)
+state, beginnings, steps = demo.encode(source), [(0.0, [START])], []
 for _ in range(5):
     steps.append(lengthen(beginnings, state, beam))
     beginnings = sorted(steps[-1], reverse=True)[:beam]
+for name, found in (("greedy", greedy(demo, source)),
+                    ("beam", translation.beam_search(demo, source, beam=beam)[0])):
+    print(f"{name:7}", *(demo_words.english[i] for i in found))
 pictures.search_tree(steps, beam, demo_words.english);
 
 # %% [markdown]
-# TREETEXT
+# **What to notice.** The number under a token is the log-probability of the beginning that ends
+# there: the nearer to 0, the likelier. After *a woman*, *is* is likelier than *puts*. So greedy
+# search follows the upper branch, and never comes back. The beam keeps *puts* as its second best.
+# Two steps later *puts her arm* is far ahead of *is laying around*.
 #
-# How much does it help? **BLEU**, explained below, scores translations from 0 to 100 by what they
-# share with a person's. **Predict:** by how many BLEU points is a beam of 4 better than greedy
-# search?
+# How much does it help on many sentences? **BLEU**, explained below, scores translations from 0 to
+# 100 by what they share with a person's. **Predict:** by how many BLEU points is a beam of 4 better
+# than greedy search?
 
 # %%
 score_of = {}
@@ -619,10 +630,10 @@ check("5.3", clipped_precision)
 # $r$.
 #
 # Two things BLEU is not. It is not a percentage of correct sentences: a translation may be perfect
-# and share few n-grams with the one reference. And it is not exact: on other test sentences it would
-# have come out differently. The **bootstrap** says how differently. Draw 1,000 sentences out of the
-# 1,000 with repetition, and score them. Do it a thousand times. The 95 % interval spans the middle
-# 950 of these scores.
+# and share few n-grams with the one reference. And it is not exact: on other test sentences it
+# would have come out differently. The **bootstrap** says how differently. Draw 1,000 sentences out
+# of the 1,000 with repetition, and score them. Do it a thousand times. The 95 % interval spans the
+# middle 950 of these scores.
 
 # %% tags=["nbval-check-output"]
 table = results.load()
@@ -652,12 +663,12 @@ shown[["seed", "BLEU", "95 % interval", "chrF"]]
 network_figures.training_curves([r for r in store.read() if r["run"] in set(runs["run"])]);
 
 # %% [markdown]
-# **What to notice.** The size buys little: less than half a BLEU point. (In the table, chrF compares
-# runs of letters instead of tokens.)
+# **What to notice.** The size buys little: less than half a BLEU point. (In the table, chrF
+# compares runs of letters instead of tokens.)
 #
-# The loss falls fastest during the warm-up, then ever more slowly. At the end it is flat because the
-# learning rate goes to zero there. Whether a longer schedule would do better, this picture cannot
-# say. It shows each epoch by itself; the table has the averaged network.
+# The loss falls fastest during the warm-up, then ever more slowly. At the end it is flat because
+# the learning rate goes to zero there. Whether a longer schedule would do better, this picture
+# cannot say. It shows each epoch by itself; the table has the averaged network.
 #
 # The interval of a single network is more than a point wide on either side. So two networks that
 # differ by one point need more. A *paired* test, sentence by sentence, says what another test set
@@ -702,8 +713,8 @@ pd.DataFrame({"target tokens per second": rates.round(-1).astype(int),
 #
 # ## An open question
 #
-# ★★★ 20 minutes. Are the tricks of the trade needed for a *tiny* network, too? Take one away and see.
-# Run this in a new cell, and change it as you like:
+# ★★★ 20 minutes. Are the tricks of the trade needed for a *tiny* network, too? Take one away and
+# see. Run this in a new cell, and change it as you like:
 #
 # ```python
 # for changes in ({}, {"warmup": 0.0}, {"smoothing": 0.0}):
@@ -726,15 +737,15 @@ pd.DataFrame({"target tokens per second": rates.round(-1).astype(int),
 #
 # ## What we saw, and where next
 #
-# A sentence becomes indices, attention mixes tokens, a decoder writes, and a beam search finds. BLEU
-# compares, with an interval of more than a point on either side. That is the dense baseline: what
-# the compressed networks of the next notebooks are measured against. Try your own captions in a new
-# cell: `%run -m circtools translate "Ein Hund rennt über den Strand."`
+# A sentence becomes indices, attention mixes tokens, a decoder writes, and a beam search finds.
+# BLEU compares, with an interval of more than a point on either side. That is the dense baseline:
+# what the compressed networks of the next notebooks are measured against. Try your own captions in
+# a new cell: `%run -m circtools translate "Ein Hund rennt über den Strand."`
 #
 # Stuck on an exercise? `hint("5.1")`, `solution("5.1")`, and so on.
 #
-# **References.** A. Vaswani et al., [Attention Is All You
-# Need](https://arxiv.org/abs/1706.03762), 2017. D. Elliott et al., [Multi30K: Multilingual
-# English-German Image Descriptions](https://arxiv.org/abs/1605.00459), 2016. M. Post, [A Call for
-# Clarity in Reporting BLEU Scores](https://arxiv.org/abs/1804.08771), 2018. C. Szegedy et al.,
-# [Rethinking the Inception Architecture](https://arxiv.org/abs/1512.00567), 2015 (label smoothing).
+# **References.** A. Vaswani et al., [Attention Is All You Need](https://arxiv.org/abs/1706.03762),
+# 2017. D. Elliott et al., [Multi30K: Multilingual English-German Image
+# Descriptions](https://arxiv.org/abs/1605.00459), 2016. M. Post, [A Call for Clarity in Reporting
+# BLEU Scores](https://arxiv.org/abs/1804.08771), 2018. C. Szegedy et al., [Rethinking the Inception
+# Architecture](https://arxiv.org/abs/1512.00567), 2015 (label smoothing).
