@@ -372,22 +372,21 @@ print(f"preset 'base': {total / 1e6:.1f} million weights")
 
 # %% [markdown]
 # The output layer scores every entry of the English vocabulary. Here it has no matrix of its own:
-# it uses that of the target embedding, so the weights are **tied**. The compressed networks of the
-# next notebooks untie it, and say each time which set of matrices was compressed.
+# it uses the target embedding's, so the weights are **tied**. The compressed networks of the next
+# notebooks untie it, and say each time which set of matrices was compressed.
 #
 # ## How it is trained
 #
 # The network predicts every next token of every English sentence. The loss is the cross-entropy in
-# *nats* per token: minus the natural logarithm of the probability that it gave to the right token,
-# on average. Five tricks of the trade:
+# *nats* per token. That is minus the natural logarithm of the probability of the right token, on
+# average. Five tricks of the trade:
 #
 # - **Label smoothing.** The target is not "this token with certainty". It has nine tenths of the
-#   probability, and the rest is spread over the vocabulary. So the network is never rewarded for
-#   being certain.
+#   probability; the rest is spread over the vocabulary. So certainty does not pay.
 # - **Warm-up.** The learning rate rises from zero in the first tenth of the training, and then
 #   falls to zero. A young Transformer that takes large steps can spoil itself for good.
 # - **Dropout.** In training each feature is set to zero with a probability, here 0.2 or 0.3. So the
-#   network cannot rely on any single one.
+#   network relies on no single one.
 # - **Batches of similar length**, of about 1,000 tokens, so that little is spent on padding.
 # - **Averaging.** The network that is kept has the mean of the weights after each of the last five
 #   epochs.
@@ -501,8 +500,7 @@ print(*(demo_words.english[i] for i in greedy(demo, source)))
 # The sentence below is of the test set. We chose it because greedy search goes wrong there. It
 # says: a woman puts her arm around a person in a wheelchair.
 
-# %% alt="Greedy search goes on with 'is laying around'; the beam finds 'puts her arm', which is likelier"
-@torch.inference_mode()
+# %%
 def lengthen(beginnings, state, beam):
     """Try the likeliest next tokens of each beginning: its log-probability and its tokens."""
     tried = []
@@ -514,16 +512,25 @@ def lengthen(beginnings, state, beam):
     return tried
 
 
-sentence, beam = "Eine Frau legt den Arm um eine Person im Rollstuhl.", 2
-source = demo_words.encode([sentence])  # (1, source tokens)
-state, beginnings, steps = demo.encode(source), [(0.0, [START])], []
-for _ in range(5):
-    steps.append(lengthen(beginnings, state, beam))
-    beginnings = sorted(steps[-1], reverse=True)[:beam]
+@torch.inference_mode()
+def search(source, beam, length):  # (1, source tokens)
+    state, beginnings, steps = demo.encode(source), [(0.0, [START])], []
+    for _ in range(length):
+        steps.append(lengthen(beginnings, state, beam))
+        beginnings = sorted(steps[-1], reverse=True)[:beam]
+    return steps  # what was tried, step by step
+
+
+source = demo_words.encode(["Eine Frau legt den Arm um eine Person im Rollstuhl."])
+[(_, tokens)] = search(source, beam=1, length=5)[-1]
+assert tokens[1:] == greedy(demo, source)[:5]
+print("a beam of 1 is greedy search")
+
+# %% alt="Greedy search follows 'is laying around'; the beam finds 'puts her arm', far likelier"
+pictures.search_tree(search(source, beam=2, length=5), 2, demo_words.english)
 for name, found in (("greedy", greedy(demo, source)),
-                    ("beam", translation.beam_search(demo, source, beam=beam)[0])):
+                    ("beam", translation.beam_search(demo, source, beam=2)[0])):
     print(f"{name:7}", *(demo_words.english[i] for i in found))
-pictures.search_tree(steps, beam, demo_words.english);
 
 # %% [markdown]
 # **What to notice.** The number under a token is the log-probability of the beginning that ends
@@ -588,14 +595,14 @@ pictures.attention_weights(
 # **What to notice.** In this German sentence the verb *hält* stands at the end, and the kitchen
 # comes before the bowl. The bright cells leave the diagonal for it. *Kitchen* looks at *küche*, and
 # *bowl* at *schale*. *Holding* looks far to the right, at *hält* and at what is held. Nobody told
-# the network which words belong together.
+# the network this.
 #
 # ## BLEU, and its interval
 #
 # BLEU compares a written text with a person's, the reference. It counts shared **n-grams**: runs of
-# n tokens. How many of the n-grams that were written are right?
+# n tokens. How many of those written are right?
 #
-# One trap: *the the the the* would be all right, word by word, for the reference *the cat is here*.
+# A trap: *the the the the* would be all right, word by word, for the reference *the cat is here*.
 # So counts are **clipped**. Each n-gram counts as right at most as often as the reference has it.
 # Take *a dog and a dog*, with the reference *a dog and a cat*, and n = 1:
 #
