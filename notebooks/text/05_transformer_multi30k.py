@@ -157,7 +157,14 @@ pictures.moving(draw, doglike=steps, catlike=steps)
 #
 # **Predict:** what happens to the weights if the query's arrow becomes five times as long? With
 # this notebook running, move the sliders.
-#
+
+# %%
+for factor in (1, 5, 25):
+    weights, answer = look_up(factor * torch.tensor([1.2, 0.9]))  # (3 keys)
+    shares = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(length, weights, strict=True))
+    print(f"{factor:2} times as long: {shares}; mixed value {answer:.0f} cm")
+
+# %% [markdown]
 # A very long arrow gives all the weight to one key. The soft look-up is then a dictionary again.
 #
 # ## The formula
@@ -383,13 +390,12 @@ print(f"preset 'base': {total / 1e6:.1f} million weights")
 #
 # - **Label smoothing.** The target is not "this token with certainty". It has nine tenths of the
 #   probability; the rest is spread over the vocabulary. So certainty does not pay.
-# - **Warm-up.** The learning rate rises from zero in the first tenth of the training, and then
-#   falls to zero. A young Transformer that takes large steps can spoil itself for good.
+# - **Warm-up.** The learning rate rises in the first tenth of the training, and then falls to zero.
+#   A young Transformer that takes large steps can spoil itself for good.
 # - **Dropout.** In training each feature is set to zero with a probability, here 0.2 or 0.3. So the
 #   network relies on no single one.
 # - **Batches of similar length**, of about 1,000 tokens, so that little is spent on padding.
-# - **Averaging.** The network that is kept has the mean of the weights after each of the last five
-#   epochs.
+# - **Averaging.** What is kept is the mean of the weights after each of the last five epochs.
 
 # %% alt="A batch of similar lengths is almost all tokens; a batch at random is nearly half padding"
 torch.manual_seed(0)
@@ -506,9 +512,9 @@ def lengthen(beginnings, state, beam):
     tried = []
     for total, tokens in beginnings:
         features = demo.decode(torch.tensor([tokens]), state)  # (1, tokens, d_model)
-        best = demo.output(features[0, -1]).log_softmax(0).topk(beam)  # of the vocabulary
+        logs, best = demo.output(features[0, -1]).log_softmax(0).topk(beam)  # each (beam)
         tried += [(total + log, [*tokens, token])
-                  for log, token in zip(*map(torch.Tensor.tolist, best), strict=True)]
+                  for log, token in zip(logs.tolist(), best.tolist(), strict=True)]
     return tried
 
 
@@ -552,8 +558,8 @@ print(f"LIVE, {corpus.origin} data, validation BLEU of the network that comes wi
 
 # %% [markdown]
 # The gain costs no training. Longer sentences have smaller probabilities, as they are products of
-# more factors. So the library's beam search divides by a *length penalty*, to keep it from
-# preferring short ones.
+# more factors. So the library divides their logarithm by a *length penalty*, or its beam would
+# prefer short ones.
 #
 # Here is the poster's example sentence, and three of the test set beside it.
 
@@ -592,19 +598,18 @@ pictures.attention_weights(
     "rows: English tokens as they are written; columns: where the decoder looks");
 
 # %% [markdown]
-# **What to notice.** In this German sentence the verb *hält* stands at the end, and the kitchen
-# comes before the bowl. The bright cells leave the diagonal for it. *Kitchen* looks at *küche*, and
-# *bowl* at *schale*. *Holding* looks far to the right, at *hält* and at what is held. Nobody told
-# the network this.
+# **What to notice.** Here the German verb *hält* stands at the end, and the kitchen comes before
+# the bowl. The bright cells leave the diagonal for it. *Kitchen* looks at *küche*, and *bowl* at
+# *schale*. *Holding* looks far to the right, at *hält*. Nobody told the network this.
 #
 # ## BLEU, and its interval
 #
 # BLEU compares a written text with a person's, the reference. It counts shared **n-grams**: runs of
 # n tokens. How many of those written are right?
 #
-# A trap: *the the the the* would be all right, word by word, for the reference *the cat is here*.
-# So counts are **clipped**. Each n-gram counts as right at most as often as the reference has it.
-# Take *a dog and a dog*, with the reference *a dog and a cat*, and n = 1:
+# A trap: the reference *the cat is here* contains *the*. So each token of *the the the the* would
+# be right. Therefore counts are **clipped**: an n-gram is right at most as often as the reference
+# has it. Take *a dog and a dog*, with the reference *a dog and a cat*, and n = 1:
 #
 # | 1-gram | written | in the reference | right: the smaller of the two |
 # | --- | --- | --- | --- |
@@ -614,11 +619,11 @@ pictures.attention_weights(
 # | all | 5 | | 4 |
 #
 # The clipped precision is the right ones divided by the written ones: 4/5. For n = 2 the runs are
-# *a dog* (twice), *dog and* and *and a*. Of these four, three are right.
+# *a dog* (twice), *dog and* and *and a*. The reference has *a dog* only once, so three of these
+# four are right.
 #
-# **5.3** ★★ 15 minutes. Return the clipped precision of a sentence for any n. `hypothesis` is what
-# was written. Both sentences are lists of tokens. If the hypothesis is too short to have an n-gram,
-# return 0.
+# **5.3** ★★ 15 minutes. Return the clipped precision for any n. `hypothesis` is what was written.
+# Both sentences are lists of tokens. If `hypothesis` has no n-gram, return 0.
 
 
 # %% tags=["nbval-check-output"]
@@ -720,8 +725,8 @@ pd.DataFrame({"target tokens per second": rates.round(-1).astype(int),
 #
 # ## An open question
 #
-# ★★★ 20 minutes. Are the tricks of the trade needed for a *tiny* network, too? Take one away and
-# see. Run this in a new cell, and change it as you like:
+# ★★★ 20 minutes. Are the tricks of the trade needed for a *tiny* network, too? Run this in a new
+# cell, then change it:
 #
 # ```python
 # for changes in ({}, {"warmup": 0.0}, {"smoothing": 0.0}):
@@ -734,11 +739,10 @@ pd.DataFrame({"target tokens per second": rates.round(-1).astype(int),
 #
 # <details class="help"><summary>What to look at</summary>
 #
-# We have no committed results on this, so there is no answer to compare with. First see how far the
-# two seeds of one setting differ. A smaller difference between two settings says nothing. Then see
-# whether the loss and BLEU agree. The validation loss has no label smoothing, so a network that was
-# trained without it has an advantage there. And three epochs are short. A trick may cost something
-# at first and pay later.
+# We have no results on this. First see how far the two seeds of one setting differ. A smaller
+# difference between two settings says nothing. Then see whether the loss and BLEU agree. The
+# validation loss has no label smoothing, so a network that was trained without it has an advantage
+# there. And three epochs are short. A trick may cost something at first and pay later.
 #
 # </details>
 #
