@@ -212,8 +212,10 @@ assert weights[0, 0] == 1, "the first token sees nothing but itself"
 pictures.attention_weights(weights, names, names, "rows ask, columns answer");
 
 # %% [markdown]
-# **5.1** ★★ 10 minutes. Write attention with a causal mask: the formula above, in which no token
-# looks at a later one. The arguments and the result have the shape `(tokens, features)`.
+# ### Exercise 5.1 ★★ 10 minutes
+#
+# Write attention with a causal mask: the formula above, in which no token looks at a later one. The
+# arguments and the result have the shape `(tokens, features)`.
 
 
 # %% tags=["nbval-check-output"]
@@ -222,6 +224,8 @@ def attend(queries, keys, values):
 
 
 check("5.1", attend)
+# hint("5.1")
+# solution("5.1")
 
 # %% [markdown]
 # ## Attention in five lines
@@ -415,9 +419,10 @@ for axes, name, targets in zip(panels, ("of similar length", "at random"), (simi
              ylabel="sentence")
 
 # %% [markdown]
-# **5.2** ★ 5 minutes. Return the factor of the learning rate at a step. It begins at 0 and rises in
-# a straight line. At the share `share` of the steps it is 1. From there it falls in a straight line
-# to 0.
+# ### Exercise 5.2 ★ 5 minutes
+#
+# Return the factor of the learning rate at a step. It begins at 0 and rises in a straight line. At
+# the share `share` of the steps it is 1. From there it falls in a straight line to 0.
 
 
 # %% tags=["nbval-check-output"]
@@ -426,6 +431,8 @@ def warmup(step, steps, share):
 
 
 check("5.2", warmup)
+# hint("5.2")
+# solution("5.2")
 
 # %% alt="The learning rate rises over the first two epochs and then falls in a straight line"
 figure, axes = plt.subplots(figsize=(8, 3))
@@ -458,7 +465,7 @@ def train_tiny(seed=0, epochs=3, **changes):
 tiny, curve = train_tiny()
 sample = corpus.test.german[:3]
 print(f"LIVE, {corpus.origin} data: {sum(p.numel() for p in tiny.parameters()) / 1e6:.1f} million "
-      f"weights, {curve[-1]['seconds']:.0f} seconds per epoch; validation loss by epoch: "
+      "weights; validation loss by epoch: "
       + ", ".join(f"{epoch['val_loss']:.2f}" for epoch in curve))
 pd.DataFrame({"German": sample, "written by a person": corpus.test.english[:3],
               "written by the tiny network": translation.translate(tiny, corpus.vocab, sample)})
@@ -542,7 +549,7 @@ for name, found in (("greedy", greedy(demo, source)),
 # **What to notice.** The number under a token is the log-probability of the beginning that ends
 # there: the nearer to 0, the likelier. After *a woman*, *is* is likelier than *puts*. So greedy
 # search follows the upper branch, and never comes back. The beam keeps *puts* as its second best.
-# Two steps later *puts her arm* is far ahead of *is laying around*.
+# Two steps later *puts her arm* is well ahead of *is laying around*.
 #
 # How much does it help on many sentences? **BLEU**, explained below, scores translations from 0 to
 # 100 by what they share with a person's. **Predict:** by how many BLEU points is a beam of 4 better
@@ -602,7 +609,7 @@ pictures.attention_weights(
 # the bowl. The bright cells leave the diagonal for it. *Kitchen* looks at *küche*, and *bowl* at
 # *schale*. *Holding* looks far to the right, at *hält*. Nobody told the network this.
 #
-# ## BLEU, and its interval
+# ## BLEU: which n-grams are right?
 #
 # BLEU compares a written text with a person's, the reference. It counts shared **n-grams**: runs of
 # n tokens. How many of those written are right?
@@ -622,8 +629,10 @@ pictures.attention_weights(
 # *a dog* (twice), *dog and* and *and a*. The reference has *a dog* only once, so three of these
 # four are right.
 #
-# **5.3** ★★ 15 minutes. Return the clipped precision for any n. `hypothesis` is what was written.
-# Both sentences are lists of tokens. If `hypothesis` has no n-gram, return 0.
+# ### Exercise 5.3 ★★ 15 minutes
+#
+# Return the clipped precision for any n. `hypothesis` is what was written. Both sentences are lists
+# of tokens. If `hypothesis` has no n-gram, return 0.
 
 
 # %% tags=["nbval-check-output"]
@@ -632,8 +641,12 @@ def clipped_precision(hypothesis, reference, n):
 
 
 check("5.3", clipped_precision)
+# hint("5.3")
+# solution("5.3")
 
 # %% [markdown]
+# ## The whole score, and its interval
+#
 # BLEU takes these precisions $p_1$ to $p_4$ over the whole test set, and their geometric mean:
 #
 # $$\text{BLEU} = 100 \cdot \min\!\left(1, e^{1 - r/h}\right) \cdot (p_1 p_2 p_3 p_4)^{1/4}$$
@@ -723,10 +736,10 @@ pd.DataFrame({"target tokens per second": rates.round(-1).astype(int),
 # limit. In bf16 the products hardly count any more. The time goes into everything between them, and
 # into matrices too small to reach the full rate.
 #
-# ## An open question
+# ## Exercise 5.4 ★★★ 20 minutes, an open question
 #
-# ★★★ 20 minutes. Are the tricks of the trade needed for a *tiny* network, too? Run this in a new
-# cell, then change it:
+# Are the tricks of the trade needed for a *tiny* network, too? Run this in a new cell, then change
+# it:
 #
 # ```python
 # for changes in ({}, {"warmup": 0.0}, {"smoothing": 0.0}):
@@ -752,8 +765,6 @@ pd.DataFrame({"target tokens per second": rates.round(-1).astype(int),
 # BLEU compares, with an interval of more than a point on either side. That is the dense baseline:
 # what the compressed networks of the next notebooks are measured against. Try your own captions in
 # a new cell: `%run -m circtools translate "Ein Hund rennt über den Strand."`
-#
-# Stuck on an exercise? `hint("5.1")`, `solution("5.1")`, and so on.
 #
 # **References.** A. Vaswani et al., [Attention Is All You Need](https://arxiv.org/abs/1706.03762),
 # 2017. D. Elliott et al., [Multi30K: Multilingual English-German Image
