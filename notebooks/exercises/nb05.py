@@ -29,14 +29,14 @@ def verify_attend(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str | N
     if torch.allclose(got, F.scaled_dot_product_attention(q, k, v, is_causal=True), **near):
         return None
     if torch.allclose(got, F.scaled_dot_product_attention(q, k, v), **near):
-        return "every word looks at all the others; mask the scores of later words before softmax"
+        return "every token looks at all the others; mask the scores of later tokens before softmax"
     if torch.allclose(got, F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0),
                       **near):
         return "divide the scores by the square root of the number of features"
     if torch.allclose(got[0], v[0], **near):
-        return ("the first word is right, the others are not: do you divide the scores by the "
+        return ("the first token is right, the others are not: do you divide the scores by the "
                 "square root of the number of features of these queries, 9 here?")
-    return "the first word may look at nothing but itself, so row 0 should be values[0]"
+    return "the first token may look at nothing but itself, so row 0 should be values[0]"
 
 
 def clipped_precision(hypothesis: Sequence[str], reference: Sequence[str], n: int) -> float:
@@ -91,7 +91,7 @@ EXERCISES = [
              "scores = queries @ keys.T / sqrt(features); set what lies above the diagonal to "
              "minus infinity (masked_fill with a triu(1) mask); softmax over the last dimension; "
              "times values.",
-             "Masked like this, a decoder can learn all the words of a sentence in one pass."),
+             "Masked like this, a decoder can learn all the tokens of a sentence in one pass."),
     Exercise("5.2", verify_warmup, warmup,
              "done = step / steps; while done < share the factor is done / share; afterwards it "
              "falls in a straight line from 1 at done = share to 0 at done = 1."),
