@@ -261,7 +261,7 @@ def within_budget(sizes: pd.DataFrame, megabytes: float) -> Figure:
     presets = sizes.index.unique("preset")
     # Margins by hand: a slider has no time for a layout to be computed.
     figure, panels = plt.subplots(1, len(presets), figsize=(14, 4.6), squeeze=False, layout="none",
-                                  gridspec_kw={"left": 0.17, "right": 0.99, "wspace": 0.5,
+                                  gridspec_kw={"left": 0.17, "right": 0.99, "wspace": 0.55,
                                                "bottom": 0.14, "top": 0.88})
     for axes, preset in zip(panels.flat, presets, strict=True):
         rows = sizes.loc[preset]
@@ -275,7 +275,8 @@ def within_budget(sizes: pd.DataFrame, megabytes: float) -> Figure:
         axes.set_yticks(range(len(best)), best["label"])
         total = rows.index.unique("label").size
         axes.set(title=f"preset {preset}: {len(best)} of {total} methods fit {megabytes:g} MB",
-                 xlabel="test BLEU", xlim=(26, 45), ylim=(total - 0.5, -0.5))
+                 xlabel="test BLEU", xlim=(26, 46), xticks=range(26, 43, 4),
+                 ylim=(total - 0.5, -0.5))
     return figure
 
 

@@ -50,69 +50,64 @@ Markdown(pages.claims_table(
     and (claim.task == "mnist" or claim.preset == size)))
 
 # %% [markdown]
-# **What to notice.** Claims 1 and 3 are refuted, and that the gap grows with compression is open.
-# Of claim 2 the eight BLEU are refuted, and whether pruning is ahead at all is open. Claim 4 is
-# confirmed, in a wording that we weakened after the results: sharing profits from the order of
+# **What to notice.** Claims 1 and 3 are refuted; that the gap grows with compression is open. Of
+# claim 2 the eight BLEU are refuted, and whether pruning is ahead at all is open. Claim 4 is
+# confirmed, in a wording that we weakened after the results. Sharing profits from the order of
 # the pixels, but does not need it.
 #
-# *Confirmed* means that the interval of the mean has the claimed sign, and no level of
-# compression is decided against it. *Refuted* means that it has the other sign, or that a level
-# is decided against it. A claim that names a number is refuted if its interval leaves the number
-# out. With fewer than three trainings of either method there is no verdict: the interval then
-# says nothing of another training. So the size `base` has no verdicts.
+# *Confirmed*: the interval of the mean has the claimed sign, and no level of compression is
+# decided against it. *Refuted*: it has the other sign, or a level is decided against it. A claim
+# that names a number is refuted if its interval leaves the number out. Fewer than three trainings
+# give no verdict, so the size `base` has none.
 #
-# Each method has settings of its own here. With one untuned setting for all, claim 1 fails as
-# well, and pruning's lead then grows with compression. [RESULTS.md](../RESULTS.md) has both
-# series, the levels, and the rules in full.
+# Each method has settings of its own here. With one untuned setting for all, claim 1 fails, too,
+# and pruning's lead grows with compression. [RESULTS.md](../RESULTS.md) has both series, the
+# levels and the rules.
 #
 # ## The picture that matters
 #
-# **Predict:** with a sixteenth of the numbers in the Transformer's layers, which loses less:
-# choosing the numbers to keep (pruning), or sharing them (block-circulant)? By how many BLEU? And
-# does a larger network, on the right, bear it better or worse?
+# **Predict:** which loses less when a sixteenth of the numbers in the Transformer's layers is
+# left? Pruning, which chooses the numbers to keep, or block-circulant layers, which share them?
+# By how many BLEU? And does a larger network, on the right, bear it better or worse?
 
 # %% alt="Pruned and block-circulant networks stay close together; low rank falls far below"
 translation_figures.translation_benchmark(table);
 
 # %% [markdown]
 # **What to notice.** In the preset `small`, pruned networks stay within 0.7 BLEU of the dense one
-# up to 8x. Block-circulant layers are a little below them there. They fall more slowly
-# afterwards, and at 32x the two are nearly level. At `base` neither loses anything to speak of up
-# to 4x. Pruned sixteenfold, that network is still within a BLEU of where it began: a larger
-# network bears compression better.
+# up to 8x. Block-circulant layers lose up to 1.8 BLEU there, fall more slowly afterwards, and are
+# nearly level at 32x. At `base` neither loses anything to speak of up to 4x, and the pruned
+# network hardly more up to 16x. A larger network bears compression better.
 #
-# It matters which weights are cut. Picked at random, they leave less than sharing does from 4x
-# on, at both sizes. It matters as well what is given up. At 16x matrices of low rank come last,
-# and before them the smaller network, which gives up width.
-#
-# (The grey band is the dense network's 95 % interval: on the left over three seeds, on the right,
-# with one seed, over the test sentences.)
+# It matters which weights are cut: at random, they leave less than sharing does from 4x on, at
+# both sizes. It matters as well what is given up. At 16x low rank comes last, and before it the
+# narrower network.
 #
 # ## Sharing or structure?
 #
-# Is it the circulant form that matters, or only that weights are shared? **Random sharing** can
-# tell. It shuffles the rows and the columns of each circulant block. So it stores as many weights
-# and uses each as often, but nothing of the rotation is left.
+# Is it the circulant form that matters, or only that weights are shared? **Random sharing**
+# shuffles the rows and columns of each circulant block. It stores as many weights, and nothing of
+# the rotation is left. **Tiles** are circulant in both directions of an image. Cut from every few
+# pixels, a tile shifts as the image does; cut from the row of all pixels, it does not.
 #
-# **Tiles** are circulant in both directions of the image. Cut from every few pixels, the shift of
-# a tile is a shift of the image. Cut from the row of all pixels, it is not.
-#
-# **Predict:** do circulant blocks beat random sharing on digits? And if the pixels are permuted?
-# And on words, which have no order of their own inside a vector?
+# **Predict:** do circulant blocks beat random sharing on digits? If the pixels are permuted? In
+# translation?
 
 # %% alt="Circulant blocks make fewer errors than random sharing until the pixels are permuted"
 mnist_figures.sharing_or_structure(table);
 
 # %% [markdown]
 # **What to notice.** On digits it is the structure. While the pixels keep their order, circulant
-# blocks make fewer errors than random sharing, clearly so from 8x on. Once the pixels are
-# permuted, the two are level. Tiles whose shifts are shifts of the image do best of all at 49x
-# and 196x. These statements were written down before the runs, and all are confirmed.
+# blocks make fewer errors than random sharing, from 8x on clearly so at all sizes but one. Once
+# the pixels are permuted, the two are level. Tiles that shift as the image does make fewer errors
+# than tiles that do not. All of this was written down before the runs. At 49x and 196x such tiles
+# also make fewer errors than circulant blocks.
 #
 # In translation (three trainings of each) circulant blocks are ahead of random sharing as well,
 # by about 1.3 BLEU on average. We had expected the two to be level, because nobody gives an order
-# to the numbers of a word's vector. So the poster's reason for claim 4 fits digits better than
-# words. The spectra of notebook 06 look for an order that the network may have found by itself.
+# to the numbers of a token's vector. So the poster's reason for claim 4 fits digits better than
+# translation. The spectra of notebook 06 look for an order that the network may have found by
+# itself.
 #
 # ## Recommendations
 #
@@ -129,20 +124,31 @@ Markdown(pages.advice(table))
 # the picture takes the network with the best validation BLEU that fits, and ranks them by test
 # BLEU. With this notebook running, move the slider.
 #
-# **Predict:** which method comes first at 16 MB? Where does the order change?
+# **Predict:** which method comes first at 24 MB? Where does the order change?
 
 # %% alt="Methods ranked by test BLEU within a budget of megabytes, at two sizes of Transformer"
 sizes = translation_figures.files(table)
 
 
-def draw(megabytes=16):
+def draw(megabytes=24):
     return translation_figures.within_budget(sizes, megabytes)
 
 
-moving(draw, megabytes=[3, 5, 6, 8, 10, 10.5, 11, 12, 14, 16, 18, 20, 22, 24, 26, 30, 36, 43])
+moving(draw, megabytes=[3, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 22, 24, 26, 30, 36, 43])
 
 # %% [markdown]
-# **What to notice.** XXX
+# **What to notice.** At `small` a dense network whose output layer is tied comes first as soon as
+# it fits. With a little less room, pruning with the output layer does. From 8 MB downwards it is
+# a dense network of half the width.
+#
+# At `base` pruning with the output layer comes first at 24 MB. At 16 MB a dense network of half
+# the width does, and hardly anything else fits. With room for it, the dense network with a tied
+# output layer leads here, too.
+#
+# Most steps in these rankings are a few tenths of a BLEU, and most methods have one seed. So read
+# the order of neighbours as open. That holds for weights against bytes, too: pruning keeps a
+# little more BLEU than sharing at equal numbers of weights. In files of equal size its lead is
+# smaller, because a kept weight must also say where it stood.
 #
 # ## Level by level, at both sizes
 #
@@ -154,26 +160,37 @@ translation_figures.translation_gap(table);
 
 # %% [markdown]
 # **What to notice.** No level comes near 8. At `base` there is no gap at 2x, and the largest is
-# at 16x. At `small` the largest is at 8x. Which of these ups and downs would come again, one seed
-# at `base` cannot say. Fully circulant, the larger network has 4.4 BLEU less than the dense one.
+# at 16x. At `small` the largest is at 8x. With one seed at `base` nobody can say which of these
+# ups and downs would come again. Fully circulant, the larger network has 4.4 BLEU less than the
+# dense one.
 #
-# How can a gap grow to 8? Notebook 06 shows one way. At the rate that was best for the small
-# network, a block-circulant one of the size `base` loses almost five BLEU at 4x that it need not
-# lose. And at 32x the tuned setting serves block-circulant layers of the size `small` badly. It
-# was chosen at 4x and 16x; the dense network's setting would have been better (the dotted line).
+# How can a gap grow to 8? With a lent learning rate, the block-circulant network of the size
+# `base` loses almost five BLEU at 4x (notebook 06). And one setting serves all levels. The one of
+# `small` was chosen at 4x and 16x. At 32x the dense network's would have been better, as the
+# dotted line shows.
 #
-# (Filled marks are decided after Holm's correction; the bars are not corrected. Marks stand a
-# little beside their level. After fifteen rounds of pruning the compression is 34x and not 32x.)
+# (Marks are filled after Holm's correction, bars are not corrected. Round 15, drawn at 32x, has
+# 34x.)
 #
 # ## How sure is a difference?
 #
-# With one training of each method, another set of test sentences is all that an interval can
-# speak of. A **paired bootstrap** makes such sets from the one there is.
+# With one training of each, an interval can only say what other test sentences would give. Ours
+# uses the jackknife, which needs no random numbers. At 16x, for seed 0 of the preset `small`:
+
+# %% tags=["nbval-check-output"]
+pair = comparisons.pairs_at_equal_compression(results.select(rows, seed=0))
+pair = results.select(pair, block_size=16)
+first, second = (store.counts(*pair[side].item()) for side in ("first_run", "second_run"))
+print("FULL-SCALE: BLEU of pruned minus block-circulant:", comparisons.compare(pair).mean.text())
+
+# %% [markdown]
+# A **paired bootstrap** draws the test sentences again, with replacement, and many times. Each
+# draw is scored for both networks.
 #
-# **8.1** ★★ (15 minutes) `first` and `second` hold what BLEU counts in each test sentence of two
-# networks, one row per sentence. `bleu_of_counts` turns the sum of such rows into a BLEU. Each
-# row of `draws` holds the numbers of the sentences that a resample drew. Return the 95 % interval
-# of the difference, first minus second, as `(low, high)`.
+# **8.1** ★★ 15 minutes. Return the 95 % interval of a difference in BLEU, first minus second, as
+# `(low, high)`. `first` and `second` hold what BLEU counts in each test sentence of two networks,
+# a row per sentence. `bleu_of_counts` turns the sum of such rows into a BLEU. Each row of `draws`
+# holds the numbers of the sentences of one draw.
 
 
 # %% tags=["nbval-check-output"]
@@ -181,30 +198,20 @@ def bootstrap_interval(first, second, draws):
     ...
 
 
+draws = np.random.default_rng(0).integers(len(first), size=(1000, len(first)))
 check("8.1", bootstrap_interval)
 
 # %% [markdown]
-# Our own intervals use the jackknife, which needs no random numbers. At 16x, for seed 0 of the
-# preset `small`, it says:
-
-# %% tags=["nbval-check-output"]
-pair = comparisons.pairs_at_equal_compression(results.select(rows, seed=0))
-pair = results.select(pair, block_size=16)
-first, second = (store.counts(*pair[side].item()) for side in ("first_run", "second_run"))
-draws = np.random.default_rng(0).integers(len(first), size=(1000, len(first)))
-print("FULL-SCALE: BLEU of pruned minus block-circulant:", comparisons.compare(pair).mean.text())
-
-# %% [markdown]
-# What does `bootstrap_interval(first, second, draws)` say? The two should agree to a tenth of a
-# BLEU or so.
+# What does `bootstrap_interval(first, second, draws)` say? It should agree with the jackknife to
+# a tenth of a BLEU or so.
 #
 # Several levels bring another danger: look at twenty, and one is likely to pass a test at 5 % by
 # luck. **Holm's correction** goes through the p-values from the smallest to the largest. The
 # first must be at most 0.05 / n, the next at most 0.05 / (n - 1), and so on. The first that is
 # above its limit ends it.
 #
-# **8.2** ★★ (10 minutes) Return which hypotheses are rejected at 5 %, as truth values in the
-# order of the p-values given.
+# **8.2** ★★ 10 minutes. Return which hypotheses are rejected at 5 %, as truth values in the order
+# of the p-values given.
 
 
 # %% tags=["nbval-check-output"]
@@ -217,14 +224,14 @@ check("8.2", rejected)
 # %% [markdown]
 # ## Is the lead of pruning safe?
 #
-# Two choices of ours may have made it. The networks pruned in rounds have been trained for more
-# epochs. And settings were chosen by the validation *loss*, where validation BLEU would have
+# Two choices of ours may have made that lead. The networks pruned in rounds have been trained for
+# more epochs. And settings were chosen by the validation *loss*, where validation BLEU would have
 # chosen others for block-circulant layers.
 #
-# **8.3** ★★★ (10 minutes, open) Change the experiment so that the lead of pruning would vanish,
-# if one of these choices has made it. Which networks would you train, with which settings and for
-# how many epochs? `circtools run multi30k --preset small --methods all --plan` says what a
-# training takes. Write your guess down before you look at what we found.
+# **8.3** ★★★ 10 minutes, an open question. Change the experiment so that the lead would vanish,
+# if one of these choices has made it. Which networks would you train, with which settings, for
+# how many epochs? With `--plan`, `circtools run multi30k --preset small --methods all` says what
+# a training takes. Write your guess down before you look.
 
 # %% alt="At base the lead of pruning stays under every change, at small it comes and goes"
 translation_figures.lead_of_pruning(table);
@@ -232,10 +239,10 @@ translation_figures.lead_of_pruning(table);
 # %% [markdown]
 # **What we found** (one seed each). At `base` neither choice matters: the lead stays. At `small`
 # it hangs on both. Against the settings that BLEU would have chosen it is gone. Against projected
-# networks, which have had as many epochs, less is left. With 20 epochs for both, pruning *while
-# it is trained* is ahead, just; at `base` that has not been run. So at the small size nobody
-# should choose by this lead. At the larger one it holds, for these networks. (The settings of
-# projected networks come from short trials alone.)
+# networks, which have had as many epochs, less is left; their settings come from short trials
+# alone. With 20 epochs for both, pruning *while it is trained* is ahead, just; at `base` that has
+# not been run. So at the small size nobody should choose by this lead. At the larger one it
+# holds, for these networks.
 #
 # The rounds by themselves are not what helps: with nothing pruned they bring nothing, at either
 # size.
@@ -254,9 +261,9 @@ translation_figures.translation_sets(table);
 
 # %% [markdown]
 # **What to notice** (in the preset `small`). Yes. With the output layer untouched, pruning and
-# sharing get little beyond 2x of the matrices, and far less of the file. Pruned with the output
-# layer, the matrices shrink fivefold at no loss; but the file, most of which are embeddings then,
-# stays above a half.
+# sharing get little beyond 2x of the matrices, and save less than a third of the file. Pruned
+# with the output layer, the matrices shrink fivefold at no loss. But the file stays above a half,
+# because most of it are embeddings then.
 #
 # The smaller dense network shrinks its embeddings too. With half the width it has less than half
 # the file, at half a BLEU. With a quarter of the width six BLEU are gone, and at `base` three and
@@ -284,34 +291,30 @@ translation_figures.side_by_side(rows, int(np.argsort(lengths, kind="stable")[-2
 translation_figures.bleu_by_length(table);
 
 # %% [markdown]
-# **What to notice** (in the preset `small`, one seed). From the shortest quarter to the longest
-# there is no trend in what either method costs that four groups of 250 sentences could show.
+# **What to notice** (in the preset `small`, one seed). No: four groups of 250 sentences show no
+# trend in what either method costs.
 #
 # ## Had structured matrices never been applied to language?
 #
-# The original poster opens with that claim, beside the four. It holds or not depending on the
-# date one gives it:
+# The original poster opens with that claim, beside the four. It has been wrong since 2018 at the
+# latest, and for block-circulant Transformers since July 2020:
 #
 # - April 2016: Toeplitz-like matrices in recurrent networks for speech (Lu, Sindhwani, Sainath).
-# - October 2018: matrices of low displacement rank, which circulant ones are, in recurrent
-#   networks, for language modelling among other tasks (Thomas, Gu, Dao, Rudra, Ré).
+# - October 2018: matrices of low displacement rank, circulant ones among them, in recurrent
+#   networks, for language modelling too (Thomas, Gu, Dao, Rudra, Ré).
 # - April 2020: products of butterfly matrices in a network that translates from German to English
 #   (Dao et al., Kaleidoscope).
 # - July 2020: block-circulant matrices in Transformers for language, on an FPGA (Li et al.,
 #   FTRANS).
 #
-# So as a general statement it has been wrong since 2018 at the latest, and for block-circulant
-# Transformers since July 2020.
-#
 # ## What has not been run
 #
-# RESULTS.md lists it, and every run is one command away: `circtools run multi30k --methods all
-# --preset base --seeds 3` does what is missing there, and nothing twice.
+# `circtools run multi30k --methods all --preset base --seeds 3` does what is missing at `base`.
+# RESULTS.md lists the rest.
 #
 # ## What we saw, and where next
 #
-# - With equally many weights the two methods are less than a BLEU apart on average, and not 8. In
-#   files of equal size the lead of pruning is not decided.
+# - With equally many weights the two methods are less than a BLEU apart on average, and not 8.
 # - For a small file, a narrower dense network is the rival to beat.
 # - On digits it is the structure that helps, and not only that weights are shared.
 #
