@@ -106,8 +106,8 @@ def sharing_or_structure(table: pd.DataFrame, preset: str = "small") -> Figure:
         axes.label_outer()
     _sharing_in_translation(panels[2], select(table, task="multi30k", preset=preset, tied=False))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    figure.suptitle(f"Means with 95 % intervals; MNIST: {rows['seed'].nunique()} seeds",
-                    fontsize=16)
+    seeds = rows["seed"].nunique()
+    figure.suptitle(f"Means of {seeds} seeds on MNIST; bands and bars: 95 %", fontsize=16)
     return figure
 
 
