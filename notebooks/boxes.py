@@ -1,8 +1,8 @@
 """What the site adds to the notebooks, so that their Markdown can stay plain.
 
-Boxes around *Predict*, *What to notice* and exercises; a folded hint and solution below each
-exercise; the alternative text of a cell's picture, from the cell's metadata; links to the glossary
-and to files of the repository that are not pages.
+Boxes around *Predict*, *What to notice*, *What we found* and exercises; a folded hint and solution
+below each exercise; the alternative text of a cell's picture, from the cell's metadata; links to
+the glossary and to files of the repository that are not pages.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import exercises
 
 FOLDER = Path(__file__).resolve().parent
 PAGES = {"README.md": "index", "RESULTS.md": "results", "data/README.md": "data"}
-BOXES = {r"Predict": "predict", r"What to notice": "notice", r"\d\.\d": "exercise"}
+BOXES = {r"Predict": "predict", r"What (to notice|we found)": "notice", r"\d\.\d": "exercise"}
 TERMS = re.findall(r"^## (.+)$", (FOLDER / "glossary.md").read_text("utf-8"), re.MULTILINE)
 
 

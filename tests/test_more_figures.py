@@ -16,6 +16,7 @@ from circtools.report import (
     comparisons,
     decision,
     facts,
+    mnist_figures,
     network_figures,
     speed_figures,
     translation_figures,
@@ -166,6 +167,63 @@ def test_the_benchmark_draws_every_method(table: pd.DataFrame) -> None:
     pruned = next(line for line in figure.axes[0].lines if line.get_label() == "pruned")
     assert len(pruned.get_xdata()) == 15, "one mark a round, over both seeds"
     assert pruned.get_ydata()[0] == pytest.approx(37.7, abs=0.3)
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+def test_both_ways_of_sharing_are_compared_over_the_same_seeds_and_sizes(
+        table: pd.DataFrame, seeds: list[int]) -> None:
+    kinds = {("block_circulant", "natural"): (4, 16, 28), ("random_sharing", "natural"): (4, 16),
+             ("block_circulant", "permuted"): (4, 16), ("random_sharing", "permuted"): (4, 16),
+             ("tiles_strided", "natural"): (16,), ("tiles_raster", "natural"): (16,)}
+    mnist = pd.DataFrame([
+        {"task": "mnist", "preset": "base", "series": "tuned", "layers": "first", "seed": seed,
+         "method": method, "pixels": pixels, "block_size": b, "test_error": (b + seed) / 1e3}
+        for (method, pixels), sizes in kinds.items() for b in sizes for seed in range(5)])
+    shared = table[(table["method"] == "block_circulant") & table["block_size"].isin([4, 16])
+                   & table["seed"].isin(seeds)]
+    shared = shared.assign(method="random_sharing", test_bleu=shared["test_bleu"] - 1)
+    figure = mnist_figures.sharing_or_structure(pd.concat([table, mnist, shared]))
+    natural, permuted, words = figure.axes
+    assert [line.get_xdata().tolist() for line in natural.lines] == [[4, 16], [4, 16], [16], [16]]
+    assert natural.lines[0].get_ydata() == pytest.approx([0.6, 1.8])
+    assert len(permuted.lines) == 2
+    assert words.get_title() == ("Translation, 1 seed", "Translation, 2 seeds")[len(seeds) - 1]
+    circulant, random = (bars.lines[0].get_ydata() for bars in words.containers)
+    assert circulant - random == pytest.approx(1)
+
+
+def test_methods_are_ranked_by_what_fits_and_validates_best(table: pd.DataFrame) -> None:
+    table = table.assign(val_bleu=table["test_bleu"])
+    table.loc[(table["method"] == "block_circulant") & (table["block_size"] == 8), "val_bleu"] = 90
+    tied = table[table["method"] == "dense"].assign(tied=True, series="same", file_bytes=3e6)
+    sizes = translation_figures.files(pd.concat([table, tied]))
+    assert sizes.loc[("small", "pruned", 1, 3), "megabytes"] == pytest.approx(4 * 0.79**3)
+    axes, = translation_figures.within_budget(sizes, 2).axes
+    names = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert "smaller dense" in names and "control: pruned at random" not in names
+    assert not any(name.startswith("dense") for name in names), "they do not fit"
+    assert axes.get_title() == f"preset small: {len(names)} of {len(names) + 2} methods fit 2 MB"
+    shown = [line.get_xdata()[0] for line in axes.lines]
+    assert shown == sorted(shown, reverse=True) and len(shown) == len(names)
+    chosen = axes.texts[names.index("block-circulant")].get_text()
+    assert chosen.endswith("(0.5 MB)"), "validation chooses 8x, where test BLEU is lower"
+    axes, = translation_figures.within_budget(sizes, 4).axes
+    assert len(axes.lines) == len(names) + 2
+
+
+def test_the_lead_of_pruning_under_each_change(table: pd.DataFrame) -> None:
+    table = table.assign(val_bleu=table["test_bleu"], lr_factor=1.0, dropout_factor=1.0,
+                         matrix_lr_scale=1.0, run=table["run"] + table["block_size"].astype(str))
+    table.loc[table["method"] == "projected", "test_bleu"] -= 3
+    axes, = translation_figures.lead_of_pruning(table).axes
+    small, base = (bars.lines[0].get_xydata() for bars in axes.containers)
+    of = table[table["seed"] == 0].groupby(["method", "block_size", "round"])["test_bleu"].mean()
+    lead = np.mean([of["pruned", 1, 6] - of["block_circulant", 4, 0],
+                    of["pruned", 1, 12] - of["block_circulant", 16, 0]])
+    assert small[0] == pytest.approx([lead, -0.12])
+    assert small[2, 0] == pytest.approx(np.mean([
+        of["pruned", 1, 6] - of["projected", 4, 0], of["pruned", 1, 12] - of["projected", 16, 0]]))
+    assert len(small) == 4 and not len(base)
 
 
 def test_a_larger_size_stands_beside_until_most_methods_have_been_run(table: pd.DataFrame) -> None:

@@ -14,10 +14,12 @@ from typing import Any
 import jupytext
 import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
 import torch
 
 import circtools
+from circtools.experiments.bleu import bleu_of_counts
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
@@ -290,13 +292,41 @@ def distinct_ngrams(hypothesis: list[str], reference: list[str], n: int) -> floa
     ("7.1", lambda mask, heads: (kept := mask.view(heads, -1).sum(1)) / kept.max()),
     ("7.1", lambda mask, heads: mask[:: len(mask) // heads].float().mean(1)),
     ("7.2", lambda mean, sd: math.ceil(sd / mean)),
-    ("8.1", lambda compression: round(math.log(compression) / -math.log(0.79))),
     ("9.3", lambda flops, moved, rate, bandwidth:
         flops / rate if flops > moved else moved / bandwidth),
 ])
 def test_answers_that_only_look_right_do_not_pass(name: str, wrong: Any) -> None:
     problem = exercises.problem_with(name, wrong)
     assert problem and "stopped with" not in problem
+
+
+def resampled(first: np.ndarray, second: np.ndarray, draws: np.ndarray,
+              others: np.ndarray | None = None) -> np.ndarray:
+    return (bleu_of_counts(first[draws].sum(1))
+            - bleu_of_counts(second[draws if others is None else others].sum(1)))
+
+
+@pytest.mark.parametrize(("name", "wrong", "named"), [
+    ("8.1", lambda f, s, d: np.percentile(resampled(f, s, d, d[::-1]), [2.5, 97.5]), "same draw"),
+    ("8.1", lambda f, s, d: np.percentile(bleu_of_counts(f[d].sum(1)), [2.5, 97.5])
+        - np.percentile(bleu_of_counts(s[d].sum(1)), [97.5, 2.5]), "same draw"),
+    ("8.1", lambda f, s, d: np.percentile(resampled(f, s, d), [5, 95]), "cut 2.5 %"),
+    ("8.1", lambda f, s, d: np.percentile(resampled(f, s, d), [0.025, 0.975]), "takes percent"),
+    ("8.1", lambda f, s, d: np.percentile(resampled(f, s, d), [97.5, 2.5]), "comes first"),
+    ("8.1", lambda f, s, d: (x := resampled(f, s, d)).mean() + np.array([-1, 1]) * x.std(),
+        "standard deviation"),
+    ("8.1", lambda f, s, d: resampled(f, s, d).mean(), "two numbers"),
+    ("8.1", lambda f, s, d: np.percentile(resampled(s, f, d), [2.5, 97.5]), "it should be"),
+    ("8.2", lambda p: [value < 0.05 for value in p], "without any correction"),
+    ("8.2", lambda p: [value < 0.05 / len(p) for value in p], "Bonferroni"),
+    ("8.2", lambda p: [value < 0.05 / (len(p) - sorted(p).index(value)) for value in p],
+        "ends it"),
+    ("8.2", lambda p: sorted(exercises.find("8.2").solution(p), reverse=True), "order given"),
+    ("8.2", lambda p: [False] * len(p), "it should be"),
+    ("8.2", lambda p: [], "as many"),
+])
+def test_a_typical_mistake_is_named(name: str, wrong: Any, named: str) -> None:
+    assert named in exercises.problem_with(name, wrong)
 
 
 def test_an_unknown_exercise_names_those_there_are() -> None:

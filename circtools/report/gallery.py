@@ -28,6 +28,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "mnist_benchmark": mnist.mnist_benchmark,
     "mnist_gap": mnist.mnist_gap,
     "mnist_permuted": mnist.mnist_permuted,
+    "sharing_or_structure": mnist.sharing_or_structure,
     "headline": partial(headlines.headline, title=HEADLINE),
     "translation_benchmark": translation.translation_benchmark,
     "translation_sets": translation.translation_sets,
@@ -74,9 +75,11 @@ def make_all(table: pd.DataFrame, titles: Mapping[str, Callable[[], str]],
 def _missing(table: pd.DataFrame) -> set[str]:
     """Return the names of the figures for which there are no results."""
     rows = comparisons.of_multi30k(table)
+    shared = results.select(table, method="random_sharing", series="tuned")["task"]
     if rows.empty:
-        return {"headline", "translation_benchmark", "translation_sets", "translation_gap",
-                *translation.PANELS, "circulant_transformer", "slightly_pruned"}
+        return {"headline", "sharing_or_structure", "translation_benchmark", "translation_sets",
+                "translation_gap", *translation.PANELS, "circulant_transformer", "slightly_pruned"}
     found = {"pruned_entire_network": "pruned_all" in set(rows["method"]),
-             "circulant_transformer": translation.has_circulant(rows)}
+             "circulant_transformer": translation.has_circulant(rows),
+             "sharing_or_structure": shared.nunique() == 2}
     return {name for name, there in found.items() if not there}

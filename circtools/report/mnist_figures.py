@@ -10,13 +10,16 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from circtools.experiments.results import select
-from circtools.report import statistics, style
+from circtools.report import comparisons, statistics, style
 from circtools.report.comparisons import compare, mnist_pairs
 from circtools.report.parts import DECIDED, compression_axis, curve, error_axis, gaps, halves
 from circtools.report.statistics import PERCENT
 
 SERIES = {"same": "learning rate 0.001 for all, untuned", "tuned": "learning rate tuned for each"}
 FIRST_LAYER = "compression of the first layer"
+SHARING = {"block_circulant": "circulant blocks", "random_sharing": "random sharing",
+           "tiles_raster": "tiles from the row of pixels",
+           "tiles_strided": "tiles of every few pixels"}
 
 
 def mnist_benchmark(table: pd.DataFrame, series: Sequence[str] = tuple(SERIES)) -> Figure:
@@ -80,6 +83,52 @@ def mnist_permuted(table: pd.DataFrame) -> Figure:
     panels[0].legend(loc="upper left")
     figure.suptitle("MNIST, block-circulant first layer", fontsize=16)
     return figure
+
+
+def sharing_or_structure(table: pd.DataFrame, preset: str = "small") -> Figure:
+    """Claim 4: circulant blocks against blocks that share as many weights at random.
+
+    Two panels on MNIST, with natural and with permuted pixels; one on Multi30k, at the ``preset``.
+    """
+    rows = select(table, task="mnist", preset="base", series="tuned", layers="first")
+    sizes = sorted(select(rows, method="random_sharing")["block_size"].unique())
+    rows = rows[rows["block_size"].isin(sizes)]
+    figure, panels = plt.subplots(1, 3, figsize=(14, 6), width_ratios=(3, 3, 2))
+    panels[1].sharey(panels[0])
+    for axes, pixels in zip(panels, ("natural", "permuted"), strict=False):
+        for method, label in SHARING.items():
+            if len(chosen := select(rows, method=method, pixels=pixels)):
+                curve(axes, chosen, "block_size", **(style.METHOD_LOOK[method] | {"label": label}))
+        error_axis(axes)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.set(xlabel="block size", ylabel="test error", title=f"MNIST, {pixels} pixels")
+        axes.label_outer()
+    _sharing_in_translation(panels[2], select(table, task="multi30k", preset=preset, tied=False))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    seeds = rows["seed"].nunique()
+    figure.suptitle(f"Means of {seeds} seeds on MNIST; bands and bars: 95 %", fontsize=16)
+    return figure
+
+
+def _sharing_in_translation(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw the BLEU of the seeds that have been trained both ways, from rows of one preset."""
+    pairs = comparisons.pairs_at_equal_compression(
+        rows, first="block_circulant", second="random_sharing")
+    tuned = select(rows[rows["seed"].isin(pairs["seed"])], series="tuned")
+    sizes, seeds = sorted(pairs["block_size"].unique()), pairs["seed"].nunique()
+    dense = select(tuned, method="dense")["test_bleu"].mean()
+    axes.axhline(dense, color=style.BLACK, linestyle="--", linewidth=1.5)
+    axes.text(len(sizes) - 0.5, dense, "dense", ha="right", va="bottom")
+    for method, aside in (("block_circulant", -0.1), ("random_sharing", 0.1)):
+        found = [comparisons.bleu_interval(select(tuned, method=method, block_size=size))
+                 for size in sizes]
+        mean, low, high = np.transpose(found)
+        axes.errorbar(np.arange(len(sizes)) + aside, mean, yerr=[mean - low, high - mean],
+                      capsize=5, **(style.METHOD_LOOK[method] | {"linestyle": ""}))
+    axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+    axes.set(xlabel="block size", ylabel="test BLEU", xlim=(-0.5, len(sizes) - 0.5),
+             title=f"Translation, {seeds} seed{'s' * (seeds > 1)}")
 
 
 def images(pictures: Sequence[np.ndarray | Tensor], titles: Sequence[str] = (),

@@ -28,11 +28,12 @@ METHOD_LOOK: dict[str, dict[str, Any]] = {
     for name, color, marker, line in (
         ("dense", BLACK, "D", "-"), ("block_circulant", BLUE, "o", "-"),
         ("block_circulant_long", BLUE, "h", ":"), ("projected", SKY, "^", "--"),
-        ("random_sharing", "0.45", "+", ":"), ("pruned", VERMILION, "s", "-"),
+        ("random_sharing", BLACK, "X", ":"), ("pruned", VERMILION, "s", "-"),
         ("pruned_all", BROWN, "D", "--"), ("random_pruned", "0.45", "x", ":"),
         ("finetune_control", BLACK, "", ":"), ("gradual", ORANGE, "*", ":"),
         ("low_rank", GREEN, "v", "-."), ("monarch", BROWN, "X", "-."),
-        ("small_dense", PURPLE, "P", "-."))}
+        ("small_dense", PURPLE, "P", "-."), ("tiles_strided", GREEN, "v", "-."),
+        ("tiles_raster", ORANGE, "^", "--"))}
 METHOD_LOOK["gradual"] |= {"markersize": 17, "markeredgecolor": "black", "zorder": 3}
 # Sizes of a network, which are no methods: marks and greys of their own.
 SIZE_LOOK: dict[str, dict[str, Any]] = {

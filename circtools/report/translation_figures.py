@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from circtools.experiments import bleu, store
-from circtools.experiments.methods import ROUNDS_AT
+from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
 from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import select
 from circtools.pruning import AMOUNT
@@ -27,6 +27,9 @@ METHODS = ("pruned", "gradual", "random_pruned", "block_circulant", "block_circu
 OVER = {"compression": LAYERS,
         "compression_all": "compression of all weight matrices but the embeddings",
         "compression_file": "compression of the file, embeddings and indices counted"}
+# Of which one asks what they reach in a file of a given size: no controls.
+RANKED = ("dense", "small_dense", "pruned", "pruned_all", "gradual", "block_circulant", "projected",
+          "low_rank")
 # The original poster's panels: a title, the methods, and over what compression is counted.
 PANELS = {
     "pruned_transformer": ("Pruned Transformer", (
@@ -192,6 +195,88 @@ def translation_gap(table: pd.DataFrame) -> Figure:
     compression_axis(axes, LAYERS)
     axes.set_xlim(1.7, 40)
     axes.legend(loc="upper right", bbox_to_anchor=(1, 0.93))  # below the poster's line
+    return figure
+
+
+def lead_of_pruning(table: pd.DataFrame) -> Figure:
+    """How many BLEU pruning is ahead, had one choice of ours been another; seed 0."""
+    figure, axes = plt.subplots(figsize=(10, 5))
+    for aside, preset in ((-0.12, "small"), (0.12, "base")):
+        rows = select(table, task="multi30k", preset=preset, tied=False, seed=0)
+        changes: dict[str, tuple[pd.DataFrame, dict[str, str]]] = {
+            "none": (rows, {}),
+            "settings of block-circulant layers\nchosen by validation BLEU": (
+                comparisons.chosen_by_bleu(rows), {}),
+            "more epochs for both: against\nprojected networks": (rows, {"second": "projected"}),
+            "20 epochs for both:\npruned while it is trained": (rows, {"first": "gradual"})}
+        found = {}
+        for y, (networks, methods) in enumerate(changes.values()):
+            pairs = comparisons.pairs_at_equal_compression(networks, **methods)
+            pairs = pairs[pairs["block_size"].isin(CONTROL_LEVELS)]
+            if len(pairs):
+                found[y + aside] = compare(pairs).mean
+        means, low, high = np.reshape([*found.values()], (-1, 3)).T
+        axes.errorbar(means, [*found], xerr=[means - low, high - means], capsize=4,
+                      label=f"preset {preset}", **(style.SIZE_LOOK[preset] | {"linestyle": ""}))
+    axes.axvline(0, color=style.BLACK, linewidth=1)
+    axes.set_yticks(range(len(changes)), [*changes])
+    axes.set_ylabel("change")
+    axes.invert_yaxis()
+    axes.margins(y=0.2)
+    axes.set_xlabel("BLEU of pruned minus block-circulant, mean of 4x and 16x\n"
+                    "(one seed; bars: 95 % over test sentences)")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def files(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the sizes of the files of networks, and their BLEU, as means over their seeds.
+
+    The index is the preset, the method's label, the block size and the round; the columns are
+    ``method``, ``megabytes``, ``val_bleu`` and ``test_bleu``.
+    """
+    found = []
+    for preset in comparisons.presets_compared(table):
+        rows = select(table, task="multi30k", preset=preset)
+        untied = comparisons.of_compared_seeds(select(rows, tied=False))
+        tied = select(rows, tied=True, series="same", method="dense")
+        found += [select(untied[untied["method"].isin(RANKED)], series="tuned"), tied]
+    rows = pd.concat(found)
+    labels = rows["method"].map(lambda method: style.METHOD_LOOK[method]["label"])
+    rows = rows.assign(megabytes=rows["file_bytes"] / 1e6,
+                       label=labels.mask(rows["tied"].astype(bool), "dense, tied output layer"))
+    return rows.groupby(["preset", "label", "block_size", "round"], sort=False).agg(
+        {"method": "first", "megabytes": "mean", "val_bleu": "mean", "test_bleu": "mean"})
+
+
+def within_budget(sizes: pd.DataFrame, megabytes: float) -> Figure:
+    """Rank the methods by what they reach in a file of at most so many megabytes.
+
+    Of the networks of a method that fit, validation BLEU chooses one.
+
+    Args:
+        sizes: of :func:`files`.
+        megabytes: the budget, for the whole model.
+    """
+    presets = sizes.index.unique("preset")
+    # Margins by hand: a slider has no time for a layout to be computed.
+    figure, panels = plt.subplots(1, len(presets), figsize=(14, 4.6), squeeze=False, layout="none",
+                                  gridspec_kw={"left": 0.17, "right": 0.99, "wspace": 0.55,
+                                               "bottom": 0.14, "top": 0.88})
+    for axes, preset in zip(panels.flat, presets, strict=True):
+        rows = sizes.loc[preset]
+        fitting = rows[rows["megabytes"] <= megabytes]
+        best = fitting.loc[fitting.groupby("label")["val_bleu"].idxmax()].reset_index()
+        best = best.sort_values("test_bleu", ascending=False, kind="stable")
+        for rank, row in enumerate(best.itertuples()):
+            axes.plot(row.test_bleu, rank, **style.METHOD_LOOK[row.method])
+            axes.text(row.test_bleu + 0.5, rank, f"{row.test_bleu:.1f} ({row.megabytes:.1f} MB)",
+                      va="center", fontsize=11)
+        axes.set_yticks(range(len(best)), best["label"])
+        total = rows.index.unique("label").size
+        axes.set(title=f"preset {preset}: {len(best)} of {total} methods fit {megabytes:g} MB",
+                 xlabel="test BLEU", xlim=(26, 46), xticks=range(26, 43, 4),
+                 ylim=(total - 0.5, -0.5))
     return figure
 
 

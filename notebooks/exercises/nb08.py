@@ -1,56 +1,114 @@
 """Exercises of notebook 08."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy import stats
 
+from circtools.experiments.bleu import bleu_of_counts
 from exercises import Exercise
 
-
-def rounds_for(compression: float) -> int:
-    return math.ceil(math.log(compression) / -math.log(0.79))
+Bootstrap = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, float]]
 
 
-def verify_rounds(answer: Callable[[float], int]) -> str | None:
-    for compression in (2, 4, 7, 10, 16, 20, 32, 100):
-        got, truth = answer(compression), rounds_for(compression)
+def bootstrap_interval(first: np.ndarray, second: np.ndarray, draws: np.ndarray
+                       ) -> tuple[float, float]:
+    differences = [bleu_of_counts(first[draw].sum(0)) - bleu_of_counts(second[draw].sum(0))
+                   for draw in draws]
+    low, high = np.percentile(differences, [2.5, 97.5])
+    return low, high
+
+
+def two_networks() -> tuple[np.ndarray, np.ndarray]:
+    """Return what BLEU counts in 200 sentences, which are easy or hard for both networks."""
+    rng = np.random.default_rng(8)
+    words = rng.integers(5, 30, 200)
+    totals = np.maximum(words[:, None] - np.arange(4), 1)
+    easy = rng.uniform(0.5, 1, (200, 1)) ** np.arange(1, 5)
+    lengths = np.stack([words, words], 1)
+    first = rng.binomial(totals, easy)
+    second = rng.binomial(first, 0.97)  # it misses a few of what the first one finds
+    return tuple(np.concatenate([found, totals, lengths], 1) for found in (first, second))
+
+
+def verify_bootstrap(answer: Bootstrap) -> str | None:
+    first, second = two_networks()
+    draws = np.random.default_rng(0).integers(200, size=(1000, 200))
+    got = answer(first, second, draws)
+    if got is None:
+        return "it returns None: replace the dots with a return statement"
+    if np.shape(got) != (2,):
+        return "return two numbers, the lower end and the upper end"
+    of_first, of_second = (bleu_of_counts(counts[draws].sum(1)) for counts in (first, second))
+    differences = of_first - of_second
+    middle, spread = differences.mean(), differences.std()
+    truth = np.percentile(differences, [2.5, 97.5])
+    near = np.percentile(differences, [[2.4, 97.4], [2.6, 97.6]])  # any way of taking a percentile
+    if np.all((near[0] <= got) & (got <= near[1])):
+        return None
+    apart = np.percentile(of_first, [2.5, 97.5]) - np.percentile(of_second, [97.5, 2.5])
+    unpaired = np.hypot(of_first.std(), of_second.std())
+    if np.allclose(got, truth[::-1], rtol=0.02):
+        return "the lower end comes first"
+    if np.allclose(got, [middle - spread, middle + spread], rtol=0.02):
+        return ("that is one standard deviation to either side, which holds 68 % of the resamples; "
+                "take percentiles")
+    if np.allclose(got, np.percentile(differences, [5, 95]), rtol=0.02):
+        return "you cut 5 % off at either end, so 90 % are left; cut 2.5 %"
+    if np.allclose(got, np.percentile(differences, [0.025, 0.975]), rtol=0.02):
+        return "np.percentile takes percent: both of your ends are in the lower tail"
+    if np.allclose(got, apart, rtol=0.02) or 0.8 < (got[1] - got[0]) / (3.92 * unpaired) < 1.25:
+        return ("it is as wide as if the two networks had translated different sentences; take "
+                "the same draw for both, and the difference of each draw")
+    return f"it should be ({truth[0]:.2f}, {truth[1]:.2f}), yours is ({got[0]:.2f}, {got[1]:.2f})"
+
+
+def rejected(p_values: Sequence[float]) -> list[bool]:
+    found = [False] * len(p_values)
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    for done, i in enumerate(order):
+        if p_values[i] > 0.05 / (len(p_values) - done):
+            break
+        found[i] = True
+    return found
+
+
+def verify_holm(answer: Callable[[Sequence[float]], list[bool]]) -> str | None:
+    for p_values in ([0.2, 0.001, 0.02, 0.012, 0.9], [0.04, 0.03], [0.5, 0.03, 0.001, 0.026],
+                     [0.01, 0.6, 0.7], [0.01]):
+        got, truth = answer(p_values), rejected(p_values)
         if got is None:
             return "it returns None: replace the dots with a return statement"
-        if got != truth:
-            return (f"{truth - 1} rounds reach {0.79 ** -(truth - 1):.3g}x and {truth} rounds "
-                    f"{0.79**-truth:.3g}x, so {compression}x takes {truth}; yours says {got}")
+        if np.shape(got) != (len(p_values),):
+            return "return as many truth values as there are p-values"
+        got = [bool(value) for value in got]
+        if got == truth:
+            continue
+        n, steps = len(p_values), np.argsort(np.argsort(p_values))
+        wrong = {
+            "that is 5 % for each by itself, without any correction": [
+                p <= 0.05 for p in p_values],
+            "that is Bonferroni: every p-value beside 0.05 / n. Holm's limit grows from step "
+            "to step": [p <= 0.05 / n for p in p_values],
+            "the first p-value above its limit ends it: no larger one is rejected": [
+                p <= 0.05 / (n - step) for p, step in zip(p_values, steps, strict=True)],
+            "these are in the order of size; put them back into the order given": sorted(
+                truth, reverse=True)}
+        for problem, answers in wrong.items():
+            if got == answers:
+                return f"for {p_values}: {problem}"
+        return f"for {p_values} it should be {truth}, yours is {got}"
     return None
 
 
-def paired_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    difference = np.asarray(first) - np.asarray(second)
-    half = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
-    return difference.mean() - half, difference.mean() + half
-
-
-def verify_interval(answer: Callable[[np.ndarray, np.ndarray], tuple[float, float]]) -> str | None:
-    first, second = np.array([38.1, 37.4, 38.9]), np.array([37.8, 37.0, 38.5])
-    got = answer(first, second)
-    if got is None:
-        return "it returns None: replace the dots with a return statement"
-    # Near enough for a quantile out of a table.
-    if np.allclose(got, paired_interval(first, second), atol=1e-3):
-        return None
-    if np.allclose(got, stats.t.interval(0.95, 4, loc=(first - second).mean(), scale=np.sqrt(
-            first.var(ddof=1) / 3 + second.var(ddof=1) / 3)), atol=1e-3):
-        return "you treat the seeds as if they were not paired; take the differences first"
-    low, high = paired_interval(first, second)
-    return (f"for {first} and {second} it should be ({low:.3f}, {high:.3f}), "
-            f"yours is ({got[0]:.3f}, {got[1]:.3f})")
-
-
 EXERCISES = [
-    Exercise("8.1", verify_rounds, rounds_for,
-             "After r rounds 0.79 ** r of the weights are left; solve for r, and round up.",
-             "So 15 rounds, the poster's last, are a little more than 32x."),
-    Exercise("8.2", verify_interval, paired_interval,
-             "Take the differences seed by seed; then mean -+ stats.t.ppf(0.975, n - 1) * "
-             "stats.sem(differences)."),
+    Exercise("8.1", verify_bootstrap, bootstrap_interval,
+             "For each draw, first[draw].sum(0) is what BLEU counts in all its sentences. Take the "
+             "BLEU of both networks on the same draw, and their difference; then "
+             "np.percentile(differences, [2.5, 97.5]).",
+             "Sentences that are hard are hard for both, so a pair tells more than its parts."),
+    Exercise("8.2", verify_holm, rejected,
+             "Go through the p-values from the smallest to the largest. The first has the limit "
+             "0.05 / n, the next 0.05 / (n - 1), and so on. Stop at the first that is above its "
+             "limit.",
+             "Marks that are filled in the figure have passed this.", without=("holm",)),
 ]
