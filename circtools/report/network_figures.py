@@ -181,7 +181,7 @@ def _by_role(panels: np.ndarray, shades: pd.DataFrame, texts: pd.DataFrame, whit
 
     The shades have few levels, which are easier to tell apart, and to store.
     """
-    found = pd.DataFrame(map(_role, shades.index), shades.index, ["role", "place"])
+    found = pd.DataFrame(map(role_and_place, shades.index), shades.index, ["role", "place"])
     found["role"] = pd.Categorical(found["role"], ROLES)
     for axes, (role, rows) in zip(panels.flat, found.groupby("role", observed=True), strict=True):
         names = rows.index
@@ -193,8 +193,8 @@ def _by_role(panels: np.ndarray, shades: pd.DataFrame, texts: pd.DataFrame, whit
     return picture
 
 
-def _role(name: str) -> tuple[str, str]:
-    """Return what a matrix is for, and which one it is, from its name in the model."""
+def role_and_place(name: str) -> tuple[str, str]:
+    """Return what a Transformer's matrix is for, and which one it is, by its name in the model."""
     side, layer, part, matrix = name.split(".")
     number = int(layer) + 1
     if part == "feed_forward":

@@ -10,8 +10,8 @@
 # # 04 · Pruning, and the poster's first verdict
 #
 # **You will learn** how magnitude pruning in rounds works and what it leaves of an image
-# classifier; why a pruned network needs a control that prunes nothing; and whether block-circulant
-# layers beat pruning at equal compression, as the poster says.
+# classifier. You will see why a pruned network needs a control that prunes nothing. In the end you
+# can judge whether block-circulant layers beat pruning at equal compression, as the poster says.
 #
 # **You need** notebook 03 for the other half of the comparison, or this. The network is a
 # classifier of digits with one hidden layer. Unless another set is named, its first layer is
@@ -66,10 +66,10 @@ for rounds in (1, 3, 6, 9, 12, 15, 29):
     print(f"{rounds:2} rounds leave {0.79**rounds:7.2%}: {1 / 0.79**rounds:6.1f}x")
 
 # %% [markdown]
-# A pruned layer keeps its original weights and a mask that says which of them remain, and
-# multiplies the two whenever `layer.weight` is read: whatever the originals hold there, the weight
-# that is used is exactly zero. `circtools.prune` takes the share of what remains, over all the
-# given layers together.
+# A pruned layer keeps its original weights, and a mask that says which of them remain. It
+# multiplies the two whenever `layer.weight` is read. So a pruned weight is exactly zero, whatever
+# the original holds there. `circtools.prune` takes the share of what remains, over all the given
+# layers together.
 #
 # **Predict:** after 15 rounds the network keeps one weight in 34. Will its error be higher or lower
 # than that of the dense network it started from? And which of the weights will have gone?
@@ -135,16 +135,16 @@ mnist_figures.images([share / share.max() for share in kept],
                 for n, share in zip((1, 3, 6, 9, 12, 15), kept, strict=True)], columns=6, top=1);
 
 # %% [markdown]
-# Each picture shows, pixel by pixel, what share of the 784 hidden units still looks there; black is
+# Each picture shows, pixel by pixel, what share of the 784 hidden units still looks there. Black is
 # the share in its title, white is nobody. **What to notice.** The first rounds take weights from
-# everywhere; by round 9 the border has all but gone, and the later rounds keep to the middle of the
-# image. Nobody told the network where the digits are. A pixel that is blank in every image is a
-# constant, so all such weights of a hidden unit get the same step: together they are a second bias,
-# and none has anything of its own to learn. The weights of pixels that vary grow past them.
+# everywhere. By round 9 the border has all but gone, and the later rounds keep to the middle.
+# Nobody told the network where the digits are. But a pixel that is blank in every image is a
+# constant, and all such weights of a hidden unit get the same step. Together they are a second
+# bias, and none has anything of its own to learn. The weights of pixels that vary grow past them.
 #
 # What is the training between the rounds for? The control is dense and has trained just as long.
-# With this notebook running, move the slider: it zeroes as many of the control's smallest weights
-# as so many rounds would, at once, and trains nothing afterwards. Watch the weights of six hidden
+# With this notebook running, move the slider. It zeroes, at once, as many of the control's smallest
+# weights as so many rounds would. Nothing is trained afterwards. Watch the weights of six hidden
 # units, white where they are zero, and the error on 500 validation images.
 #
 # **Predict:** up to which round does the error hardly change? And what is it at round 15?
@@ -175,7 +175,7 @@ moving(draw, rounds=range(30))
 # and falls linearly to zero.
 #
 # All rounds of one network, one after the other, are a *chain*. Five learning rates were tried, a
-# chain each; one was chosen on validation images for the rounds 1 to 15 (the poster went as far),
+# chain each. One was chosen on validation images for the rounds 1 to 15, as far as the poster went,
 # and one for the later rounds.
 
 # %% alt="Pruning follows its control for twenty rounds, then errs more" tags=["nbval-check-output"]
@@ -198,20 +198,22 @@ both = course[course["method"].isin(["pruned", "finetune_control"])]
 both = results.select(both, series="tuned", layers="first")
 wide = both.pivot_table(index=["round", "seed"], columns="method", values="test_error") * 100
 gain = (wide["pruned"] - wide["finetune_control"]).groupby("round").apply(interval)
-gain = pd.DataFrame(gain.tolist(), index=gain.index).loc[[1, 3, 6, 9, 12, 15, 20, 25, 29]]
+gain = pd.DataFrame(gain.tolist(), index=gain.index).loc[[1, 3, 6, 9, 15, 20, 25, 29]]
 print("FULL-SCALE: error of pruned minus control, percentage points, paired by seed")
 gain.round(3)
 
 # %% [markdown]
 # **What to notice.** Longer training by itself brings nothing that shows here, after 10 epochs on
-# all images: through round 15 the control stays at the dense network's error. (Each curve shows
-# rounds 1 to 15 of the chain with a rate of 0.00025, and later rounds of the one with 0.001, which
-# was better there. So the step at round 16 is a change of chain; the larger rate costs the control
-# a tenth of a point.) And pruning costs nothing that shows for a long way. At round 15, 34 times
-# fewer weights, it costs a tenth of a point; at round 20, a hundred times fewer, it is a tenth
-# above its control, but two tenths above the dense network. Beyond that the cost climbs, to two
-# points at round 29. A slightly pruned network is no *better* than its control either: in the first
-# three rounds the difference is a few hundredths of a point at most.
+# all images. Through round 15 the control stays at the dense network's error. Nor does pruning cost
+# anything for a long way. At round 15, with 34 times fewer weights, it costs a tenth of a point. At
+# round 20, with a hundred times fewer, it is a tenth above its control, and two tenths above the
+# dense network. Beyond that the cost climbs, to two points at round 29. A slightly pruned network
+# is no *better* than its control: in the first three rounds the difference is a few hundredths at
+# most.
+#
+# The step at round 16 is a change of chain. Each curve shows rounds 1 to 15 of the chain with a
+# rate of 0.00025, and then the one with 0.001, which was better there. The larger rate costs the
+# control a tenth of a point.
 #
 # ## The verdict: pruned against block-circulant
 #
@@ -226,23 +228,24 @@ mnist_figures.mnist_benchmark(course);
 
 # %% [markdown]
 # To compare at *equal* compression, the error of the pruned network is interpolated between its
-# rounds, for each seed by itself. Above zero pruning is better, below block-circulant:
-
-# %% alt="The two methods are level at low compression, and pruning is better at high compression"
-mnist_figures.mnist_gap(course);
-
-# %% [markdown]
+# rounds, for each seed by itself. Above zero pruning is better, below block-circulant.
+#
 # A mark is *filled* where the difference is decided, at 5 % and after Holm's correction. The bar
 # alone does not decide it. Each bar is the 95 % interval of its own level, as if only that level
 # had been looked at. Among twelve levels some bar may miss zero by luck, and the correction allows
 # for that. So a mark can stay hollow although its bar does not reach zero. No mark hides another:
 # the untuned ones stand a little to the left of their level, the tuned ones a little to the right.
-#
+
+# %% alt="The two methods are level at low compression, and pruning is better at high compression"
+mnist_figures.mnist_gap(course);
+
+# %% [markdown]
 # **What to notice.** On MNIST the poster's first claim does not hold in our hands.
 #
 # * **Up to 28x the two methods are close.** With tuned learning rates every difference is within
 #   0.15 points of test error, and no single level is decided. Taken together they lean slightly to
-#   pruning, and the interval just reaches zero. Both methods are about as good as the dense network.
+#   pruning, and the interval just reaches zero. Both methods are about as good as the dense
+#   network.
 # * **From 49x to 196x pruning is better**, by about half a point, and that is decided. At 392x the
 #   mean still favours pruning, and is not decided.
 # * **At 784x the order turns.** Block-circulant is ahead by about half a point on average. After
@@ -250,11 +253,11 @@ mnist_figures.mnist_gap(course);
 # * There is no steady growth with compression. The curve is a hill, and falls at the end. A
 #   straight line through it has a slope that five seeds cannot tell from zero.
 #
-# A part of the level 49x may be the choice of the learning rate: for block-circulant it was the
+# A part of the level 49x may be the choice of the learning rate. That of block-circulant was the
 # lowest of those tried.
 #
-# The next cell pools levels. These groups were formed after the curve had been seen, so take them
-# as a description and not as a test.
+# The next cell pools levels. These groups were formed after the curve had been seen: they
+# describe, and test nothing.
 
 # %% tags=["nbval-check-output"]
 tuned = comparisons.mnist_pairs(course, "tuned")
@@ -282,10 +285,10 @@ Markdown(pages.claims_table(claim for claim in found if claim.series == "tuned")
 # * *Trials.* Five learning rates were tried, by two seeds, for each block size and for the chain of
 #   rounds. Block-circulant makes one choice for every size. Pruning makes two: one for the rounds 1
 #   to 15, which took the lowest rate tried, and one for the later rounds.
-# * *Storage.* A pruned matrix must also store where its weights are: a column index of 16 bits
-#   beside each weight, and a pointer of 32 bits per row. That makes it 1.6 times as large at 49x as
-#   its count of weights says, and 2.5 times at 784x. A block-circulant matrix is exactly as large
-#   as its count.
+# * *Storage.* A pruned matrix must also store where its weights are. That takes a column index of
+#   16 bits beside each weight, and a pointer of 32 bits per row. So it is 1.6 times as large at 49x
+#   as its count of weights says, and 2.5 times at 784x. A block-circulant matrix is exactly as
+#   large as its count.
 #
 # Now the same with one untuned setting for all, a learning rate of 0.001:
 
