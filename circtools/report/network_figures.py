@@ -141,16 +141,18 @@ def artefacts(table: pd.DataFrame, method: str, **values: object) -> dict[str, n
     return store.arrays(*rows[["run", "folder"]].iloc[0])
 
 
-def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 6, 9, 12, 15)) -> Figure:
+def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 9, 15)) -> Figure:
     """Which weights global pruning leaves: the share left of each matrix, round by round.
 
-    The run is a pruned Transformer's result, as :func:`circtools.experiments.store.read` gives it.
+    Numbers stand where a matrix is far from the average. The run is a pruned Transformer's result,
+    as :func:`circtools.experiments.store.read` gives it.
     """
     density = pd.DataFrame({f["round"]: f["density"] for f in run["final"] if "density" in f})
     shown = density[[n for n in rounds if n in density]]
     relative = np.log2((shown / shown.mean()).where(shown > 0))  # an empty matrix has none
     top = max(1.0, relative.abs().max(axis=None))
     texts = shown.map(lambda value: f"{value:.0%}" if value >= 0.095 else f"{value:.1%}")
+    texts = texts.where(relative.abs() > top / 9, "")  # the palest of nine shades goes without
     figure, panels = plt.subplots(2, 2, figsize=(9, 0.16 * len(shown) + 1.8))
     picture = _by_role(panels, relative, texts, relative.abs() > 0.6 * top,
                        cmap=plt.get_cmap(style.DIVERGING, 9), vmin=-top, vmax=top)
@@ -163,11 +165,15 @@ def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 6, 9, 12, 15
 
 
 def emptied_heads(heads: dict[str, np.ndarray]) -> Figure:
-    """The share of weights left in each head, by attention matrix: shape (heads,)."""
+    """The share of weights left in each head, by attention matrix: shape (heads,).
+
+    Numbers stand where a head is more than a quarter from the average of its matrix.
+    """
     shares = 100 * pd.DataFrame(heads).T.rename(columns=lambda n: n + 1)
     top = shares.max(axis=None)
+    far = shares.div(shares.mean(axis=1), axis=0).sub(1).abs() > 0.25
     figure, panels = plt.subplots(1, 3, figsize=(9, 0.12 * len(shares) + 1.6), sharey=True)
-    picture = _by_role(panels, shares, shares.map("{:.1f}".format), shares < 0.6 * top,
+    picture = _by_role(panels, shares, shares.map("{:.1f}".format).where(far, ""), shares < 0.6 * top,
                        cmap=plt.get_cmap(style.SEQUENTIAL, 8), vmin=0, vmax=top)
     figure.supxlabel("head", fontsize=12)
     figure.suptitle("Weights left in each head after the last round", fontsize=14)

@@ -75,7 +75,7 @@ print(f"LIVE: {len(written)} networks have translated {len(captions)} sentences 
 # **Predict:** at which share of zeros does the translation stop making sense?
 
 # %% alt="Words of a translation that remain as the share of zeros grows from none to nine tenths"
-def draw(zeros=70, sentence=captions.german[7]):
+def draw(zeros=80, sentence=captions.german[1]):
     number = captions.german.index(sentence)
     whole = set(written[0][number].split())
     kept = {share: len(whole & set(texts[number].split())) / len(whole)
@@ -221,7 +221,8 @@ else:
 # ## What the rounds empty
 #
 # Pruning is global: a matrix keeps many weights if they are large beside those of the others.
-# **Predict:** which matrices are emptied first: attention or feed-forward, encoder or decoder?
+# **Predict:** which matrices are emptied first: attention or feed-forward, encoder or decoder? A
+# number stands where a matrix is far from the average.
 
 # %% alt="Values and outputs of the last cross-attention keep the most weights"
 chain = results.select(rows, method="pruned", series="tuned", seed=0)
@@ -236,7 +237,8 @@ network_figures.emptied_layers(run);
 #   They keep two to two and a half times the average, queries and keys less than it.
 # * *Encoder self-attention.* There it is the other way round: values and outputs are emptied first.
 #
-# And the heads of one matrix? **Predict:** do they keep equal shares?
+# And the heads of one matrix? **Predict:** do they keep equal shares? A number stands where a head
+# is more than a quarter away from the average of its matrix.
 
 # %% alt="Within a matrix some heads keep several times as many weights as others"
 network_figures.emptied_heads(network_figures.artefacts(table, "pruned"));
@@ -389,7 +391,8 @@ axes.set(xlabel="% of it kept when all are pruned together", ylabel="loss when i
 axes.legend();
 
 # %% [markdown]
-# **What to notice.** No matrix alone costs much: the damage adds up. The values and outputs of
+# **What to notice.** No matrix alone costs much: the damage adds up. Two feed-forward matrices even
+# lower the loss. The values and outputs of
 # cross-attention suffer most, and global pruning keeps most of just those. But the size of the
 # weights does not tell it all. It keeps least of the encoder's values and outputs, and other
 # matrices would suffer less. Fine-tuning may change all this.
