@@ -156,6 +156,7 @@ def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 9, 15)) -> F
     figure, panels = plt.subplots(2, 2, figsize=(9, 0.16 * len(shown) + 1.8))
     picture = _by_role(panels, relative, texts, relative.abs() > 0.6 * top,
                        cmap=plt.get_cmap(style.DIVERGING, 9), vmin=-top, vmax=top)
+    panels[0, 1].tick_params(labelleft=False)  # they are those of its neighbour
     figure.supxlabel("round", fontsize=12)
     figure.suptitle("Share of the weights left in each matrix", fontsize=14)
     bar = figure.colorbar(picture, ax=panels, label="share left / the average share", shrink=0.7)
