@@ -259,13 +259,24 @@ def test_each_poster_panel_is_drawn(name: str, table: pd.DataFrame) -> None:
 
 
 def test_what_pruning_empties() -> None:
-    run = {"final": [{"round": n, "density": {"a.query": 0.5**n, "b.hidden": 0.8**n,
-                                              "c": 1 - n / 15}} for n in range(16)]}
+    parts = {"encoder.0.attention.query": 0.5, "encoder.0.feed_forward.hidden": 0.8,
+             "decoder.0.attention.query": 0.7, "decoder.0.cross_attention.value": 0.8}
+    run = {"final": [{"round": n, "density": {name: share**n for name, share in parts.items()}
+                      | {"decoder.1.feed_forward.output": 1 - n / 15}} for n in range(16)]}
     figure = network_figures.emptied_layers(run)
-    assert np.isfinite(figure.axes[0].images[0].get_clim()).all(), "one matrix is empty"
-    assert {text.get_text() for text in figure.axes[0].texts} >= {"51%", "12%"}
-    heads = network_figures.emptied_heads({"a.query": np.array([0.1, 0.2])})
-    assert heads.axes[0].get_xlabel() == "head"
+    panels = {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
+    assert {role: [label.get_text() for label in axes.get_yticklabels()]
+            for role, axes in panels.items()} == {
+        "encoder self-attention": ["layer 1, query"],
+        "feed-forward": ["encoder 1, hidden", "decoder 2, output"],
+        "decoder self-attention": ["layer 1, query"], "cross-attention": ["layer 1, value"]}
+    assert np.isfinite(panels["feed-forward"].images[0].get_clim()).all(), "one matrix is empty"
+    assert [text.get_text() for text in panels["cross-attention"].texts] == ["", "", "3.5%"]
+    heads = network_figures.emptied_heads({
+        f"{part}.query": np.array([0.1, 0.1 + n]) for n, part in enumerate((
+            "encoder.0.attention", "decoder.0.attention", "decoder.0.cross_attention"))})
+    assert [text.get_text() for axes in heads.axes for text in axes.texts] == [
+        "", "", "10.0", "110.0", "10.0", "210.0"]
 
 
 def test_spectra_are_scaled_to_their_mean() -> None:

@@ -279,6 +279,8 @@ def distinct_ngrams(hypothesis: list[str], reference: list[str], n: int) -> floa
         for side, shift in (("left", 0), ("right", 1)))),
     ("4.2", lambda weights, amount: [
         w.abs() > torch.cat([v.flatten() for v in weights]).abs().median() for w in weights]),
+    ("4.4", lambda layers, rounds: circtools.prune(layers, 0.21)),
+    ("4.4", lambda layers, rounds: circtools.prune(layers, 0.79**rounds)),
     ("5.1", lambda q, k, v: torch.where(torch.ones(5, 5).tril() > 0, q @ k.T / 8**0.5, -torch.inf)
         .softmax(1) @ v),
     ("5.1", lambda q, k, v: torch.where(
@@ -292,6 +294,8 @@ def distinct_ngrams(hypothesis: list[str], reference: list[str], n: int) -> floa
     ("7.1", lambda mask, heads: (kept := mask.view(heads, -1).sum(1)) / kept.max()),
     ("7.1", lambda mask, heads: mask[:: len(mask) // heads].float().mean(1)),
     ("7.2", lambda mean, sd: math.ceil(sd / mean)),
+    ("7.3", lambda layers, amount: circtools.prune(layers, amount)),
+    ("7.3", lambda layers, amount: [circtools.prune([x], amount, "random") for x in layers]),
     ("9.3", lambda flops, moved, rate, bandwidth:
         flops / rate if flops > moved else moved / bandwidth),
 ])

@@ -18,6 +18,7 @@ from circtools.report import comparisons, style
 from circtools.report.parts import heat_map
 
 LOSS = "validation loss (nats per word)"
+ROLES = ("encoder self-attention", "decoder self-attention", "cross-attention", "feed-forward")
 
 def learning_rates(table: pd.DataFrame, method: str) -> Figure:
     """The short trials by which a method's learning rate was chosen.
@@ -140,45 +141,73 @@ def artefacts(table: pd.DataFrame, method: str, **values: object) -> dict[str, n
     return store.arrays(*rows[["run", "folder"]].iloc[0])
 
 
-def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 6, 9, 12, 15)) -> Figure:
+def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 9, 15)) -> Figure:
     """Which weights global pruning leaves: the share left of each matrix, round by round.
 
-    The run is a pruned network's result, as :func:`circtools.experiments.store.read` gives it.
+    Numbers stand where a matrix is far from the average. The run is a pruned Transformer's result,
+    as :func:`circtools.experiments.store.read` gives it.
     """
     density = pd.DataFrame({f["round"]: f["density"] for f in run["final"] if "density" in f})
     shown = density[[n for n in rounds if n in density]]
     relative = np.log2((shown / shown.mean()).where(shown > 0))  # an empty matrix has none
     top = max(1.0, relative.abs().max(axis=None))
     texts = shown.map(lambda value: f"{value:.0%}" if value >= 0.095 else f"{value:.1%}")
-    figure, axes = plt.subplots(figsize=(8.5, 0.3 * len(shown) + 1.6))
-    picture = _matrices(axes, relative, texts.add_prefix("round "), relative.abs() > 0.6 * top,
-                        cmap=style.DIVERGING, vmin=-top, vmax=top)
-    axes.set_title("share of the weights left in each matrix", fontsize=13)
-    bar = figure.colorbar(picture, ax=axes, label="share left / the average share", shrink=0.7)
+    texts = texts.where(relative.abs() > top / 9, "")  # the palest of nine shades goes without
+    figure, panels = plt.subplots(2, 2, figsize=(9, 0.16 * len(shown) + 1.8))
+    picture = _by_role(panels, relative, texts, relative.abs() > 0.6 * top,
+                       cmap=plt.get_cmap(style.DIVERGING, 9), vmin=-top, vmax=top)
+    panels[0, 1].tick_params(labelleft=False)  # they are those of its neighbour
+    figure.supxlabel("round", fontsize=12)
+    figure.suptitle("Share of the weights left in each matrix", fontsize=14)
+    bar = figure.colorbar(picture, ax=panels, label="share left / the average share", shrink=0.7)
     ticks = range(-int(top), int(top) + 1)
     bar.set_ticks(ticks, labels=[f"1/{2**-n}" if n < 0 else f"{2**n}" for n in ticks])
     return figure
 
 
 def emptied_heads(heads: dict[str, np.ndarray]) -> Figure:
-    """The share of weights left in each head, by attention matrix: shape (heads,)."""
-    shares = 100 * pd.DataFrame(heads).T
-    figure, axes = plt.subplots(figsize=(8.5, 0.3 * len(shares) + 1.4))
-    picture = _matrices(axes, shares, shares.map("{:.1f}".format).rename(columns=lambda n: n + 1),
-                        shares < 0.6 * shares.max(axis=None), cmap=style.SEQUENTIAL, vmin=0)
-    axes.set_xlabel("head")
-    axes.set_title("weights left in each head after the last round", fontsize=13)
-    figure.colorbar(picture, ax=axes, label="% of the weights", shrink=0.7)
+    """The share of weights left in each head, by attention matrix: shape (heads,).
+
+    Numbers stand where a head is more than a quarter from the average of its matrix.
+    """
+    shares = 100 * pd.DataFrame(heads).T.rename(columns=lambda n: n + 1)
+    top = shares.max(axis=None)
+    far = shares.div(shares.mean(axis=1), axis=0).sub(1).abs() > 0.25
+    figure, panels = plt.subplots(1, 3, figsize=(9, 0.12 * len(shares) + 1.6), sharey=True)
+    picture = _by_role(panels, shares, shares.map("{:.1f}".format).where(far, ""), shares < 0.6 * top,
+                       cmap=plt.get_cmap(style.SEQUENTIAL, 8), vmin=0, vmax=top)
+    figure.supxlabel("head", fontsize=12)
+    figure.suptitle("Weights left in each head after the last round", fontsize=14)
+    figure.colorbar(picture, ax=panels, label="% of the weights", shrink=0.8)
     return figure
 
 
-def _matrices(axes: Axes, shades: pd.DataFrame, texts: pd.DataFrame, white: pd.DataFrame,
-              **look: Any) -> Any:
-    """Draw a heat map with the names of matrices on the left."""
-    texts = texts.rename(index=lambda name: name.replace("_", " "))
-    picture = heat_map(axes, shades, texts, white, **look)
-    axes.tick_params(axis="y", labelsize=9)
+def _by_role(panels: np.ndarray, shades: pd.DataFrame, texts: pd.DataFrame, white: pd.DataFrame,
+             **look: Any) -> Any:
+    """Draw a heat map of a Transformer's matrices, a panel per role; return one of its pictures.
+
+    The shades have few levels, which are easier to tell apart, and to store.
+    """
+    found = pd.DataFrame(map(role_and_place, shades.index), shades.index, ["role", "place"])
+    found["role"] = pd.Categorical(found["role"], ROLES)
+    for axes, (role, rows) in zip(panels.flat, found.groupby("role", observed=True), strict=True):
+        names = rows.index
+        picture = heat_map(axes, shades.loc[names], texts.loc[names].set_axis(rows["place"]),
+                           white.loc[names], **look)
+        axes.set_title(role, fontsize=12)
+        axes.tick_params(labelsize=10.5)
+        plt.setp(axes.texts, fontsize=10.5)
     return picture
+
+
+def role_and_place(name: str) -> tuple[str, str]:
+    """Return what a Transformer's matrix is for, and which one it is, by its name in the model."""
+    side, layer, part, matrix = name.split(".")
+    number = int(layer) + 1
+    if part == "feed_forward":
+        return "feed-forward", f"{side} {number}, {matrix}"
+    role = "cross-attention" if part == "cross_attention" else f"{side} self-attention"
+    return role, f"layer {number}, {matrix}"
 
 
 def spectra(first_rows: dict[str, np.ndarray]) -> Figure:

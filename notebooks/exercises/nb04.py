@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from circtools import prune
 from exercises import Exercise
 
 
@@ -82,6 +83,28 @@ def verify_error_at(answer: Callable[[Sequence[float], Sequence[float], float], 
     return None
 
 
+def one_stroke(layers: Sequence[torch.nn.Module], rounds: int) -> None:
+    prune(layers, amount=1 - 0.79**rounds)
+
+
+def verify_one_stroke(answer: Callable[[list[torch.nn.Linear], int], None]) -> str | None:
+    for rounds in (1, 6):
+        layer = torch.nn.Linear(50, 40)
+        whole = layer.weight.detach().abs()
+        answer([layer], rounds)
+        kept = layer.weight.detach() != 0
+        share, right = float(kept.float().mean()), 0.79**rounds
+        if share == 1:
+            return "no weight has become zero: replace the dots, and prune with prune(...)"
+        if abs(share - 0.79) < 0.01 < abs(share - right):
+            return f"for {rounds} rounds it takes 21 % only, as one round does"
+        if abs(share - right) > 0.01:
+            return f"{rounds} rounds leave {right:.0%} of the weights, yours leaves {share:.0%}"
+        if whole[~kept].max() > whole[kept].min():
+            return "the right number of weights stays, but not those of largest magnitude"
+    return None
+
+
 EXERCISES = [
     Exercise(
         "4.1", verify_rounds, rounds_for,
@@ -97,5 +120,10 @@ EXERCISES = [
         "4.3", verify_error_at, error_at,
         "np.interp(x, xs, ys) interpolates linearly; give it logarithms of the compressions.",
         "This is how the two methods are compared at equal compression.",
+    ),
+    Exercise(
+        "4.4", verify_one_stroke, one_stroke,
+        "What share of the weights do the rounds leave? prune wants the share that goes.",
+        "Now start the comparison: compare(one_stroke).",
     ),
 ]

@@ -1,11 +1,12 @@
 """Exercises of notebook 07."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
+from circtools import prune
 from exercises import Exercise
 
 
@@ -50,9 +51,41 @@ def verify_seeds(answer: Callable[[float, float], int]) -> str | None:
     return None
 
 
+def prune_each(layers: Iterable[torch.nn.Module], amount: float) -> None:
+    for layer in layers:
+        prune([layer], amount)
+
+
+def verify_prune_each(answer: Callable[[list[torch.nn.Linear], float], None]) -> str | None:
+    for amount in (0.5, 0.25):
+        layers = [torch.nn.Linear(8, 10), torch.nn.Linear(10, 20)]
+        generator = torch.Generator().manual_seed(0)
+        for layer, scale in zip(layers, (0.1, 1.0), strict=True):
+            torch.nn.init.normal_(layer.weight, std=scale, generator=generator)
+        whole = [layer.weight.detach().abs() for layer in layers]
+        answer(layers, amount)
+        kept = [layer.weight.detach() != 0 for layer in layers]
+        shares = [float(k.float().mean()) for k in kept]
+        found = " and ".join(f"{share:.0%}" for share in shares)
+        if shares == [1.0, 1.0]:
+            return "no weight has become zero: replace the dots, and prune with prune(...)"
+        if abs(shares[0] - shares[1]) > 0.01:
+            return (f"with amount = {amount:g} two layers keep {found} of their weights: they are "
+                    "still compared with each other")
+        if abs(shares[0] - (1 - amount)) > 0.01:
+            return f"with amount = {amount:g} each layer should keep {1 - amount:.0%}, not {found}"
+        if any(w[~k].max() > w[k].min() for w, k in zip(whole, kept, strict=True)):
+            return "the right number of weights stays, but not those of largest magnitude"
+    return None
+
+
 EXERCISES = [
     Exercise("7.1", verify_density, density_by_head,
              "View the mask as (heads, everything else) and take the mean of each row."),
     Exercise("7.2", verify_seeds, seeds_needed,
              "n must be above (1.96 * sd / mean) ** 2; the next whole number."),
+    Exercise("7.3", verify_prune_each, prune_each,
+             "prune takes a list of layers and compares the weights of all of them; a list may "
+             "hold one layer.",
+             "Now use it: after(prune_each, 0.6)."),
 ]
