@@ -1,8 +1,9 @@
-"""Pictures that move: with sliders where somebody can move them, still everywhere else."""
+"""What a live notebook has and a saved one has not: pictures that move, bars of progress."""
 
 import importlib.util
 import inspect
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -24,6 +25,33 @@ def moving(draw: Callable[..., Figure], **choices: Sequence[Any]) -> None:
         del view["text/plain"]  # which is all that a saved notebook would show of them
         display(view, raw=True)
     picture.display(still(draw()))
+
+
+class Bar:
+    """A file for tqdm: a line in the output of a cell, which is empty when the bar is closed."""
+
+    encoding = "utf-8"  # so that tqdm draws in steps finer than a letter
+
+    def __init__(self, label: str, place: DisplayHandle) -> None:
+        self.label, self.place = label, place
+
+    def write(self, text: str) -> None:
+        """Write over the line."""
+        text = text.strip()
+        self.place.update({"text/plain": f"{self.label}: {text}" if text else ""}, raw=True)
+
+
+def bar(label: str) -> Bar | None:
+    """Return where a training shows the time it still takes; None if nobody waits for it."""
+    if not is_live():
+        return None
+    return Bar(label, _place(get_ipython().kernel.get_parent()["header"]["msg_id"]))
+
+
+@lru_cache(maxsize=1)
+def _place(request: str) -> DisplayHandle:
+    """Return the one line for all trainings of a cell, known by the request that runs it."""
+    return display({"text/plain": ""}, raw=True, display_id=True)
 
 
 def is_live() -> bool:

@@ -195,11 +195,13 @@ Markdown(pages.claims_table(verdicts.values()))
 #
 # ## Exercises
 #
-# Write the function in place of the dots and run the cell. `check` says what is wrong;
-# `hint("0.1")` and `solution("0.1")` help.
+# Write the function in place of the dots and run the cell. `check` says what is wrong. For help,
+# remove the `#` before `hint` or `solution`. One star is easy, three are hard.
 #
-# **0.1** How many of a layer's weights are left after some rounds of pruning, each taking 21 % of
-# those that remain? Return the *share* that remains.
+# ### Exercise 0.1 ★ 2 minutes
+#
+# How many of a layer's weights are left after some rounds of pruning, each taking 21 % of those
+# that remain? Return the *share* that remains.
 
 
 # %% tags=["nbval-check-output"]
@@ -208,9 +210,13 @@ def remaining(rounds):
 
 
 check("0.1", remaining)
+# hint("0.1")
+# solution("0.1")
 
 # %% [markdown]
-# **0.2** A network has weight matrices of several layers, but only some are compressed. Return the
+# ### Exercise 0.2 ★ 5 minutes
+#
+# A network has weight matrices of several layers, but only some are compressed. Return the
 # compression over *all* its weight matrices. `layers` is a list of pairs: the dense number of
 # weights, and the number stored.
 
@@ -221,6 +227,8 @@ def overall_compression(layers):
 
 
 check("0.2", overall_compression)
+# hint("0.2")
+# solution("0.2")
 
 # %% [markdown]
 # ## A word about fair comparisons
