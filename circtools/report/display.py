@@ -18,7 +18,7 @@ def use(shell: Any) -> None:
 
 
 def sharp(figure: Figure) -> tuple[bytes, dict[str, int]]:
-    """Return a PNG with twice as many dots as its width, and the width; a palette keeps it small."""
+    """Return a PNG with twice the dots of its width, and the width; a palette keeps it small."""
     picture, size = retina_figure(figure, bbox_inches="tight")
     file = BytesIO()
     few = Image.open(BytesIO(picture)).convert("RGB").quantize(256, dither=Image.Dither.NONE)

@@ -11,6 +11,14 @@ from IPython import get_ipython
 from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
 
+# ipywidgets gives the handles of its sliders no name that a screen reader could say.
+NAMES = """
+const name = () => element.closest(".jp-OutputArea, body").querySelectorAll(".widget-slider")
+  .forEach(slider => slider.querySelector(".noUi-handle")
+    ?.setAttribute("aria-label", slider.querySelector("label").textContent));
+[0, 500, 2000].forEach(time => setTimeout(name, time));
+"""
+
 
 def moving(draw: Callable[..., Figure], **choices: Sequence[Any]) -> None:
     """Show ``draw()``; in a live notebook also a control per argument, which draws it again.
@@ -24,6 +32,7 @@ def moving(draw: Callable[..., Figure], **choices: Sequence[Any]) -> None:
         view = controls(draw, picture.update, choices)._repr_mimebundle_()
         del view["text/plain"]  # which is all that a saved notebook would show of them
         display(view, raw=True)
+        display({"application/javascript": NAMES}, raw=True)
     picture.display(still(draw()))
 
 
