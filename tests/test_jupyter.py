@@ -167,6 +167,9 @@ def test_pictures_are_sharp_and_small() -> None:
     assert abs(picture.width - 2 * size["width"]) <= 1
     assert picture.size == Image.open(whole).size
     assert len(file) < len(whole.getvalue()) / 2
+    colours, right = (np.asarray(Image.open(png).convert("RGB")).astype(int)
+                      for png in (BytesIO(file), whole))
+    assert np.abs(colours - right).mean() < 1 and (colours[0] == 255).all()
 
 
 def test_words_in_a_table_are_on_the_left_and_numbers_on_the_right() -> None:

@@ -21,7 +21,8 @@ def sharp(figure: Figure) -> tuple[bytes, dict[str, int]]:
     """Return a PNG with twice the dots of its width, and the width; a palette keeps it small."""
     picture, size = retina_figure(figure, bbox_inches="tight")
     file = BytesIO()
-    few = Image.open(BytesIO(picture)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few = Image.open(BytesIO(picture)).convert("RGB").quantize(
+        256, kmeans=1, dither=Image.Dither.NONE)
     few.save(file, "PNG", optimize=True)
     return file.getvalue(), {"width": size["width"]}
 
