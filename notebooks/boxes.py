@@ -71,7 +71,8 @@ def put_task_into_a_box(section: nodes.section) -> None:
 
 def help_with(name: str) -> Iterator[nodes.Node]:
     """Yield the folded hint and solution of an exercise."""
-    code = nodes.literal_block("", exercises.source(name), language="python")
+    source = exercises.source(name)
+    code = nodes.literal_block(source, source, language="python")  # once would leave it uncoloured
     for label, content in (("Hint", nodes.paragraph("", exercises.find(name).hint)),
                            ("Solution", code)):
         summary = f"<details class='help'><summary>{label} for exercise {name}</summary>"
