@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 MADE_IN := $(shell cat $(READY) 2>/dev/null)
+STARTUP := .venv/etc/ipython/startup/first_cell.py
+LAB = $(BIN)/jupyter lab --ContentsManager.hide_globs=exercises --ContentsManager.hide_globs=__pycache__
 SPHINX = $(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -d build/doctrees
 OPEN = @echo "The site is in build/site: open file://$(CURDIR)/build/site/index.html in a browser"
 
@@ -55,16 +57,20 @@ house: $(READY) ## print the sizes that the code is kept to: lines, floors of im
 browser: site ## test the site and JupyterLab in an installed Chromium or Chrome
 	$(BIN)/python -m pytest -q -rs tests/browser
 
-lab: $(READY) ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+$(STARTUP): notebooks/exercises/first_cell.py $(READY)
+	mkdir -p $(@D)
+	cp $< $@
+
+lab: $(STARTUP) ## open JupyterLab on the notebooks
+	$(LAB) --notebook-dir=notebooks
 
 blank: $(READY) ## make copies without outputs or answers in build/blank, for a class
 	$(BIN)/python notebooks/build.py build/blank --blank
 	cp -r notebooks/exercises notebooks/glossary.md notebooks/teaching.md build/blank
 
-class: $(READY) ## open JupyterLab on build/blank, made first if there is none
+class: $(STARTUP) ## open JupyterLab on build/blank, made first if there is none
 	@[ -d build/blank ] || $(MAKE) blank
-	$(BIN)/jupyter lab --notebook-dir=build/blank
+	$(LAB) --notebook-dir=build/blank
 
 figures: $(READY) ## draw figures/ from data/results
 	$(BIN)/circtools figures

@@ -5,8 +5,6 @@ below each exercise; the alternative text of a cell's picture, from the cell's m
 the glossary and to files of the repository that are not pages.
 """
 
-import contextlib
-import io
 import re
 import shutil
 from collections.abc import Iterator
@@ -20,7 +18,7 @@ import exercises
 
 FOLDER = Path(__file__).resolve().parent
 PAGES = {"README.md": "index", "RESULTS.md": "results", "data/README.md": "data"}
-BOXES = {r"Predict": "predict", r"What (to notice|we found)": "notice", r"\d\.\d": "exercise"}
+BOXES = {"Predict": "predict", "What to notice": "notice", "What we found": "notice"}
 TERMS = re.findall(r"^## (.+)$", (FOLDER / "glossary.md").read_text("utf-8"), re.MULTILINE)
 
 
@@ -32,6 +30,9 @@ def finish(app: Sphinx, doctree: nodes.document) -> None:
     link_to_glossary(doctree)
     for strong in list(doctree.findall(nodes.strong)):
         put_into_a_box(strong)
+    for section in list(doctree.findall(nodes.section)):
+        if section[0].astext().startswith("Exercise "):
+            put_task_into_a_box(section)
     for cell in list(doctree.findall(is_cell)):
         for image in cell.findall(nodes.image):
             image["alt"] = cell["cell_metadata"].get("alt", "")
@@ -47,7 +48,7 @@ def is_cell(node: nodes.Node) -> bool:
 
 def put_into_a_box(strong: nodes.strong) -> None:
     """Box the part of a paragraph that begins with these bold words, if they call for a box."""
-    kinds = [kind for words, kind in BOXES.items() if re.match(words, strong.astext())]
+    kinds = [kind for words, kind in BOXES.items() if strong.astext().startswith(words)]
     paragraph = strong.parent
     if not kinds or not isinstance(paragraph, nodes.paragraph):
         return
@@ -62,12 +63,16 @@ def put_into_a_box(strong: nodes.strong) -> None:
     parent[place:place + 1 + len(following)] = [before, box] if before.astext() else [box]
 
 
+def put_task_into_a_box(section: nodes.section) -> None:
+    """Box what an exercise asks for: all between its heading and its cell."""
+    end = next((place for place, node in enumerate(section) if is_cell(node)), len(section))
+    section[1:end] = [nodes.container("", *section[1:end], classes=["box", "exercise"])]
+
+
 def help_with(name: str) -> Iterator[nodes.Node]:
     """Yield the folded hint and solution of an exercise."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exercises.solution(name)
-    code = nodes.literal_block("", printed.getvalue(), language="python")
+    source = exercises.source(name)
+    code = nodes.literal_block(source, source, language="python")  # once would leave it uncoloured
     for label, content in (("Hint", nodes.paragraph("", exercises.find(name).hint)),
                            ("Solution", code)):
         summary = f"<details class='help'><summary>{label} for exercise {name}</summary>"

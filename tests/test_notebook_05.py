@@ -4,14 +4,16 @@ import math
 
 import matplotlib.pyplot as plt
 import torch
-from test_notebooks import FOLDER, pictures
+from test_notebooks import FOLDER
+
+from exercises import drawings
 
 
 def test_a_tree_shows_what_was_tried_and_what_was_kept() -> None:
     names = ["a", "b", "c", "d", "e"]
     steps = [[(-1.0, [0, 1]), (-0.5, [0, 2])],
              [(-2.0, [0, 1, 3]), (-1.1, [0, 1, 4]), (-0.7, [0, 2, 3]), (-3.0, [0, 2, 4])]]
-    figure = pictures.search_tree(steps, 2, names)
+    figure = drawings.search_tree(steps, 2, names)
     [axes] = figure.axes
     texts = {text.get_text(): text for text in axes.texts}
     assert set(texts) == {"(start) ", "b\n-1.00", "c\n-0.50", "d\n-2.00", "e\n-1.10", "d\n-0.70",
@@ -29,7 +31,7 @@ def test_a_tree_shows_what_was_tried_and_what_was_kept() -> None:
 
 def test_a_soft_look_up_shows_the_weights_of_the_keys() -> None:
     keys = {"left": torch.tensor([-2.0, 0.0]), "right": torch.tensor([2.0, 0.0])}
-    figure = pictures.soft_look_up(keys, torch.tensor([0.0, 6.0]), torch.tensor([0.25, 0.75]), "x")
+    figure = drawings.soft_look_up(keys, torch.tensor([0.0, 6.0]), torch.tensor([0.25, 0.75]), "x")
     plane, bars = figure.axes
     assert [bar.get_width() for bar in bars.patches] == [0.25, 0.75]
     assert plane.get_ylim()[1] > 6, "the query is in sight"
@@ -38,7 +40,7 @@ def test_a_soft_look_up_shows_the_weights_of_the_keys() -> None:
 
 
 def test_attention_weights_have_a_token_at_each_row_and_column() -> None:
-    figure = pictures.attention_weights(torch.eye(2, 3), ["a", "b"], ["x", "y", "z"], "title")
+    figure = drawings.attention_weights(torch.eye(2, 3), ["a", "b"], ["x", "y", "z"], "title")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["x", "y", "z"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]

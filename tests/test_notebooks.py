@@ -169,7 +169,8 @@ def test_a_picture_moves_in_a_live_notebook_and_is_still_elsewhere(
         run(shell)
     assert len(shown) == len(drawn) == 2 and not views
     run(kernel(allow_stdin=True))
-    assert list(views[0]) == ["application/vnd.jupyter.widget-view+json"]
+    assert [list(view) for view in views] == [["application/vnd.jupyter.widget-view+json"],
+                                              ["application/javascript"]]
     assert drawn == [(8, "smooth")] * len(shown) == [(8, "smooth")] * 3
     slider, menu = pictures.controls(
         draw, shown.append, {"block_size": [1, 8, 64], "kind": ["random", "smooth"]}).children

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from circtools.experiments import captions, data
 from circtools.experiments.files import DAMAGED, ROOT

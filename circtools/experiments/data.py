@@ -10,7 +10,7 @@ from typing import Any
 
 import pooch
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from circtools.experiments.files import ROOT, replacing
 

@@ -11,7 +11,7 @@ from typing import Any
 import joblib
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from circtools import pruning
 from circtools.experiments import files, results, store, training

@@ -164,7 +164,8 @@ def batches(n: int, batch_size: int = BATCH_SIZE) -> tuple[Tensor, ...]:
 
 
 def train(model: nn.Module, digits: Mnist, *, epochs: int, lr: float, seed: int,
-          checkpoint: Path | None = None, progress: str | None = None) -> list[dict[str, float]]:
+          checkpoint: Path | None = None, progress: training.Progress = None
+          ) -> list[dict[str, float]]:
     """Train a classifier in place with cross-entropy; return its metrics, a dictionary per epoch.
 
     The arguments and what is raised are those of :func:`circtools.experiments.training.fit`; the

@@ -83,7 +83,8 @@ def validation_loss(model: Transformer, split: Split, tokens: int = 4_000) -> fl
 def train(model: Transformer, corpus: Corpus, recipe: Recipe, *, seed: int,
           device: torch.device | str = "cpu", precision: torch.dtype = torch.float32,
           before_epoch: Callable[[float], None] = lambda progress: None,
-          checkpoint: Path | None = None, progress: str | None = None) -> list[dict[str, float]]:
+          checkpoint: Path | None = None, progress: training.Progress = None
+          ) -> list[dict[str, float]]:
     """Train a Transformer in place; return its metrics, a dictionary per epoch.
 
     The arguments and what is raised are those of :func:`circtools.experiments.training.fit`; the

@@ -5,15 +5,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TextIO, TypeVar
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from circtools.experiments.files import DAMAGED, replacing
 
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints; shorter epochs do not write one each
+Progress = str | TextIO | None  # a bar's label, or the file that it is written to
 
 
 class Diverged(FloatingPointError):
@@ -195,7 +196,7 @@ def fit(
     lr_scale: Callable[[str, nn.Parameter], float] = lambda name, parameter: 1.0,
     before_epoch: Callable[[float], None] = lambda progress: None,
     checkpoint: Path | None = None,
-    progress: str | None = None,
+    progress: Progress = None,
 ) -> list[dict[str, float]]:
     """Train a model with Adam and return its metrics, one dictionary per epoch.
 
@@ -212,7 +213,8 @@ def fit(
         before_epoch: called before each epoch with the share of the training that is done; may
             change masks, not parameters.
         checkpoint: file to resume from and to write to; removed by the caller.
-        progress: label of the progress bar; none is shown without one.
+        progress: label of the progress bar, or a file that it is written to; without either none
+            is shown.
 
     Raises:
         ValueError: if the checkpoint is of a training with another recipe or seed.
@@ -222,8 +224,9 @@ def fit(
     average = _Average(model, recipe)
     kept = _Checkpoint(checkpoint, asdict(recipe) | {"seed": seed}, model, optimizer, average)
     history = kept.resume()
-    with tqdm(total=recipe.epochs * task.size, initial=len(history) * task.size, desc=progress,
-              disable=progress is None, leave=False, mininterval=0.5, unit=task.unit,
+    label, file = (progress, None) if isinstance(progress, str) else (None, progress)
+    with tqdm(total=recipe.epochs * task.size, initial=len(history) * task.size, desc=label,
+              file=file, disable=progress is None, leave=False, mininterval=0.5, unit=task.unit,
               unit_scale=True) as bar:
         for epoch in range(len(history), recipe.epochs):
             torch.manual_seed(seed * 10_000 + epoch)

@@ -1,5 +1,6 @@
 """One look for every picture: readable from two metres, in black and white, colour-blind safe."""
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,10 @@ def use() -> None:
     # inside context(), leaving the context switches it off again and pictures stay away.
     plt.switch_backend(matplotlib.get_backend())
     matplotlib.rcParams.update(RC)
+    if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
+        from circtools.report import display  # only there: circtools does without IPython
+
+        display.use(shell)
 
 
 @context()

@@ -18,10 +18,13 @@ import inspect
 import re
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
+
+from IPython.display import display
 
 
 class WrongPython(ImportError):
@@ -67,7 +70,14 @@ def problem_with(name: str, answer: Any) -> str | None:
     try:
         return exercise.verify(answer)
     except Exception as error:  # the reader's code may do anything
-        return f"it stopped with {type(error).__name__}: {error}"
+        return f"it stopped with {type(error).__name__}: {error}{_place(error, answer)}"
+
+
+def _place(error: Exception, answer: Any) -> str:
+    """Say which line of the cell an exception comes from, if it comes from the answer."""
+    cell = getattr(getattr(answer, "__code__", None), "co_filename", None)
+    lines = [line for line in traceback.extract_tb(error.__traceback__) if line.filename == cell]
+    return f', in line {lines[-1].lineno}, "{lines[-1].line}"' if lines else ""
 
 
 def _names(code: CodeType | None) -> set[str]:
@@ -82,21 +92,45 @@ def check(name: str, answer: Any) -> None:
     """Print whether the answer is right, and if not what is wrong."""
     exercise = find(name)
     if problem := problem_with(name, answer):
-        print(f'Exercise {name}: not yet - {problem}.\nStuck? hint("{name}"), solution("{name}")')
+        _print(f"Exercise {name}: not yet - {problem}.")
+        print(f'Stuck? hint("{name}"), solution("{name}")')
     else:
-        print(f"Exercise {name}: correct! {exercise.praise}".rstrip())
+        _print(f"Exercise {name}: correct! {exercise.praise}")
 
 
 def hint(name: str) -> None:
     """Print the hint."""
-    print(textwrap.fill(find(name).hint, 96))
+    _print(find(name).hint)
+
+
+def _print(text: str) -> None:
+    """Print a text in lines that fit beside the browser of files."""
+    print(textwrap.fill(text, 96, break_long_words=False, break_on_hyphens=False))
+
+
+@dataclass(frozen=True, repr=False)
+class Code:
+    """Code, which a notebook highlights in the colours of its theme."""
+
+    text: str
+
+    def __repr__(self) -> str:  # where there is no notebook
+        return self.text
+
+    def _repr_markdown_(self) -> str:
+        return f"```python\n{self.text}\n```"
 
 
 def solution(name: str) -> None:
-    """Print the solution: a function's source with the imports that it needs."""
+    """Show the solution."""
+    display(Code(source(name)))
+
+
+def source(name: str) -> str:
+    """Return a solution as code: a function's source with the imports that it needs."""
     answer = find(name).solution
-    source = inspect.getsource(answer).rstrip()
+    code = inspect.getsource(answer).rstrip()
     module = inspect.getsource(sys.modules[answer.__module__])
     imports = [line for line in module.splitlines() if re.match("(import|from) ", line)
-               and re.search(rf"\b{line.split()[-1]}\b", source)]
-    print("\n".join([*imports, *[""] * (2 * bool(imports)), source]))
+               and re.search(rf"\b{line.split()[-1]}\b", code)]
+    return "\n".join([*imports, *[""] * (2 * bool(imports)), code])

@@ -177,10 +177,10 @@ Markdown(pages.claims_table(verdicts.values()))
 # | **02** block-circulant layers | How does it become a layer of a network? | 25 min | < 1 min |
 # | **03** MNIST benchmark | What does sharing weights cost in accuracy? | 25 min | 1 min |
 # | **04** pruning | Is removing weights better than sharing them? | 25 min | 1 min |
-# | **05** Transformer | How does a network translate, and how good is ours? | 35 min | 2 min |
+# | **05** Transformer | How does a network translate, and how good is ours? | 45 min | a few min |
 # | **06** block-circulant Transformer | What can one learning rate cost? | 25 min | 2 min |
 # | **07** pruned Transformer | Which weights go, and what is left? | 25 min | 2 min |
-# | **08** analysis | Which method, when? And do the poster's claims hold? | 25 min | < 1 min |
+# | **08** analysis | Which method, when? And do the poster's claims hold? | 30 min | < 1 min |
 # | **09** what compression buys | Which method buys bytes, which buys time? | 30 min | < 1 min |
 #
 # **How to use it.** Each notebook stands alone. With five minutes, read the beginning of 08; with
@@ -195,11 +195,13 @@ Markdown(pages.claims_table(verdicts.values()))
 #
 # ## Exercises
 #
-# Write the function in place of the dots and run the cell. `check` says what is wrong;
-# `hint("0.1")` and `solution("0.1")` help.
+# Write the function in place of the dots and run the cell. `check` says what is wrong. For help,
+# remove the `#` before `hint` or `solution`. One star is easy, three are hard.
 #
-# **0.1** How many of a layer's weights are left after some rounds of pruning, each taking 21 % of
-# those that remain? Return the *share* that remains.
+# ### Exercise 0.1 ★ 2 minutes
+#
+# How many of a layer's weights are left after some rounds of pruning, each taking 21 % of those
+# that remain? Return the *share* that remains.
 
 
 # %% tags=["nbval-check-output"]
@@ -208,9 +210,13 @@ def remaining(rounds):
 
 
 check("0.1", remaining)
+# hint("0.1")
+# solution("0.1")
 
 # %% [markdown]
-# **0.2** A network has weight matrices of several layers, but only some are compressed. Return the
+# ### Exercise 0.2 ★ 5 minutes
+#
+# A network has weight matrices of several layers, but only some are compressed. Return the
 # compression over *all* its weight matrices. `layers` is a list of pairs: the dense number of
 # weights, and the number stored.
 
@@ -221,6 +227,8 @@ def overall_compression(layers):
 
 
 check("0.2", overall_compression)
+# hint("0.2")
+# solution("0.2")
 
 # %% [markdown]
 # ## A word about fair comparisons

@@ -72,7 +72,9 @@ w = torch.randn(9)
 torch.equal(circulant(w), torch.tensor(scipy.linalg.circulant(w.numpy()).T))
 
 # %% [markdown]
-# **1.1** Build the circulant matrix of a row yourself, without `circtools`. Two lines are enough.
+# ### Exercise 1.1 ★ 5 minutes
+#
+# Build the circulant matrix of a row yourself, without `circtools`. Two lines are enough.
 
 # %%
 def rotate_rows(row):
@@ -336,7 +338,9 @@ print(f"largest entry of M N - N M: {(M @ N - N @ M).abs().max():.1f}")
 # nonlinearity between them the order of two circulant layers cannot matter, and the two are again
 # just one.
 #
-# **1.2** Return the first row of `circulant(w) @ circulant(v)` without building a matrix.
+# ### Exercise 1.2 ★★ 10 minutes
+#
+# Return the first row of `circulant(w) @ circulant(v)` without building a matrix.
 
 # %%
 def product_row(w, v):
@@ -348,8 +352,10 @@ check("1.2", product_row)
 # solution("1.2")
 
 # %% [markdown]
-# **1.3** Solve `circulant(w) @ x = y` for `x` without building a matrix. (`w` is such that a
-# solution exists.)
+# ### Exercise 1.3 ★★ 10 minutes
+#
+# Solve `circulant(w) @ x = y` for `x` without building a matrix. (`w` is such that a solution
+# exists.)
 
 # %%
 def solve_circulant(w, y):

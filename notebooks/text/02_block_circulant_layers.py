@@ -43,6 +43,7 @@ from circtools.products import ALGORITHMS, choose
 from circtools.report import diagrams, style
 
 style.use()
+torch.set_num_threads(1)  # its products are small: beside a busy program, more threads only wait
 torch.manual_seed(0)
 torch.set_default_dtype(torch.float64)  # 16 digits, so that an identity can be told from a hope
 
@@ -149,8 +150,10 @@ for b in (1, 2, 5, 8, 10, 16, 49, 784):
 # b = 5. It never gets more than ten times smaller: at b = 784 it is a single block, and ten of its
 # rotations are used. The course always states compression in numbers really stored.
 #
-# **2.1** Find the smallest block size that makes a layer at least `ratio` times smaller, padding
-# included. (In the cases checked there is one.)
+# ### Exercise 2.1 ★ 5 minutes
+#
+# Find the smallest block size that makes a layer at least `ratio` times smaller, padding included.
+# (In the cases checked there is one.)
 
 # %%
 def smallest_block(out_features, in_features, ratio):
@@ -257,8 +260,10 @@ moving(draw, block_size=sizes, matrix=list(kinds))
 # finished dense matrix cannot be squeezed into the form. A network that is *trained* in the form
 # from the start is another matter, and the subject of notebook 03.
 #
-# **2.2** For a square matrix, return the first row of the nearest circulant matrix (a single
-# block). Use no `circtools`.
+# ### Exercise 2.2 ★★ 10 minutes
+#
+# For a square matrix, return the first row of the nearest circulant matrix (a single block). Use no
+# `circtools`.
 
 # %%
 def nearest_row(matrix):
@@ -363,8 +368,10 @@ for name in ("fft", "dft"):
 print("by the block size, auto takes", {b: choose(b, 1) for b in (1, 2, 8, 64, 1024)})
 
 # %% [markdown]
-# **2.3** Multiply a block-circulant matrix by one vector with the FFT, without building the matrix.
-# `rows` has shape (out_blocks, in_blocks, b), and `x` has in_blocks * b entries.
+# ### Exercise 2.3 ★★★ 15 minutes
+#
+# Multiply a block-circulant matrix by one vector with the FFT, without building the matrix. `rows`
+# has shape (out_blocks, in_blocks, b), and `x` has in_blocks * b entries.
 
 # %%
 def block_multiply(rows, x):

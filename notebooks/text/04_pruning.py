@@ -24,7 +24,7 @@
 
 # %% tags=["hide-input"] alt="Pruning: rounds zero the smallest weights and train the rest"
 from exercises import check, hint, solution
-from exercises.pictures import moving
+from exercises.pictures import bar, moving
 
 import copy
 
@@ -49,6 +49,7 @@ from circtools.report import (
 from circtools.report.statistics import interval
 
 style.use()
+torch.set_num_threads(1)  # its products are small: beside a busy program, more threads only wait
 digits = mnist.load()
 few = digits.first(10_000)  # enough for the live experiments
 print(f"data: {digits.origin}")
@@ -77,7 +78,7 @@ for rounds in (1, 3, 6, 9, 12, 15, 29):
 # %%
 torch.manual_seed(0)
 model = mnist.classifier()
-history = mnist.train(model, few, epochs=3, lr=1e-3, seed=0)
+history = mnist.train(model, few, epochs=3, lr=1e-3, seed=0, progress=bar("dense"))
 print(f"dense: validation error {history[-1]['val_error']:.1%}")
 trained = model.hidden.weight.detach().clone()
 
@@ -87,7 +88,8 @@ prune([model.hidden], amount=0.0)  # only puts the masks on
 masks, rows = {}, []
 for number in range(1, 16):
     prune([model.hidden])
-    history = mnist.train(model, few, epochs=1, lr=1e-3, seed=number)
+    history = mnist.train(model, few, epochs=1, lr=1e-3, seed=number,
+                          progress=bar(f"round {number} of 15"))
     masks[number] = pruning.masks(model)["hidden"]
     rows.append({"round": number, "compression": compression_ratio(model),
                  "validation error": history[-1]["val_error"]})
@@ -102,7 +104,8 @@ live.iloc[::2].round({"compression": 1, "validation error": 4})
 
 # %%
 live["nothing pruned"] = [
-    mnist.train(control, few, epochs=1, lr=1e-3, seed=number)[-1]["val_error"]
+    mnist.train(control, few, epochs=1, lr=1e-3, seed=number,
+                progress=bar(f"round {number} of 15"))[-1]["val_error"]
     for number in live.index]
 live.iloc[::2].round({"compression": 1, "validation error": 4, "nothing pruned": 4})
 
@@ -347,8 +350,10 @@ shown = mnist_figures.images([mask.sum(0), *mask[best]], titles)
 #
 # ## Exercises
 #
-# **4.1** ★ 5 minutes. How many rounds does it take to compress *at least* by a given factor? Each
-# takes 21 % of what remains.
+# ### Exercise 4.1 ★ 5 minutes
+#
+# How many rounds does it take to compress *at least* by a given factor? Each takes 21 % of what
+# remains.
 
 
 # %% tags=["nbval-check-output"]
@@ -357,11 +362,15 @@ def rounds_for(factor):
 
 
 check("4.1", rounds_for)
+# hint("4.1")
+# solution("4.1")
 
 # %% [markdown]
-# **4.2** ★★★ 15 minutes. Write one round of *global* magnitude pruning. `weights` is a list of
-# tensors. Return a list of boolean masks, True where a weight stays. They drop the share `amount`
-# of all the weights *together*, those of smallest magnitude.
+# ### Exercise 4.2 ★★★ 15 minutes
+#
+# Write one round of *global* magnitude pruning. `weights` is a list of tensors. Return a list of
+# boolean masks, True where a weight stays. They drop the share `amount` of all the weights
+# *together*, those of smallest magnitude.
 
 
 # %% tags=["nbval-check-output"]
@@ -370,11 +379,15 @@ def global_masks(weights, amount):
 
 
 check("4.2", global_masks)
+# hint("4.2")
+# solution("4.2")
 
 # %% [markdown]
-# **4.3** ★★ 10 minutes. Estimate the error of a pruned network at a compression between two of its
-# rounds. Interpolate linearly in the *logarithm* of the compression, so that 8x is halfway between
-# 4x and 16x. `compressions` is increasing.
+# ### Exercise 4.3 ★★ 10 minutes
+#
+# Estimate the error of a pruned network at a compression between two of its rounds. Interpolate
+# linearly in the *logarithm* of the compression, so that 8x is halfway between 4x and 16x.
+# `compressions` is increasing.
 
 
 # %% tags=["nbval-check-output"]
@@ -383,12 +396,16 @@ def error_at(compressions, errors, target):
 
 
 check("4.3", error_at)
+# hint("4.3")
+# solution("4.3")
 
 # %% [markdown]
-# **4.4** ★★ 20 minutes, an open question. The rounds cut little by little. Does that matter, if the
-# training is the same? Write the other way: cut at once what so many rounds would take, and train
-# afterwards. The next cell compares the two from the same start, with the same epochs in the same
-# order. **Predict:** which way makes fewer errors after 15 rounds? And after 25?
+# ### Exercise 4.4 ★★ 20 minutes, an open question
+#
+# The rounds cut little by little. Does that matter, if the training is the same? Write the other
+# way: cut at once what so many rounds would take, and train afterwards. The next cell compares the
+# two from the same start, with the same epochs in the same order. **Predict:** which way makes
+# fewer errors after 15 rounds? And after 25?
 
 
 # %%
@@ -415,11 +432,11 @@ def one_stroke(layers, rounds):
 
 
 check("4.4", one_stroke)
+# hint("4.4")
+# solution("4.4")
 # compare(one_stroke, rounds=15, seed=0)
 
 # %% [markdown]
-# Stuck? `hint("4.1")`, `solution("4.1")`, and so on.
-#
 # ## What we saw, and where next
 #
 # Pruning in rounds, its masks, the control that separates pruning from longer training, and the

@@ -39,7 +39,7 @@ from circtools.experiments.corpus import END, START, UNKNOWN, tokenise
 from circtools.experiments.multi30k_runs import DEMO, PRESETS
 from circtools.report import architecture, network_figures, style
 from circtools.transformer import PAD
-from exercises import pictures
+from exercises import drawings, pictures
 
 style.use()
 pd.set_option("display.max_colwidth", None)
@@ -143,7 +143,7 @@ def look_up(query):
 def draw(doglike=1.2, catlike=0.9):
     query = torch.tensor([doglike, catlike])  # (2 features)
     weights, answer = look_up(query)
-    return pictures.soft_look_up(dict(zip(length, keys, strict=True)), query, weights,
+    return drawings.soft_look_up(dict(zip(length, keys, strict=True)), query, weights,
                                  f"mixed value: {answer:.0f} cm")
 
 
@@ -209,7 +209,7 @@ maps = translation.attention_maps(demo, source, torch.tensor([written]))
 names = ["(start)", *(demo_words.english[i] for i in written[1:])]
 weights = maps["decoder.0.attention"][0].mean(0)  # (queries, keys), the mean over the heads
 assert weights[0, 0] == 1, "the first token sees nothing but itself"
-pictures.attention_weights(weights, names, names, "rows ask, columns answer");
+drawings.attention_weights(weights, names, names, "rows ask, columns answer");
 
 # %% [markdown]
 # ### Exercise 5.1 ★★ 10 minutes
@@ -458,7 +458,7 @@ def train_tiny(seed=0, epochs=3, **changes):
     network = multi30k.transformer(corpus.vocab, dropout=preset.dropout, **preset.sizes)
     curve = multi30k.train(network, corpus, recipe, seed=seed,
                            precision=multi30k.precision_for("cpu"),
-                           progress="tiny" if pictures.is_live() else None)
+                           progress=pictures.bar("tiny"))
     return network, curve
 
 
@@ -540,7 +540,7 @@ assert tokens[1:] == greedy(demo, source)[:5]
 print("a beam of 1 is greedy search")
 
 # %% alt="Greedy search follows 'is laying around'; the beam finds 'puts her arm', far likelier"
-pictures.search_tree(search(source, beam=2, length=5), 2, demo_words.english)
+drawings.search_tree(search(source, beam=2, length=5), 2, demo_words.english)
 for name, found in (("greedy", greedy(demo, source)),
                     ("beam", translation.beam_search(demo, source, beam=2)[0])):
     print(f"{name:7}", *(demo_words.english[i] for i in found))
@@ -599,7 +599,7 @@ source = demo_words.encode([german])  # (1, source tokens)
 written = translation.beam_search(demo, source)[0]
 maps = translation.attention_maps(demo, source, torch.tensor([[START, *written]]))
 weights = maps[f"decoder.{len(demo.decoder) - 1}.cross_attention"][0].mean(0)  # (English, German)
-pictures.attention_weights(
+drawings.attention_weights(
     weights, [*(demo_words.english[i] for i in written), "(end)"],
     [*tokenise(german, "de"), "(end)"],
     "rows: English tokens as they are written; columns: where the decoder looks");

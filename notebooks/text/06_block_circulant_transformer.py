@@ -19,6 +19,7 @@
 
 # %% tags=["hide-input"] alt="The matrices of attention and feed-forward are compressed"
 from exercises import check, hint, solution
+from exercises.pictures import bar
 
 from dataclasses import replace
 from functools import partial
@@ -244,7 +245,8 @@ for b, scale in ((1, 1.0), (8, 1.0), (8, 8**0.5)):
     linear = nn.Linear if b == 1 else partial(BlockCirculantLinear, block_size=b)
     model = multi30k.transformer(corpus.vocab, linear, dropout=0.0, **tiny.sizes)
     recipe = multi30k.Recipe(epochs=2, lr=tiny.recipe.lr, matrix_lr_scale=scale, average=1)
-    curve = multi30k.train(model, few, recipe, seed=0)
+    curve = multi30k.train(model, few, recipe, seed=0,
+                           progress=bar(f"b = {b}, {scale:.1f} times the rate"))
     print(f"LIVE, {corpus.origin} data: b = {b}, {scale:.1f} times the base rate for the matrices: "
           f"validation loss {curve[-1]['val_loss']:.2f} nats a word")
 
@@ -373,8 +375,10 @@ axes.set(xlabel="block size", ylabel="million weights", title="What a Transforme
 # always say over which set a compression is counted. Here it is the Transformer's layers, unless
 # another set is named.
 #
-# **6.1** By what factor does the *whole* model shrink, when its layers hold `layers` weights,
-# everything else holds `rest`, and the layers shrink by `b`?
+# ### Exercise 6.1 ★ 5 minutes
+#
+# By what factor does the *whole* model shrink, when its layers hold `layers` weights, everything
+# else holds `rest`, and the layers shrink by `b`?
 
 
 # %% tags=["nbval-check-output"]
@@ -383,6 +387,8 @@ def model_compression(layers, rest, b):
 
 
 check("6.1", model_compression)
+# hint("6.1")
+# solution("6.1")
 
 # %% [markdown]
 # ## Full scale
@@ -476,7 +482,9 @@ axes.set_yticks([width * (h + 0.5) for h in range(heads)], [f"head {h + 1}" for 
 axes.set(title="A circulant query matrix, four heads", xlabel="input");
 
 # %% [markdown]
-# **6.2** Do two heads share weights? `d_model`, `heads` and block size `b` are powers of two.
+# ### Exercise 6.2 ★★ 5 minutes
+#
+# Do two heads share weights? `d_model`, `heads` and block size `b` are powers of two.
 
 
 # %% tags=["nbval-check-output"]
@@ -485,6 +493,8 @@ def heads_share(d_model, heads, b):
 
 
 check("6.2", heads_share)
+# hint("6.2")
+# solution("6.2")
 
 # %% [markdown]
 # **Predict:** as the blocks grow past the width of a head, does the BLEU fall off a cliff?
@@ -603,7 +613,7 @@ compared.round({"validation loss": 2, "test BLEU": 1})
 #   brings back the BLEU.
 #
 # Next: [07](07_pruned_transformer.ipynb) prunes the same Transformer, [08](08_analysis.ipynb)
-# compares them. Stuck on an exercise? `hint("6.1")`, `solution("6.1")`, and so on.
+# compares them.
 #
 # **References.** C. Ding et al., [CirCNN: Accelerating and Compressing Deep Neural Networks Using
 # Block-Circulant Weight Matrices](https://arxiv.org/abs/1708.08917), 2017. B. Li et al.,

@@ -251,8 +251,10 @@ network_figures.emptied_heads(network_figures.artefacts(table, "pruned"));
 # A head is a group of rows of its query, key and value matrices, and a group of columns of the
 # output matrix.
 #
-# **7.1** ★ 5 minutes. Return the share of weights left in each head of a query matrix. Given is its
-# mask `(d_model, d_model)`, whose *rows* are cut into heads.
+# ### Exercise 7.1 ★ 5 minutes
+#
+# Return the share of weights left in each head of a query matrix. Given is its mask
+# `(d_model, d_model)`, whose *rows* are cut into heads.
 
 
 # %% tags=["nbval-check-output"]
@@ -261,6 +263,8 @@ def density_by_head(mask, heads):
 
 
 check("7.1", density_by_head)
+# hint("7.1")
+# solution("7.1")
 
 # %% [markdown]
 # ## Claim 3: is slightly pruned better?
@@ -304,9 +308,11 @@ slight.agg(["mean", "std"]).rename(columns={"std": "standard deviation"}).round(
 # differs with a standard deviation of 0.2 to 0.4. So the difference of two single trainings has one
 # of about a half. Read the curves of one seed with that in mind.
 #
-# **7.2** ★ 5 minutes. How many seeds until a difference is decided? Between seeds it has the mean
-# `mean`, above zero, and the standard deviation `sd`. Return the smallest n with
-# $1.96 \cdot sd / \sqrt{n} < mean$, as if a normal distribution were good enough.
+# ### Exercise 7.2 ★ 5 minutes
+#
+# How many seeds until a difference is decided? Between seeds it has the mean `mean`, above zero,
+# and the standard deviation `sd`. Return the smallest n with $1.96 \cdot sd / \sqrt{n} < mean$, as
+# if a normal distribution were good enough.
 
 
 # %% tags=["nbval-check-output"]
@@ -315,6 +321,8 @@ def seeds_needed(mean, sd):
 
 
 check("7.2", seeds_needed)
+# hint("7.2")
+# solution("7.2")
 
 # %% [markdown]
 # ## Your turn: every matrix by itself
@@ -344,9 +352,11 @@ def after(cut, zeros, names=None):
 print(f"LIVE: loss {after(prune, 0.0):.2f} when whole, {after(prune, 0.6):.2f} with 60 % zeros")
 
 # %% [markdown]
-# **7.3** ★★ 20 minutes, an open question. Write `prune_each`, which takes the share `amount` from
-# *each* layer by itself. **Predict:** at 60 % zeros, has it more loss than `prune`, or less? Look
-# with `after(prune_each, 0.6)`, then at other shares.
+# ### Exercise 7.3 ★★ 20 minutes, an open question
+#
+# Write `prune_each`, which takes the share `amount` from *each* layer by itself. **Predict:** at 60
+# % zeros, has it more loss than `prune`, or less? Look with `after(prune_each, 0.6)`, then at other
+# shares.
 #
 # Which matrices suffer most when they alone are pruned? For one of them it is
 # `after(prune, 0.8, ["encoder.0.attention.query"])`; `layers_of(whole)` has the other names.
@@ -358,6 +368,8 @@ def prune_each(layers, amount):
 
 
 check("7.3", prune_each)
+# hint("7.3")
+# solution("7.3")
 
 # %% [markdown]
 # What we found is below. First the two ways:
@@ -408,8 +420,7 @@ axes.legend();
 #   the dense one, and so is the control. The round costs, and not the pruning.
 # - Another seed moves the BLEU of one of these networks by some tenths.
 #
-# Next: [08](08_analysis.ipynb) compares the methods. Stuck on an exercise? `hint("7.1")`,
-# `solution("7.1")`, and so on.
+# Next: [08](08_analysis.ipynb) compares the methods.
 #
 # **References.** A. See, M.-T. Luong, C. Manning, [Compression of Neural Machine Translation Models
 # via Pruning](https://arxiv.org/abs/1606.09274), 2016. P. Michel, O. Levy, G. Neubig, [Are Sixteen

@@ -187,10 +187,12 @@ print("FULL-SCALE: BLEU of pruned minus block-circulant:", comparisons.compare(p
 # A **paired bootstrap** draws the test sentences again, with replacement, and many times. Each
 # draw is scored for both networks.
 #
-# **8.1** ★★ 15 minutes. Return the 95 % interval of a difference in BLEU, first minus second, as
-# `(low, high)`. `first` and `second` hold what BLEU counts in each test sentence of two networks,
-# a row per sentence. `bleu_of_counts` turns the sum of such rows into a BLEU. Each row of `draws`
-# holds the numbers of the sentences of one draw.
+# ### Exercise 8.1 ★★ 15 minutes
+#
+# Return the 95 % interval of a difference in BLEU, first minus second, as `(low, high)`. `first`
+# and `second` hold what BLEU counts in each test sentence of two networks, a row per sentence.
+# `bleu_of_counts` turns the sum of such rows into a BLEU. Each row of `draws` holds the numbers of
+# the sentences of one draw.
 
 
 # %% tags=["nbval-check-output"]
@@ -200,6 +202,8 @@ def bootstrap_interval(first, second, draws):
 
 draws = np.random.default_rng(0).integers(len(first), size=(1000, len(first)))
 check("8.1", bootstrap_interval)
+# hint("8.1")
+# solution("8.1")
 
 # %% [markdown]
 # What does `bootstrap_interval(first, second, draws)` say? It should agree with the jackknife to
@@ -210,8 +214,9 @@ check("8.1", bootstrap_interval)
 # first must be at most 0.05 / n, the next at most 0.05 / (n - 1), and so on. The first that is
 # above its limit ends it.
 #
-# **8.2** ★★ 10 minutes. Return which hypotheses are rejected at 5 %, as truth values in the order
-# of the p-values given.
+# ### Exercise 8.2 ★★ 10 minutes
+#
+# Return which hypotheses are rejected at 5 %, as truth values in the order of the p-values given.
 
 
 # %% tags=["nbval-check-output"]
@@ -220,6 +225,8 @@ def rejected(p_values):
 
 
 check("8.2", rejected)
+# hint("8.2")
+# solution("8.2")
 
 # %% [markdown]
 # ## Is the lead of pruning safe?
@@ -228,10 +235,12 @@ check("8.2", rejected)
 # more epochs. And settings were chosen by the validation *loss*, where validation BLEU would have
 # chosen others for block-circulant layers.
 #
-# **8.3** ★★★ 10 minutes, an open question. Change the experiment so that the lead would vanish,
-# if one of these choices has made it. Which networks would you train, with which settings, for
-# how many epochs? With `--plan`, `circtools run multi30k --preset small --methods all` says what
-# a training takes. Write your guess down before you look.
+# ### Exercise 8.3 ★★★ 10 minutes, an open question
+#
+# Change the experiment so that the lead would vanish, if one of these choices has made it. Which
+# networks would you train, with which settings, for how many epochs? With `--plan`,
+# `circtools run multi30k --preset small --methods all` says what a training takes. Write your guess
+# down before you look.
 
 # %% alt="At base the lead of pruning stays under every change, at small it comes and goes"
 translation_figures.lead_of_pruning(table);
@@ -318,8 +327,7 @@ translation_figures.bleu_by_length(table);
 # - For a small file, a narrower dense network is the rival to beat.
 # - Circulant blocks beat random sharing, on digits and in translation: the structure itself helps.
 #
-# Next: [09](09_what_compression_buys.ipynb), what compression buys in bytes and seconds. Stuck on
-# an exercise? `hint("8.1")`, `solution("8.1")`, and so on.
+# Next: [09](09_what_compression_buys.ipynb), what compression buys in bytes and seconds.
 #
 # **References.** Z. Lu, V. Sindhwani, T. Sainath, [Learning Compact Recurrent Neural
 # Networks](https://arxiv.org/abs/1604.02594), 2016. A. Thomas et al., [Learning Compressed

@@ -92,10 +92,11 @@ table.map("{:,}".format)
 # The block-circulant layer multiplies half as much again as the others. It transforms its input,
 # multiplies, and transforms back. Each complex product takes three real ones.
 #
-# **9.1** ★★ 5 minutes. Each frequency of a block costs products between the blocks. Where the
-# Fourier vector is real, it is one: for the constant vector, and for even $b$ the alternating one.
-# Where it is complex, it is three, by Gauss's trick. How many is that in all for a block of size
-# $b$?
+# ### Exercise 9.1 ★★ 5 minutes
+#
+# Each frequency of a block costs products between the blocks. Where the Fourier vector is real, it
+# is one: for the constant vector, and for even $b$ the alternating one. Where it is complex, it is
+# three, by Gauss's trick. How many is that in all for a block of size $b$?
 
 
 # %% tags=["nbval-check-output"]
@@ -104,11 +105,15 @@ def products_of(b):
 
 
 check("9.1", products_of)
+# hint("9.1")
+# solution("9.1")
 
 # %% [markdown]
-# **9.2** ★ 5 minutes. Return the size of a pruned matrix's file in megabytes. Each weight that is
-# left takes 4 bytes. To say where they are takes one *bit* for every place in the matrix, or 2
-# bytes for each weight that is left. Count the shorter of the two.
+# ### Exercise 9.2 ★ 5 minutes
+#
+# Return the size of a pruned matrix's file in megabytes. Each weight that is left takes 4 bytes. To
+# say where they are takes one *bit* for every place in the matrix, or 2 bytes for each weight that
+# is left. Count the shorter of the two.
 
 
 # %% tags=["nbval-check-output"]
@@ -117,6 +122,8 @@ def sparse_megabytes(weights, density):
 
 
 check("9.2", sparse_megabytes)
+# hint("9.2")
+# solution("9.2")
 
 # %% [markdown]
 # ## The truth about time
@@ -256,9 +263,10 @@ speed_figures.roofline(cells, machine);
 # weights that stay in the cache are read faster than from memory.) With larger blocks so little is
 # left to do that the calls are the time, whatever b is.
 #
-# **9.3** ★ 5 minutes. Return the shortest time that a machine allows. It does `rate` operations per
-# second and moves `bandwidth` bytes per second, both at once. The work is `flops` operations and
-# `moved` bytes.
+# ### Exercise 9.3 ★ 5 minutes
+#
+# Return the shortest time that a machine allows. It does `rate` operations per second and moves
+# `bandwidth` bytes per second, both at once. The work is `flops` operations and `moved` bytes.
 
 
 # %% tags=["nbval-check-output"]
@@ -267,6 +275,8 @@ def shortest_time(flops, moved, rate, bandwidth):
 
 
 check("9.3", shortest_time)
+# hint("9.3")
+# solution("9.3")
 
 # %% [markdown]
 # ## Where it falls short
@@ -405,8 +415,6 @@ print(f"LIVE, onnxruntime: largest difference from PyTorch {difference:.0e}; "
 # rich in one may be poor in another. To prune for speed, prune whole blocks or rows, or have
 # hardware that skips zeros. The timings are of the machines that are named above them; `python -m
 # circtools.bench.layer` measures yours.
-#
-# Stuck on an exercise? `hint("9.1")`, `solution("9.1")`, and so on.
 #
 # **References.** S. Williams, A. Waterman, D. Patterson, [Roofline: An Insightful Visual
 # Performance Model](https://doi.org/10.1145/1498765.1498785), 2009. C. Ding et al.,

@@ -26,6 +26,7 @@ def browser() -> Iterator[sync_api.Browser]:
 def page(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
     """A page whose ``problems`` are errors on the console and requests to other machines."""
     context = browser.new_context()
+    context.set_default_timeout(180_000)  # beside other programs a page takes its time
     page = context.new_page()
     page.problems = []
 

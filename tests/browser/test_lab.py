@@ -30,15 +30,20 @@ def lab(tmp_path: Path) -> Iterator[tuple[str, Path]]:
                 cell.outputs, cell.execution_count = [], None
         nbformat.write(notebook, folder / name)
     shutil.copytree(ROOT / "notebooks" / "exercises", folder / "exercises")
+    startup = tmp_path / "ipython" / "profile_default" / "startup"  # for make lab: in its .venv
+    startup.mkdir(parents=True)
+    shutil.copy(folder / "exercises" / "first_cell.py", startup)
+    [options] = re.findall("^LAB = .* lab (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.M)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    environment = os.environ | {"JUPYTER_CONFIG_DIR": str(folder / "config"),
-                                "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+                                "IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
-         f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=", "--log-level=ERROR"],
+         f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=", "--log-level=ERROR",
+         *options.split()],
         env=environment,
     ) as server:
         for _ in range(120):
@@ -90,6 +95,8 @@ def test_run_all_and_answer(page: Page, lab: tuple[str, Path], name: str, exerci
     page.get_by_text(re.compile(f"Exercise {exercise}: not yet.*{says}")).wait_for()
     execute(page, f'check("{exercise}", {right})')
     page.get_by_text(f"Exercise {exercise}: correct!").wait_for()
+    execute(page, f'solution("{exercise}")')
+    page.locator(".jp-RenderedMarkdown code span", has_text="return").wait_for()  # highlighted
     page.locator("jp-button[data-command='docmanager:save']").click()
     page.get_by_text("Saving completed").wait_for()
     notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)
@@ -98,6 +105,25 @@ def test_run_all_and_answer(page: Page, lab: tuple[str, Path], name: str, exerci
     assert not [output for cell in cells for output in cell.outputs
                 if output.output_type == "error"]
     assert not [problem for problem in page.problems if "asks for" in problem]
+    files = page.locator(".jp-DirListing-itemName").all_inner_texts()
+    assert f"{name}.ipynb" in files and "exercises" not in files, "it has the solutions"
+    page.keyboard.press("Escape")
+    page.keyboard.press("0")
+    page.keyboard.press("0")
+    page.get_by_role("button", name="Confirm Kernel Restart").click()
+    page.get_by_text("(ipykernel) | Idle").wait_for()
+    execute(page, f'check("{exercise}", {right})')
+    page.get_by_text("Run the first cell first").wait_for()
+
+
+def test_a_training_shows_its_time_and_leaves_nothing(page: Page, lab: tuple[str, Path]) -> None:
+    run_all(page, lab[0], "00_start_here")
+    execute(page, "from exercises.pictures import bar\n"
+                  "mnist.train(model, digits.first(5_000), epochs=9, lr=1e-3, seed=0, "
+                  "progress=bar('a training'));")
+    line = page.get_by_text(re.compile("^a training: .*<"))
+    line.wait_for()
+    line.wait_for(state="detached", timeout=240_000)
 
 
 def test_a_slider_moves_the_picture(page: Page, lab: tuple[str, Path]) -> None:
@@ -105,6 +131,6 @@ def test_a_slider_moves_the_picture(page: Page, lab: tuple[str, Path]) -> None:
     cell = page.locator(".jp-CodeCell", has=page.get_by_text("w0", exact=True))
     picture = cell.locator("img")
     still = picture.get_attribute("src")
-    cell.get_by_role("slider").first.press("ArrowRight")
+    cell.get_by_role("slider", name="w0").press("ArrowRight")  # the name is for screen readers
     expect(picture).not_to_have_attribute("src", still)
     assert not [problem for problem in page.problems if "asks for" in problem]
