@@ -51,7 +51,7 @@ def parameter_mosaic(axes: Axes, block_size: int, n: int, x: float = 0.0) -> Non
     if n % block_size:
         raise ValueError(f"n must be a multiple of the block size {block_size}, got {n}")
     shades = parameter_shades(parameter_numbers(block_size, n, n), block_size)
-    _show(axes, shades, (x, x + n, n, 0), cmap=style.SEQUENTIAL, vmin=0, vmax=1)
+    _show(axes, shades, x)
     starts = range(0, n, block_size)
     _grid(axes, x, (*starts, n), n, linewidth=2.5 if block_size > 1 else 0.8)
     if block_size > 1:
@@ -61,9 +61,13 @@ def parameter_mosaic(axes: Axes, block_size: int, n: int, x: float = 0.0) -> Non
     _bare(axes)
 
 
-def _show(axes: Axes, matrix: Tensor, extent: tuple[float, float, float, float], **look: Any
+def _show(axes: Axes, matrix: Tensor, x: float = 0, cell: float = 1, limit: float | None = None
           ) -> None:
-    axes.imshow(matrix.numpy(force=True), extent=extent, **look)
+    """Draw shades in [0, 1], or numbers up to a limit in blue and red, with the left edge at x."""
+    height, width = matrix.shape
+    look: dict[str, Any] = {"cmap": style.SEQUENTIAL, "vmin": 0, "vmax": 1} if limit is None else {
+        "cmap": style.DIVERGING, "vmin": -limit, "vmax": limit}
+    axes.imshow(matrix.numpy(force=True), extent=(x, x + width * cell, height * cell, 0), **look)
 
 
 def _grid(axes: Axes, x: float, places: Sequence[float], side: float, linewidth: float) -> None:
@@ -131,7 +135,7 @@ def _rotating_matrix(axes: Axes, b: int, cell: float) -> None:
     numbers = circulant(torch.arange(b))
     shades = (numbers + 0.5) / b
     side = b * cell
-    _show(axes, shades, (0, side, side, 0), cmap=style.SEQUENTIAL, vmin=0, vmax=1)
+    _show(axes, shades, cell=cell)
     for r, label in enumerate(["first row: stored", "rotated right", "..."] + [""] * (b - 3)):
         middle = (r + 0.5) * cell
         for c in range(b):
@@ -194,7 +198,7 @@ def _pruned_weights(n: int, rounds: int, seed: int) -> tuple[list[Tensor], int]:
 def _weights(axes: Axes, weights: Tensor, x: float) -> None:
     """Draw a weight matrix with its left edge at x: blue and red by sign, a dot where pruned."""
     n = len(weights)
-    _show(axes, weights, (x, x + n, n, 0), cmap=style.DIVERGING, vmin=-2.6, vmax=2.6)
+    _show(axes, weights, x, limit=2.6)
     for r, c in (weights == 0).nonzero().tolist():
         axes.add_patch(Rectangle((x + c, r), 1, 1, facecolor="white", edgecolor="white"))
         axes.add_patch(Circle((x + c + 0.5, r + 0.5), 0.11, color="0.6", linewidth=0))
@@ -206,16 +210,13 @@ def padded_layer(out_features: int, in_features: int, block_size: int) -> Figure
     numbers = parameter_numbers(block_size, out_features, in_features)
     height, width = numbers.shape
     figure, axes = plt.subplots(figsize=(9, 9 * height / width + 0.7))
-    _show(axes, parameter_shades(numbers, block_size), (0, width, height, 0),
-          cmap=style.SEQUENTIAL, vmin=0, vmax=1)
+    _show(axes, parameter_shades(numbers, block_size))
     for x, y, w, h in ((in_features, 0, width - in_features, height),
                        (0, out_features, in_features, height - out_features)):
         axes.add_patch(Rectangle((x, y), w, h, facecolor="white", alpha=0.72, hatch="//",
                                  edgecolor="0.4", linewidth=0))
-    for k in range(block_size, width, block_size):
-        axes.plot([k] * 2, [0, height], color="white", linewidth=3)
-    for k in range(block_size, height, block_size):
-        axes.plot([0, width], [k] * 2, color="white", linewidth=3)
+    axes.vlines(range(block_size, width, block_size), 0, height, color="white", linewidth=3)
+    axes.hlines(range(block_size, height, block_size), 0, width, color="white", linewidth=3)
     _outline(axes, 0, 0, in_features, out_features, line=4)
     axes.set(xlim=(-0.1, width + 0.1), ylim=(height + 0.1, -0.1))
     _bare(axes)
@@ -242,9 +243,9 @@ def weighted_shifts(row: Tensor) -> Figure:
 
 
 def _signed(axes: Axes, matrix: Tensor, limit: float) -> None:
-    height, width = matrix.shape
-    _show(axes, matrix, (0, width, height, 0), cmap=style.DIVERGING, vmin=-limit, vmax=limit)
+    _show(axes, matrix, limit=limit)
     _bare(axes)
+    height, width = matrix.shape
     _outline(axes, 0, 0, width, height, line=1)
 
 
