@@ -23,8 +23,7 @@ from circtools.transformer import Transformer
 
 def build(corpus: Corpus, preset: Preset, method: str, level: int) -> Transformer:
     """Return an untrained network whose layers store ``level`` times fewer weights."""
-    model = multi30k_runs.build(corpus.vocab, preset, method, level, dropout=preset.dropout,
-                                tied=False)
+    model = multi30k.build(corpus.vocab, preset, method, level, dropout=preset.dropout, tied=False)
     if method == "pruned":
         layers = counting.weight_layers(model)
         pruning.prune([layers[name] for name in layers if name != "output"], 1 - 1 / level)

@@ -121,8 +121,8 @@ def main() -> None:
     options = bench.options_for_transformers(__doc__, rounds=8)
     corpus, preset = multi30k.load("auto"), multi30k_runs.PRESETS[options.preset]
     torch.manual_seed(0)
-    fp32, bf16 = (multi30k_runs.build(corpus.vocab, preset, "dense", 1, dropout=preset.dropout,
-                                      tied=True) for _ in range(2))
+    fp32, bf16 = (multi30k.build(corpus.vocab, preset, "dense", 1, dropout=preset.dropout,
+                                 tied=True) for _ in range(2))
     ways = {"plain": plain_steps(corpus, preset),
             "circtools fp32": our_steps(fp32, corpus, preset, torch.float32),
             "circtools bf16": our_steps(bf16, corpus, preset, torch.bfloat16)}
