@@ -30,11 +30,6 @@ def build(corpus: Corpus, preset: Preset, method: str, level: int) -> Transforme
     return model
 
 
-def training(model: Transformer, corpus: Corpus, preset: Preset) -> Callable[[], object]:
-    """Return some steps of training."""
-    return our_steps(model, corpus, preset, multi30k.precision_for("cpu"))
-
-
 def translating(model: Transformer, corpus: Corpus) -> Callable[[], object]:
     """Return the translation of 200 test sentences with a beam of 4."""
     for layer in counting.weight_layers(model).values():
@@ -56,13 +51,15 @@ def main() -> None:
     """Measure, print and write."""
     options = bench.options_for_transformers(__doc__, rounds=5)
     corpus, preset = multi30k.load("auto"), multi30k_runs.PRESETS[options.preset]
+    precision = multi30k.precision_for("cpu")
     dense, rows = build(corpus, preset, "dense", 1), []
     for method in ("block_circulant", "pruned", "low_rank", "small_dense"):
         for level in (4, 16):
             both = dense, build(corpus, preset, method, level)
             rows.append({
                 "method": method, "compression": level,
-                "training": ratio((training(m, corpus, preset) for m in both), options.rounds),
+                "training": ratio((our_steps(m, corpus, preset, precision) for m in both),
+                                  options.rounds),
                 "translation": ratio((translating(m, corpus) for m in both),
                                      max(2, options.rounds // 2))})
             print(rows[-1], flush=True)

@@ -30,7 +30,7 @@ from circtools import bench
 from circtools.experiments import multi30k, multi30k_runs, store, translation
 from circtools.experiments.corpus import Corpus
 from circtools.experiments.multi30k_runs import Preset
-from circtools.transformer import PAD, Transformer
+from circtools.transformer import PAD, Transformer, sinusoids
 
 Pair = tuple[Tensor, ...]  # source and target words of a batch
 
@@ -48,8 +48,7 @@ class Plain(nn.Module):
         self.dropout = nn.Dropout(preset.dropout)
         self.output = nn.Linear(d, target_words)
         self.output.weight = self.target.weight
-        angle = torch.arange(512)[:, None] * 10_000 ** (torch.arange(0, d, 2) / -d)
-        self.positions = nn.Buffer(torch.stack([angle.sin(), angle.cos()], 2).flatten(1))
+        self.positions = nn.Buffer(sinusoids(512, d))
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         x, y = (self.dropout(embedding(words) * math.sqrt(embedding.embedding_dim)

@@ -233,10 +233,10 @@ def german_tokens(sentence: str | Sequence[str]) -> Sequence[str]:
     return tokenise(sentence, "de") if isinstance(sentence, str) else sentence
 
 
-def vocabulary(sentences: Iterable[Sequence[str]], min_count: int = MIN_COUNT) -> list[str]:
-    """Return the tokens seen at least ``min_count`` times, the most frequent first."""
+def vocabulary(sentences: Iterable[Sequence[str]]) -> list[str]:
+    """Return the tokens seen at least :data:`MIN_COUNT` times, the most frequent first."""
     counts = Counter(token for sentence in sentences for token in sentence)
-    frequent = sorted((token for token, n in counts.items() if n >= min_count),
+    frequent = sorted((token for token, n in counts.items() if n >= MIN_COUNT),
                       key=lambda token: (-counts[token], token))
     return [*SPECIAL, *frequent]
 

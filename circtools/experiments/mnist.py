@@ -95,7 +95,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 @cache
-def _sample(n_train: int = 11_000, n_test: int = 2_000) -> Mnist:
+def _sample() -> Mnist:
     """Printed digits in several fonts, slanted, turned, scaled and shifted at random."""
     generator = torch.Generator().manual_seed(0)
     glyphs = _glyphs()  # (fonts, 10, 56, 56)
@@ -116,7 +116,7 @@ def _sample(n_train: int = 11_000, n_test: int = 2_000) -> Mnist:
         images = (images * uniform(0.6, 1.0).view(-1, 1, 1, 1) + noise * (images > 0)).clamp(0, 1)
         return _normalise((images * 255).round().squeeze(1)), labels
 
-    return _split("sample", draw(n_train), draw(n_test), n_train // 11)
+    return _split("sample", draw(11_000), draw(2_000), 1_000)
 
 
 def _glyphs() -> Tensor:

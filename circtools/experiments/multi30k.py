@@ -87,16 +87,13 @@ def train(model: Transformer, corpus: Corpus, recipe: Recipe, *, seed: int,
         count=lambda batch: (batch[1][:, 1:] != PAD).sum(), size=tokens, unit="token",
         evaluate=lambda m: {"val_loss": validation_loss(m, held_out), "tokens": tokens},
     )
-    return training.fit(
-        model.to(device), task, recipe, seed=seed,
-        lr_scale=lambda name, parameter: (
-            recipe.matrix_lr_scale if _is_matrix(name, parameter) else 1.0),
-        before_epoch=before_epoch, checkpoint=checkpoint, progress=progress)
 
+    def lr_scale(name: str, parameter: nn.Parameter) -> float:
+        is_matrix = name.startswith(("encoder.", "decoder.")) and parameter.ndim > 1
+        return recipe.matrix_lr_scale if is_matrix else 1.0
 
-def _is_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether a parameter holds weights of a linear layer inside the encoder or the decoder."""
-    return name.startswith(("encoder.", "decoder.")) and parameter.ndim > 1
+    return training.fit(model.to(device), task, recipe, seed=seed, lr_scale=lr_scale,
+                        before_epoch=before_epoch, checkpoint=checkpoint, progress=progress)
 
 
 def transformer(vocab: Vocab, linear: LinearLayer = nn.Linear, **sizes: Any) -> Transformer:

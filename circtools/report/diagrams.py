@@ -30,9 +30,9 @@ def parameter_numbers(block_size: int, out_features: int, in_features: int) -> T
     return block_circulant(torch.arange(p * q * block_size).view(p, q, block_size))
 
 
-def parameter_shades(numbers: Tensor, block_size: int, seed: int = 0) -> Tensor:
+def parameter_shades(numbers: Tensor, block_size: int) -> Tensor:
     """Return a shade in [0, 1) for each parameter number: far apart within a block."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     blocks = (int(numbers.max()) + 1) // block_size
     # The dtype is written out: another default would draw other colours.
     random = torch.rand(blocks, block_size + 1, generator=generator, dtype=torch.float32)
@@ -113,9 +113,10 @@ def block_circulant_ladder(n: int = 16) -> Figure:
     return figure
 
 
-def circulant_technique(b: int = 6, blocks: int = 3, small: int = 4) -> Figure:
+def circulant_technique() -> Figure:
     """Rotate the first row: one circulant matrix of b rows, and a block version beside it."""
-    n, left = blocks * small, 2 * b + 2.2
+    b, small, n = 6, 4, 12
+    left = 2 * b + 2.2
     figure, axes = _canvas((15, 7.4), (-5.8, 26.6), (14.0, -2.2))
     _rotating_matrix(axes, b, cell=2.0)
     _text(axes, b, -1.0, "Circulant: store one row, rotate it")
@@ -157,9 +158,10 @@ def _arrow(axes: Axes, start: Range, end: Range, color: str = style.BLACK, bend:
                                    shrinkA=0, shrinkB=0))
 
 
-def pruning_technique(n: int = 10, rounds: int = 6, seed: int = 3) -> Figure:
+def pruning_technique() -> Figure:
     """Train, zero the smallest weights, fine-tune, iterate; drawn with random weights."""
-    stages, left = _pruned_weights(n, rounds, seed)
+    n, rounds = 10, 6
+    stages, left = _pruned_weights(n, rounds)
     first = int((stages[1] != 0).sum())
     shown = [(stages[0], "train", f"{n * n} weights"),
              (stages[1], "zero the\nsmallest", f"{first} left"),
@@ -179,9 +181,9 @@ def pruning_technique(n: int = 10, rounds: int = 6, seed: int = 3) -> Figure:
     return figure
 
 
-def _pruned_weights(n: int, rounds: int, seed: int) -> tuple[list[Tensor], int]:
+def _pruned_weights(n: int, rounds: int) -> tuple[list[Tensor], int]:
     """Return random weights (n, n), pruned and moved in turns, and how many are left."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(3)
     layer = nn.utils.skip_init(nn.Linear, n, n, bias=False, dtype=torch.float32)
     with torch.no_grad():
         layer.weight.copy_(torch.randn(n, n, generator=generator, dtype=torch.float32))
