@@ -65,9 +65,9 @@ def _show(axes: Axes, matrix: Tensor, x: float = 0, cell: float = 1, limit: floa
           ) -> None:
     """Draw shades in [0, 1], or numbers up to a limit in blue and red, with the left edge at x."""
     height, width = matrix.shape
-    look: dict[str, Any] = {"cmap": style.SEQUENTIAL, "vmin": 0, "vmax": 1} if limit is None else {
-        "cmap": style.DIVERGING, "vmin": -limit, "vmax": limit}
-    axes.imshow(matrix.numpy(force=True), extent=(x, x + width * cell, height * cell, 0), **look)
+    low, colours = (0, style.SEQUENTIAL) if limit is None else (-limit, style.DIVERGING)
+    axes.imshow(matrix.numpy(force=True), extent=(x, x + width * cell, height * cell, 0),
+                cmap=colours, vmin=low, vmax=1 if limit is None else limit)
 
 
 def _grid(axes: Axes, x: float, places: Sequence[float], side: float, linewidth: float) -> None:
@@ -247,8 +247,7 @@ def weighted_shifts(row: Tensor) -> Figure:
 def _signed(axes: Axes, matrix: Tensor, limit: float) -> None:
     _show(axes, matrix, limit=limit)
     _bare(axes)
-    height, width = matrix.shape
-    _outline(axes, 0, 0, width, height, line=1)
+    _outline(axes, 0, 0, matrix.shape[1], matrix.shape[0], line=1)
 
 
 def fourier_vectors(b: int = 8) -> Figure:
