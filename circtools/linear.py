@@ -15,7 +15,7 @@ from circtools.matrices import (
     check_order,
     nearest_circulant,
 )
-from circtools.products import ALGORITHMS, FAST, choose, is_traced
+from circtools.products import ALGORITHMS, FAST, MANY_TOKENS, choose, is_traced
 
 # The number of entries of x that are multiplied at a time where no gradient is needed. Larger
 # spectra get fresh memory from the system at every call, which takes longer than the products.
@@ -160,8 +160,8 @@ class BlockCirculantLinear(StructuredLinear):
         order: of the features within the matrix, ``"contiguous"`` or ``"strided"``, which is
             multiplied without transpositions; see :mod:`circtools.matrices`. The weights have the
             same shape in both.
-        algorithm: ``"dense"``, ``"fft"``, ``"dft"``, or ``"auto"``, which goes by the block size;
-            see :func:`circtools.products.choose`.
+        algorithm: ``"dense"``, ``"fft"``, ``"dft"``, or ``"auto"``, which goes by block size and
+            tokens; see :func:`circtools.products.choose`.
 
     Shapes:
         input ``(..., in_features)``, output ``(..., out_features)``.
@@ -186,7 +186,7 @@ class BlockCirculantLinear(StructuredLinear):
         self.block_size, self.order, self.algorithm = block_size, check_order(order), algorithm
         p, q = -(-out_features // block_size), -(-in_features // block_size)
         self.weight = self._new(p, q, block_size)
-        self._prepared: tuple[str, Tensor, _State] | None = None
+        self._prepared: tuple[dict[str, Tensor], _State] | None = None  # by algorithm
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -233,19 +233,24 @@ class BlockCirculantLinear(StructuredLinear):
                 out.copy_(product(part, spectrum, strided))
         return y.flatten(1)[:, : self.out_features].contiguous()  # (tokens, out_features)
 
-    def _algorithm(self) -> str:
-        return choose(self.block_size) if self.algorithm == "auto" else self.algorithm
+    def _algorithm(self, tokens: int) -> str:
+        return choose(self.block_size, tokens) if self.algorithm == "auto" else self.algorithm
 
     def _spectrum(self, weight: Tensor, x: Tensor) -> tuple[str, Tensor]:
         """Return an algorithm and what it multiplies by: the prepared one while it holds."""
+        name = self._algorithm(len(x))
         if torch.is_grad_enabled():  # an optimizer's step may follow, and torch counts not all
             self._prepared = None
         elif self._prepared is not None and not is_traced(x):
-            name, spectrum, state = self._prepared
+            kept, state = self._prepared
             if weight is self.weight and state.is_of(weight):
-                return name, spectrum
-        name = self._algorithm()
-        return name, self._dense(weight) if name == "dense" else FAST[name].spectrum(weight)
+                name = name if name in kept else "dense"
+                return name, kept[name]
+        return name, self._operand(name, weight)
+
+    def _operand(self, name: str, weight: Tensor) -> Tensor:
+        """Return what an algorithm multiplies inputs by."""
+        return self._dense(weight) if name == "dense" else FAST[name].spectrum(weight)
 
     @torch.no_grad()
     def prepare(self) -> Self:
@@ -256,16 +261,18 @@ class BlockCirculantLinear(StructuredLinear):
         through ``weight.data``, numpy or another process) call this again. Without this call the
         layer computes everything anew each time, and is never out of date.
 
-        It keeps about 1.5 numbers per stored weight. A matrix of at most 65,536 entries, for which
-        the plain product is the fastest, is kept dense.
+        It keeps about 1.5 numbers per stored weight, and 2.5 for blocks of 33 to 128, which are
+        multiplied in two ways. A matrix of at most 65,536 entries, for which the plain product is
+        the fastest, is kept dense.
 
         Returns:
             The layer itself.
         """
         narrow = self.algorithm == "auto" and self.out_features * self.in_features <= NARROW
-        name, weight = "dense" if narrow else self._algorithm(), self.weight.detach()
-        spectrum = self._dense(weight) if name == "dense" else FAST[name].spectrum(weight)
-        self._prepared = name, spectrum.contiguous(), _State.of(self.weight)
+        names = {"dense"} if narrow else {self._algorithm(tokens) for tokens in (1, MANY_TOKENS)}
+        weight = self.weight.detach()
+        self._prepared = ({name: self._operand(name, weight).resolve_conj() for name in names},
+                          _State.of(self.weight))
         return self
 
     def train(self, mode: bool = True) -> Self:

@@ -22,7 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LARGEST_DFT = 128  # block size up to which the DFT was the faster one on two cores of a CPU
+# Where the one or the other was faster on two cores of a CPU.
+LARGEST_DFT = 128  # block size of the DFT for few tokens
+LARGEST_DFT_MANY, MANY_TOKENS = 32, 256  # and for many
+FEW_BLOCKS = 16  # in the strided order fewer lie too far apart in memory, a frequency per row
 HALF = (torch.float16, torch.bfloat16)  # torch.fft has no transforms of these on a CPU
 
 
@@ -36,6 +39,8 @@ def fft_product(x: Tensor, spectrum: Tensor, strided: bool = False) -> Tensor:
     dtype, axis = x.dtype, 1 if strided else 2
     if x.shape[0] == 0:  # the FFT library refuses to plan an empty transform
         return fft_product(F.pad(x, (0, 0, 0, 0, 0, 1)), spectrum, strided)[:0]
+    if strided and min(spectrum.shape[:2]) < FEW_BLOCKS:
+        return fft_product(x.mT, spectrum).mT
     x_hat = torch.fft.rfft(x.float() if dtype in HALF else x, dim=axis)  # k: b // 2 + 1 frequencies
     y_hat = torch.einsum("tkq,pqk->tkp" if strided else "tqk,pqk->tpk", x_hat, spectrum)
     return torch.fft.irfft(y_hat, n=x.shape[axis], dim=axis).to(dtype)
@@ -53,6 +58,8 @@ def dft_product(x: Tensor, spectrum: Tensor, strided: bool = False) -> Tensor:
 
     Each frequency is one matrix product over the blocks if it is real, three if it is complex.
     """
+    if strided and min(spectrum.shape[1:]) < FEW_BLOCKS:
+        return dft_product(x.mT, spectrum).mT
     multiply = Products.apply if torch.is_grad_enabled() and not is_traced(x) else torch.matmul
     if strided:
         of_x, _, back = dft_matrices(x.shape[1], x)
@@ -168,12 +175,16 @@ FAST = {"fft": Algorithm(fft_spectrum, fft_product), "dft": Algorithm(dft_spectr
 ALGORITHMS = ("dense", *FAST)
 
 
-def choose(block_size: int) -> str:
-    """Return the algorithm that suits a block size: the DFT up to 128, the FFT above.
+def choose(block_size: int, tokens: int) -> str:
+    """Return the algorithm that suits a block size and a number of input rows.
 
-    A block of one number is the dense product. Exported graphs take the DFT at any size, because
-    ONNX has products and no transform for every size.
+    Blocks of up to 32 take the DFT, those above 128 the FFT. Those between take the DFT for fewer
+    than 256 tokens. A block of one number is the dense product. Exported graphs take the DFT at any
+    size, because ONNX has products and no transform for every size.
     """
     if block_size == 1:
         return "dense"
-    return "dft" if block_size <= LARGEST_DFT or torch.compiler.is_exporting() else "fft"
+    if torch.compiler.is_exporting():
+        return "dft"
+    largest = LARGEST_DFT_MANY if tokens >= MANY_TOKENS else LARGEST_DFT
+    return "dft" if block_size <= largest else "fft"

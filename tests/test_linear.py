@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from circtools import BlockCirculantLinear, linear
+from circtools import BlockCirculantLinear, linear, products
 from circtools.matrices import Order, block_circulant, circulant
 from circtools.products import ALGORITHMS, choose, dft_matrices, dft_products
 
@@ -56,8 +56,17 @@ def make(shape: tuple[int, int, int], name: str, dtype: torch.dtype, batch: tupl
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [
     (torch.float64, 1e-10), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
-@given(shape=SHAPES, batch=BATCHES, order=ORDERS)
+@given(shape=SHAPES, batch=BATCHES, order=ORDERS, few=st.sampled_from([1, 16]))
 def test_forward_and_gradients(name: str, dtype: torch.dtype, tolerance: float,
+                               shape: tuple[int, int, int], batch: tuple[int, ...], order: Order,
+                               few: int) -> None:
+    """In the strided order ``few`` blocks go the way of the contiguous one, and more their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "FEW_BLOCKS", few)
+        compare_with_the_reference(name, dtype, tolerance, shape, batch, order)
+
+
+def compare_with_the_reference(name: str, dtype: torch.dtype, tolerance: float,
                                shape: tuple[int, int, int], batch: tuple[int, ...], order: Order
                                ) -> None:
     layer, x = make(shape, name, dtype, batch, order)
@@ -189,9 +198,10 @@ def test_what_was_prepared_serves_until_the_weight_changes(name: str, b: int) ->
         with torch.no_grad():
             close(layer(x), x @ layer.dense_weight().T + layer.bias, 1e-5)
             if kept:  # what is prepared is what is used
-                layer._prepared[1].mul_(2)
+                used = next(iter(layer._prepared[0].values()))
+                used.mul_(2)
                 assert not torch.allclose(layer(x), x @ layer.dense_weight().T + layer.bias)
-                layer._prepared[1].div_(2)
+                used.div_(2)
 
     check()
     assert layer._prepared is None, "nothing is kept without being asked"
@@ -260,8 +270,12 @@ def test_weights_that_come_and_go_are_never_mixed_up() -> None:
 
 def test_memory_of_what_is_prepared() -> None:
     wide, narrow = BlockCirculantLinear(512, 512, 8), BlockCirculantLinear(256, 256, 16)
-    for layer, numbers in ((wide, 512 * 512 / 8 * 11 / 8), (narrow, 256 * 256)):
-        assert layer.prepare()._prepared[1].numel() == numbers
+    large = BlockCirculantLinear(512, 512, 64)
+    for layer, numbers in ((wide, 512 * 512 / 8 * 11 / 8), (narrow, 256 * 256),
+                           (large, 512 * 512 / 64 * (95 + 2 * 33) / 64)):
+        kept, _ = layer.prepare()._prepared
+        assert sum(torch.view_as_real(k).numel() if k.is_complex() else k.numel()
+                   for k in kept.values()) == numbers
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -392,8 +406,17 @@ def test_many_tokens_are_multiplied_in_parts(bias: bool, monkeypatch: pytest.Mon
     close(layer(x), whole, 1e-6)  # with gradients, all at once
 
 
-def test_the_block_size_chooses_the_algorithm() -> None:
-    assert [choose(b) for b in (1, 2, 128, 129, 784)] == ["dense", "dft", "dft", "fft", "fft"]
+def test_block_size_and_tokens_choose_the_algorithm() -> None:
+    sizes = (1, 2, 32, 33, 128, 129, 784)
+    assert [choose(b, 255) for b in sizes] == ["dense", *["dft"] * 4, "fft", "fft"]
+    assert [choose(b, 256) for b in sizes] == ["dense", "dft", "dft", *["fft"] * 4]
+    layer = BlockCirculantLinear(512, 512, 64).eval()
+    x = torch.randn(300, 512)
+    with torch.no_grad():
+        many, few = layer(x), layer(x[:10])
+        close(few, many[:10], 1e-5)
+        layer.prepare()
+        assert torch.equal(layer(x), many) and torch.equal(layer(x[:10]), few)
 
 
 @pytest.mark.slow

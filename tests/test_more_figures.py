@@ -14,6 +14,8 @@ from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
 from circtools.report import (
     claims,
     comparisons,
+    decision,
+    facts,
     network_figures,
     speed_figures,
     translation_figures,
@@ -231,6 +233,16 @@ def test_speed_figures() -> None:
     assert len(labels(figure)) == len(speed_figures.LOOKS)
     figure = speed_figures.roofline(cells, {"flops": 1e11, "bandwidth": 1e10}, n=512)
     assert {"1 token", "256 tokens"} < labels(figure)
-    assert {text.get_text() for text in figure.axes[0].texts} == {"b=2", "b=8", "b=32", "b=512"}
+    assert {text.get_text() for text in figure.axes[0].texts} == {
+        "b = 2", "b = 8", "b = 32", "b = 512"}
     with pytest.raises(FileNotFoundError, match="benchmarks"):
         results.timings("nothing")
+
+
+def test_the_chart_of_choices_quotes_the_results_and_notices_when_they_turn() -> None:
+    found = facts.facts(results.load())
+    shown = {text.get_text() for text in decision.flow_chart(found).axes[0].texts}
+    assert any(f"{found['speed_2048_256_8']:.1f} times as fast" in text for text in shown)
+    assert any(f"{found['pruned_16x_small'].bleu:.1f} BLEU" in text for text in shown)
+    with pytest.raises(ValueError, match="layers that are 1,024 wide gain"):
+        decision.flow_chart(found | {"speed_1024_32_8": 0.9})

@@ -3,9 +3,10 @@
     python -m circtools.bench.layer --quick        # a minute
     python -m circtools.bench.layer                # all cells, about 10 minutes; writes the results
 
-For every width n, number of tokens and block size it times, in turn, ``nn.Linear``, the layer, and
-the C3A operator of the package ``peft`` (in the extra ``benchmarks``), and gives medians. ``ratio``
-is the time of ``nn.Linear`` divided by that of the layer: above 1 is faster. ``roofline`` is the
+For every width n, number of tokens and block size it times, in turn, ``nn.Linear``, the layer in
+both orders, and the C3A operator of the package ``peft`` (in the extra ``benchmarks``), and gives
+medians. ``ratio`` is the time of ``nn.Linear`` divided by that of the layer: above 1 is faster;
+``strided_ratio`` is the same in the strided order. ``roofline`` is the
 share of the speed that the machine's measured matrix-product rate and memory bandwidth would allow.
 Besides: the other methods at equal stored weights (inference), and the bytes kept for backward.
 Do not run anything else beside it.
@@ -103,16 +104,18 @@ def measure_layer(sizes: Sequence[int], tokens: Sequence[int], blocks: Sequence[
         x, linear, trained = torch.randn(t, n), nn.Linear(n, n), mode is training
         for b in (*blocks, n):
             layer = BlockCirculantLinear(n, n, b)
-            timed = {"linear": mode(linear, x), "layer": mode(layer, x)}
+            timed = {"linear": mode(linear, x), "layer": mode(layer, x),
+                     "strided": mode(BlockCirculantLinear(n, n, b, order="strided"), x)}
             # C3A holds (tokens, blocks, b) in complex numbers; its slowest cells take minutes.
             if b * 8 >= n // 256 and t * (n / 1024) ** 2 / b <= 4096:
                 timed["c3a"] = mode(C3A(n, b), x)
             seconds = bench.medians(timed)
             rows.append({
                 "n": n, "tokens": t, "mode": mode.__name__, "block_size": b,
-                "algorithm": "dense" if not trained and n * n <= NARROW else choose(b),
+                "algorithm": "dense" if not trained and n * n <= NARROW else choose(b, t),
                 "seconds": seconds["layer"],
                 "linear_seconds": seconds["linear"], "ratio": seconds["linear"] / seconds["layer"],
+                "strided_ratio": seconds["linear"] / seconds["strided"],
                 "c3a_ratio": seconds["linear"] / seconds["c3a"] if "c3a" in seconds else None,
                 "roofline": limit(layer, x, machine) / seconds["layer"],
                 "kept_bytes": kept_bytes(layer, x) if trained else None,
@@ -189,14 +192,17 @@ def measure_others(sizes: Sequence[int], tokens: Sequence[int]) -> list[dict[str
 
 def show(cells: pd.DataFrame, others: pd.DataFrame) -> None:
     """Print the ratios, and what the targets speak of."""
-    wide = [cells.pivot(index=["mode", "n", "tokens"], columns="block_size", values="ratio"),
+    wide = [*(cells.pivot(index=["mode", "n", "tokens"], columns="block_size", values=values)
+              for values in ("ratio", "strided_ratio")),
             others.pivot(index=["method", "compression"], columns=["n", "tokens"], values="ratio")]
     print("times nn.Linear", *(table.round(2).to_string(na_rep="") for table in wide), sep="\n\n")
     enough = cells["mode"].map({"inference": 32, "training": 256})
     few = cells[(cells["n"] >= 512) & (cells["tokens"] >= enough) & (cells["block_size"] <= 64)]
     few = few.assign(c3a=few["ratio"] / few["c3a_ratio"])
-    logs = few.groupby("mode")[["ratio", "c3a", "roofline"]].agg(lambda x: np.log(x).mean())
-    print(f"\nworst ratio {few['ratio'].min():.2f} over n >= 512, enough tokens and b <= 64, and "
+    columns = ["ratio", "strided_ratio", "c3a", "roofline"]
+    logs = few.groupby("mode")[columns].agg(lambda x: np.log(x).mean())
+    worst = few[["ratio", "strided_ratio"]].min().round(2).to_dict()
+    print(f"\nworst {worst} over n >= 512, enough tokens and b <= 64, and "
           f"geometric means\n{np.exp(logs).round(2).to_string()}")
 
 

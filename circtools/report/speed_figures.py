@@ -9,7 +9,6 @@ from typing import Any, Literal
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from circtools.experiments.results import select
@@ -33,14 +32,15 @@ def _tokens(count: int) -> str:
 
 
 def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048),
-                  mode: Literal["inference", "training"] = "inference") -> Figure:
+                  mode: Literal["inference", "training"] = "inference",
+                  ratio: Literal["ratio", "strided_ratio"] = "ratio") -> Figure:
     """How many times as fast as a dense layer, by width and block size: one panel per batch."""
     figure, panels = plt.subplots(1, len(tokens), squeeze=False, sharey=True,
                                   figsize=(max(7.5, 3.6 * len(tokens) + 1), 4.6))
     for axes, count in zip(panels.flat, tokens, strict=True):
         rows = select(cells, mode=mode, tokens=count)
         column = rows["block_size"].astype(str).where(rows["block_size"] < rows["n"], "n")
-        wide = rows.assign(b=column).pivot(index="n", columns="b", values="ratio")[column.unique()]
+        wide = rows.assign(b=column).pivot(index="n", columns="b", values=ratio)[column.unique()]
         shades = np.log2(wide)
         picture = heat_map(axes, shades, wide.map(_times), shades.abs() > 2.2, cmap=style.SPEED,
                            vmin=-3.5, vmax=3.5, origin="lower")
@@ -50,7 +50,8 @@ def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048
     bar = figure.colorbar(picture, ax=panels, shrink=0.8)
     bar.set_ticks([-3, -2, -1, 0, 1, 2, 3], labels=["1/8", "1/4", "1/2", "1", "2", "4", "8"])
     bar.set_label("times as fast as nn.Linear")
-    figure.suptitle(f"Block-circulant, {mode}: blue is faster than dense, orange slower",
+    order = "" if ratio == "ratio" else ", strided order"
+    figure.suptitle(f"Block-circulant{order}, {mode}: blue is faster than dense, orange slower",
                     fontsize=15)
     return figure
 
@@ -91,9 +92,15 @@ def roofline(cells: pd.DataFrame, machine: dict[str, float], n: int = 2048) -> F
     intensity = np.geomspace(0.3, 300, 100)
     axes.plot(intensity, np.minimum(machine["flops"], intensity * machine["bandwidth"]) / 1e9,
               color=style.BLACK, label="the machine's two limits")
-    for tokens, marker, color in ((1, "o", "0.6"), (32, "s", "0.3"), (256, "^", style.BLACK)):
+    for tokens, marker, color in ((1, "o", "0.5"), (32, "s", "0.3"), (256, "^", style.BLACK)):
         rows = select(cells, mode="inference", tokens=tokens, n=n, algorithm="dft")
-        _achieved(axes, rows, color=color, marker=marker, linestyle="", label=_tokens(tokens))
+        places = {row.block_size: _achieved(row) for row in rows.itertuples()}
+        axes.plot(*zip(*places.values(), strict=True), color=color, marker=marker, linestyle="",
+                  label=_tokens(tokens))
+        for b, place in places.items() if tokens == 1 else ():  # the others lie close together
+            side, align = (8, "left") if b > 16 else (-8, "right")
+            axes.annotate(f"b = {b}", place, xytext=(side, -4), textcoords="offset points",
+                          fontsize=11, ha=align)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set(xlabel="operations for each byte that must be moved",
@@ -103,15 +110,10 @@ def roofline(cells: pd.DataFrame, machine: dict[str, float], n: int = 2048) -> F
     return figure
 
 
-def _achieved(axes: Axes, rows: pd.DataFrame, **look: Any) -> None:
-    places = {}
-    for row in rows.itertuples():
-        b, blocks = row.block_size, row.n // row.block_size
-        products = dft_products(b)  # between blocks; each transform is one with a small matrix
-        operations = 2 * row.tokens * blocks * products * (blocks + 2 * b)
-        moved = 4 * (2 * row.tokens * row.n + products * blocks**2)
-        places[b] = operations / moved, operations / row.seconds / 1e9
-    axes.plot(*zip(*places.values(), strict=True), **look)
-    for b, place in places.items():
-        axes.annotate(f"b={b}", place, xytext=(5, -11), textcoords="offset points",
-                      color=look["color"], fontsize=9)
+def _achieved(row: Any) -> tuple[float, float]:
+    """Return operations per byte, and billions of operations per second."""
+    b, blocks = row.block_size, row.n // row.block_size
+    products = dft_products(b)  # between blocks; each transform is one with a small matrix
+    operations = 2 * row.tokens * blocks * products * (blocks + 2 * b)
+    moved = 4 * (2 * row.tokens * row.n + products * blocks**2)
+    return operations / moved, operations / row.seconds / 1e9

@@ -360,7 +360,7 @@ for name in ALGORITHMS:
 for name in ("fft", "dft"):
     compare(f"{name} and dense, outputs", outputs[name], outputs["dense"])
     compare(f"{name} and dense, gradients", gradients[name], gradients["dense"])
-print("by the block size, auto takes", {b: choose(b) for b in (1, 2, 8, 64, 1024)})
+print("by the block size, auto takes", {b: choose(b, 1) for b in (1, 2, 8, 64, 1024)})
 
 # %% [markdown]
 # **2.3** Multiply a block-circulant matrix by one vector with the FFT, without building the matrix.
