@@ -4,6 +4,7 @@ Each is compared with a block-circulant layer that stores as many weights.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ class SharedLinear(StructuredLinear):
 
     Args:
         table: which weight stands where, integers of shape (out_features, in_features).
-        options: ``bias``, ``device`` and ``dtype``, as for ``torch.nn.Linear``.
+        options: of :class:`.StructuredLinear`.
     """
 
     table: Tensor
@@ -52,10 +53,8 @@ class RandomSharingLinear(SharedLinear):
     and nothing is left of the rotation. The order comes from torch's random numbers.
 
     Args:
-        in_features: width of the input.
-        out_features: width of the output.
         block_size: how many times fewer weights it stores.
-        options: ``bias``, ``device`` and ``dtype``, as for ``torch.nn.Linear``.
+        in_features, out_features, options: of :class:`.StructuredLinear`.
 
     Source: weights shared at random are W. Chen et al., "Compressing Neural Networks with the
     Hashing Trick", ICML 2015; here each is used equally often.
@@ -88,7 +87,7 @@ class TileCirculantLinear(SharedLinear):
         arrangement: ``"local"`` tiles are squares of neighbouring pixels; ``"strided"`` tiles take
             every n-th pixel in both directions, so that the tile's shifts are shifts of the
             image; ``"raster"`` tiles are cut from the row of all pixels.
-        options: ``bias``, ``device`` and ``dtype``, as for ``torch.nn.Linear``.
+        options: of :class:`.StructuredLinear`.
 
     Raises:
         ValueError: if a size is no square, the sides do not divide, or the arrangement is unknown.
@@ -131,11 +130,9 @@ class LowRankLinear(StructuredLinear):
     """Linear layer whose weight matrix is a product of two thin ones: ``y = x (up down)^T + bias``.
 
     Args:
-        in_features: width of the input.
-        out_features: width of the output.
         ratio: how many times fewer weights it stores than a dense layer, roughly: the rank is
             rounded, and is at least 1.
-        options: ``bias``, ``device`` and ``dtype``, as for ``torch.nn.Linear``.
+        in_features, out_features, options: of :class:`.StructuredLinear`.
 
     Source: T. Sainath et al., "Low-rank matrix factorization for deep neural network training
     with high-dimensional output targets", ICASSP 2013.
@@ -171,10 +168,8 @@ class MonarchLinear(StructuredLinear):
     reads one number from every few of them. No weight is shared, and the matrix may have full rank.
 
     Args:
-        in_features: width of the input.
-        out_features: width of the output.
         ratio: how many times fewer weights it stores than a dense layer, roughly.
-        options: ``bias``, ``device`` and ``dtype``, as for ``torch.nn.Linear``.
+        in_features, out_features, options: of :class:`.StructuredLinear`.
 
     Raises:
         ValueError: if ``ratio`` is below 1.
@@ -213,3 +208,20 @@ class MonarchLinear(StructuredLinear):
 STRUCTURES: dict[str, type[StructuredLinear]] = {
     "block_circulant": BlockCirculantLinear, "random_sharing": RandomSharingLinear,
     "low_rank": LowRankLinear, "monarch": MonarchLinear}
+
+
+def layers(structure: str, level: int) -> Callable[[int, int], nn.Module]:
+    """Return what makes, of two sizes, a layer that stores ``level`` times fewer weights.
+
+    Args:
+        structure: a key of :data:`STRUCTURES`, ``"tiles_"`` with an arrangement, or ``"dense"``,
+            which stores all of them whatever the level.
+        level: the block size, or the ratio.
+    """
+    if structure == "dense":
+        return nn.Linear
+    if structure.startswith("tiles_"):
+        arrangement = structure.removeprefix("tiles_")
+        return lambda n_in, n_out: TileCirculantLinear(n_in, n_out, level, arrangement)
+    kind: Any = STRUCTURES[structure]
+    return lambda n_in, n_out: kind(n_in, n_out, level)

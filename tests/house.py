@@ -38,9 +38,9 @@ def longest_chain(package: Path) -> tuple[str, ...]:
 
 def sizes(package: Path) -> Iterator[Size]:
     """Yield what is measured of a package."""
-    files, command_line = sorted(package.rglob("*.py")), ("cli", "__main__")
-    yield "core", lines(p for p in package.glob("*.py") if p.stem not in command_line), 1200, ""
-    yield "command line", lines(p for p in package.glob("*.py") if p.stem in command_line), None, ""
+    files, command_line = sorted(package.rglob("*.py")), package / "__main__.py"
+    yield "core", lines(p for p in package.glob("*.py") if p != command_line), 1200, ""
+    yield "command line", lines(iter([command_line])), None, ""
     for room in sorted(path.parent for path in package.glob("*/__init__.py")):
         yield room.name, lines(room.rglob("*.py")), None, ""
     yield "total", lines(iter(files)), 5500, "without templates"

@@ -2,11 +2,9 @@
 
 import hashlib
 
-import pytest
+from circtools.experiments.corpus import captions
 
-from circtools.experiments import captions
-
-PAIRS = captions.pairs(captions.LIMIT)
+PAIRS = captions()
 
 
 def test_the_file_is_the_one_that_the_sample_results_were_made_with() -> None:
@@ -15,15 +13,8 @@ def test_the_file_is_the_one_that_the_sample_results_were_made_with() -> None:
         "dfbb5f211e5878786821ff411da9c63e5d6a7371b8a68656293021e649e12387")
 
 
-def test_the_first_pairs_distinct() -> None:
-    assert captions.pairs(300) == PAIRS[:300]
+def test_the_pairs_are_distinct() -> None:
     assert len(PAIRS) == len({german for german, _ in PAIRS}) == 5_000
-
-
-@pytest.mark.parametrize("n", [0, -1, 5_001])
-def test_impossible_numbers_are_named(n: int) -> None:
-    with pytest.raises(ValueError, match=f"between 1 and 5000, got {n}"):
-        captions.pairs(n)
 
 
 def test_sentences_are_german_and_english() -> None:

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from circtools.experiments import bleu, captions, results, store
+from circtools.experiments import bleu, results, store
+from circtools.experiments.corpus import captions
 from circtools.experiments.methods import ROUNDS_AT
 from circtools.report import (
     claims,
@@ -97,7 +98,7 @@ def test_the_interval_covers_trainings_and_sentences(paired: bool, spread: tuple
 
 def test_sentence_effects_give_the_spread_that_a_bootstrap_gives() -> None:
     rng = np.random.default_rng(0)
-    references = [english for _, english in captions.pairs(400)]
+    references = [english for _, english in captions()[:400]]
     texts = [text if rng.random() < 0.7 else text.split(" ", 1)[1] for text in references]
     counts = bleu.sentence_counts(texts, references)
     drawn = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), 4000)
@@ -271,7 +272,7 @@ def test_in_files_of_equal_size_pruning_has_fewer_weights() -> None:
 
 
 def test_claim_2_over_sentences_for_a_single_seed(tmp_path: Path) -> None:
-    references = [english for _, english in captions.pairs(200)]
+    references = [english for _, english in captions()[:200]]
     half = [text if i % 2 else "no idea" for i, text in enumerate(references)]
     frame = sweep(1.0, seeds=1).assign(folder=tmp_path)
     for row in frame.itertuples():

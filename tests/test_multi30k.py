@@ -230,7 +230,7 @@ def test_a_run_leaves_its_result_and_its_translations(
 
 def test_a_trial_never_reads_the_test_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run("multi30k", "tiny", "dense", 1e-3, 1000, stage="search", tied=True, dropout=0.0)
-    work = multi30k_runs.Experiment(run, "sample")
+    work = multi30k.Experiment(run, "sample")
     monkeypatch.setattr(translation, "translate", None)
     assert set(work.measure()) == {"val_loss"}
     work.keep_round(tmp_path / "run.json", 0)

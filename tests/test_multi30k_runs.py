@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circtools import cli
+from circtools import __main__ as cli
 from circtools.experiments import choices, execute, multi30k, multi30k_runs, results, store
 from circtools.experiments.methods import METHODS, ROUNDS_AT, methods_of, tuned_as
-from circtools.experiments.multi30k_runs import PRESETS, Experiment, plan
+from circtools.experiments.multi30k import Experiment
+from circtools.experiments.multi30k_runs import PRESETS, plan
 from circtools.experiments.runs import Run
 from circtools.experiments.store import Store
 
@@ -85,9 +86,9 @@ def test_the_whole_plan_runs_and_never_again(tiny: Path, capsys: pytest.CaptureF
     for method in ("dense", "block_circulant"):
         complete = final[(final["method"] == method) & final["block_size"].isin([1, 4])
                          & ~final["tied"].astype(bool)]
-        row = choices.chosen_scales(table).set_index("method").loc[method]
         best = complete.loc[complete["val_loss"].idxmin()]
-        assert (row[choices.SCALES] == best[choices.SCALES]).all(), "complete runs decide"
+        chosen = choices.chosen_scales(table)[method]
+        assert (best[choices.SCALES] == list(chosen)).all(), "complete runs decide"
     trial = search[search["method"] == "pruned"].groupby("run")
     for _, rounds in trial:
         assert rounds["round"].tolist() == [2, 4, 6]
@@ -97,9 +98,8 @@ def test_the_whole_plan_runs_and_never_again(tiny: Path, capsys: pytest.CaptureF
     tuned = table[table["series"] == "tuned"]
     assert set(tuned["method"]) == set(METHODS_HERE), "each method has rows with its chosen factors"
     for method, rows in tuned.groupby("method"):
-        chosen = choices.chosen_scales(table).set_index("method")
-        lender = tuned_as(method)
-        assert (rows[choices.SCALES] == chosen.loc[lender, choices.SCALES]).all(axis=None)
+        chosen = choices.chosen_scales(table)[tuned_as(method)]
+        assert (rows[choices.SCALES] == list(chosen)).all(axis=None)
     check_compression(tuned)
     check_artefacts(tuned, tiny)
 
@@ -184,7 +184,7 @@ def test_another_size_tries_what_was_chosen_beside_the_base_values(tmp_path: Pat
     assert {rate for _, _, rate in final} == {1.0}
     assert {run.start.matrix_lr_scale for run in stages[-1] if run.start} == {1.0}
     table = results.load(tmp_path)
-    chosen = [choices.scales_by_method(table, preset) for preset in ("small", "base")]
+    chosen = [choices.chosen_scales(table, preset) for preset in ("small", "base")]
     assert [c["block_circulant"].matrix_lr for c in chosen] == [4.0, 1.0]
 
 
@@ -210,7 +210,7 @@ def test_every_block_fits_into_its_network(
 ) -> None:
     monkeypatch.setattr(Store, "missing", lambda *_: [])
     base = dict.fromkeys(METHODS, choices.HparamScale())
-    monkeypatch.setattr(choices, "scales_by_method", lambda *_: base)
+    monkeypatch.setattr(choices, "chosen_scales", lambda *_: base)
     table = results.of_store(of(tmp_path))
     runs = plan(preset, 1, of(tmp_path), table, METHODS_HERE)[-1]
     sizes = [run.block_size for run in runs if run.method == "block_circulant"]
@@ -408,8 +408,8 @@ def test_density_by_head_reads_the_right_side() -> None:
 
     mask = torch.zeros(8, 4)
     mask[:4] = 1  # the first of two heads of a query matrix
-    np.testing.assert_allclose(multi30k_runs._density_by_head("x.query", mask, 2), [1, 0])
-    np.testing.assert_allclose(multi30k_runs._density_by_head("x.output", mask.T, 2), [1, 0])
+    np.testing.assert_allclose(multi30k._density_by_head("x.query", mask, 2), [1, 0])
+    np.testing.assert_allclose(multi30k._density_by_head("x.output", mask.T, 2), [1, 0])
 
 
 def test_the_estimate_counts_a_runs_own_epochs(tmp_path: Path) -> None:

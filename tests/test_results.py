@@ -376,7 +376,7 @@ def test_complete_runs_decide_once_the_first_guess_is_among_them(tmp_path: Path)
     for number, (runs, expected) in enumerate(
             [(base, 8.0), ([*base, guess[0]], 8.0), (base + guess, 1.0)]):
         table = load(tmp_path / str(number), *trials, *runs)
-        assert choices.scales_by_method(table)["block_circulant"].lr == expected
+        assert choices.chosen_scales(table)["block_circulant"].lr == expected
         tuned = table.loc[table["series"] == "tuned", "lr_factor"]
         assert set(tuned) <= {expected}, "what is only the base run is not tuned"
 
@@ -391,8 +391,8 @@ def test_another_size_takes_the_choice_unless_the_base_is_better_there(tmp_path:
     # After each run that is added: alone; at another compression; at the same one; at both.
     for number, expected in enumerate([lent, lent, base, at_both], start=1):
         table = load(tmp_path / str(number), *at_home, *there[:number])
-        assert choices.scales_by_method(table, "base")["block_circulant"].lr == expected
-        assert choices.scales_by_method(table)["block_circulant"].lr == 4.0
+        assert choices.chosen_scales(table, "base")["block_circulant"].lr == expected
+        assert choices.chosen_scales(table)["block_circulant"].lr == 4.0
         for preset, factor in (("base", expected), ("small", 4.0)):
             tuned = table[(table["preset"] == preset) & (table["series"] == "tuned")]
             assert set(tuned["lr_factor"]) == {factor}

@@ -23,17 +23,11 @@ from circtools.transformer import Transformer
 
 def build(corpus: Corpus, preset: Preset, method: str, level: int) -> Transformer:
     """Return an untrained network whose layers store ``level`` times fewer weights."""
-    model = multi30k_runs.build(corpus.vocab, preset, method, level, dropout=preset.dropout,
-                                tied=False)
+    model = multi30k.build(corpus.vocab, preset, method, level, dropout=preset.dropout, tied=False)
     if method == "pruned":
         layers = counting.weight_layers(model)
         pruning.prune([layers[name] for name in layers if name != "output"], 1 - 1 / level)
     return model
-
-
-def training(model: Transformer, corpus: Corpus, preset: Preset) -> Callable[[], object]:
-    """Return some steps of training."""
-    return our_steps(model, corpus, preset, multi30k.precision_for("cpu"))
 
 
 def translating(model: Transformer, corpus: Corpus) -> Callable[[], object]:
@@ -57,13 +51,15 @@ def main() -> None:
     """Measure, print and write."""
     options = bench.options_for_transformers(__doc__, rounds=5)
     corpus, preset = multi30k.load("auto"), multi30k_runs.PRESETS[options.preset]
+    precision = multi30k.precision_for("cpu")
     dense, rows = build(corpus, preset, "dense", 1), []
     for method in ("block_circulant", "pruned", "low_rank", "small_dense"):
         for level in (4, 16):
             both = dense, build(corpus, preset, method, level)
             rows.append({
                 "method": method, "compression": level,
-                "training": ratio((training(m, corpus, preset) for m in both), options.rounds),
+                "training": ratio((our_steps(m, corpus, preset, precision) for m in both),
+                                  options.rounds),
                 "translation": ratio((translating(m, corpus) for m in both),
                                      max(2, options.rounds // 2))})
             print(rows[-1], flush=True)

@@ -30,7 +30,7 @@ from circtools import bench
 from circtools.experiments import multi30k, multi30k_runs, store, translation
 from circtools.experiments.corpus import Corpus
 from circtools.experiments.multi30k_runs import Preset
-from circtools.transformer import PAD, Transformer
+from circtools.transformer import PAD, Transformer, sinusoids
 
 Pair = tuple[Tensor, ...]  # source and target words of a batch
 
@@ -48,8 +48,7 @@ class Plain(nn.Module):
         self.dropout = nn.Dropout(preset.dropout)
         self.output = nn.Linear(d, target_words)
         self.output.weight = self.target.weight
-        angle = torch.arange(512)[:, None] * 10_000 ** (torch.arange(0, d, 2) / -d)
-        self.positions = nn.Buffer(torch.stack([angle.sin(), angle.cos()], 2).flatten(1))
+        self.positions = nn.Buffer(sinusoids(512, d))
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         x, y = (self.dropout(embedding(words) * math.sqrt(embedding.embedding_dim)
@@ -121,8 +120,8 @@ def main() -> None:
     options = bench.options_for_transformers(__doc__, rounds=8)
     corpus, preset = multi30k.load("auto"), multi30k_runs.PRESETS[options.preset]
     torch.manual_seed(0)
-    fp32, bf16 = (multi30k_runs.build(corpus.vocab, preset, "dense", 1, dropout=preset.dropout,
-                                      tied=True) for _ in range(2))
+    fp32, bf16 = (multi30k.build(corpus.vocab, preset, "dense", 1, dropout=preset.dropout,
+                                 tied=True) for _ in range(2))
     ways = {"plain": plain_steps(corpus, preset),
             "circtools fp32": our_steps(fp32, corpus, preset, torch.float32),
             "circtools bf16": our_steps(bf16, corpus, preset, torch.bfloat16)}

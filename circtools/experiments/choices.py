@@ -50,7 +50,7 @@ def chosen_rates(table: pd.DataFrame) -> pd.DataFrame:
     return chosen.sort_values(STRUCTURE)[[*STRUCTURE, "lr", "val_error"]].reset_index(drop=True)
 
 
-def chosen_scales(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> pd.DataFrame:
+def chosen_scales(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> dict[str, HparamScale]:
     """Return, for each method of Multi30k, the factors with the lowest validation loss.
 
     The factors are those of the preset's base learning rate and dropout; the loss is the mean over
@@ -60,10 +60,6 @@ def chosen_scales(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> pd.DataFra
 
     Other presets take the choice of :data:`TRIAL_PRESET`, unless a setting tried there as well, at
     the same compressions, is better there.
-
-    Returns:
-        The columns ``method``, those of :data:`SCALES` and ``val_loss`` (at the size that has
-        chosen them), one row per method.
     """
     rows = table[(table["task"] == "multi30k") & ~table["tied"].astype(bool)
                  & table["block_size"].isin(TRIED_BLOCK_SIZES) & table["round"].isin(TRIED_ROUNDS)]
@@ -71,7 +67,7 @@ def chosen_scales(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> pd.DataFra
     rows = rows.drop_duplicates(["preset", "run", *LEVEL_COLUMNS])  # of a row in several series
     search = rows["series"] == "search"
     complete = ~search & (rows["seed"] == 0) & rows["start_factors"].isna()
-    found = []
+    found: dict[str, HparamScale] = {}
     for method, trials in rows[search & (rows["preset"] == TRIAL_PRESET)].groupby("method"):
         from_scratch = trials["start_factors"].isna().all()
         levels = trials[LEVEL_COLUMNS].drop_duplicates()
@@ -80,37 +76,29 @@ def chosen_scales(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> pd.DataFra
         best = _best(trials[trials["dropout_factor"] == 1], len(levels))
         home = decisive[decisive["preset"] == TRIAL_PRESET]
         # Complete runs decide once this first guess is among them.
-        if best and (home[SCALES] == list(best[:-1])).all(axis=1).sum() == len(levels):
+        if best and (home[SCALES] == list(best)).all(axis=1).sum() == len(levels):
             best = _best(home, len(levels))
         if best and preset != TRIAL_PRESET:
             best = _best_there(decisive[decisive["preset"] == preset], best)
         if best:
-            found.append((method, *best))
-    return pd.DataFrame(found, columns=["method", *SCALES, "val_loss"])
+            found[method] = best
+    return found
 
 
-def scales_by_method(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> dict[str, HparamScale]:
-    """Return :func:`chosen_scales` as a dictionary."""
-    return {row.method: HparamScale(row.lr_factor, row.dropout_factor, row.matrix_lr_scale)
-            for row in chosen_scales(table, preset).itertuples()}
-
-
-def _best(tried: pd.DataFrame, levels: int) -> tuple[float, ...] | None:
+def _best(tried: pd.DataFrame, levels: int) -> HparamScale | None:
     """Return the factors with the lowest mean loss, of those that were tried at all levels."""
     losses = tried.groupby(SCALES)["val_loss"].agg(["mean", "size"])
     losses = losses.loc[losses["size"] == levels, "mean"]
-    return (*losses.idxmin(), losses.min()) if len(losses) else None
+    return HparamScale(*losses.idxmin()) if len(losses) else None
 
 
-def _best_there(tried: pd.DataFrame, lent: tuple[float, ...]) -> tuple[float, ...]:
+def _best_there(tried: pd.DataFrame, lent: HparamScale) -> HparamScale:
     """Return the best factors of those tried at one preset, if the lent ones are among them."""
     settings = tried[SCALES].drop_duplicates()
-    if lent[:-1] not in set(settings.itertuples(index=False, name=None)):
+    if lent not in set(settings.itertuples(index=False, name=None)):
         return lent
     shared = tried.groupby(LEVEL_COLUMNS).filter(lambda level: len(level) == len(settings))
     return _best(shared, len(shared[LEVEL_COLUMNS].drop_duplicates())) or lent
-
-
 
 
 def tuned_classifiers(table: pd.DataFrame) -> pd.DataFrame:
@@ -133,7 +121,7 @@ def tuned_transformers(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of Multi30k that were trained with their method's chosen factors."""
     final = table[(table["task"] == "multi30k") & (table["series"] != "search")
                   & (table["tied"] == False)]  # noqa: E712 - a column of objects
-    chosen = {preset: scales_by_method(table, preset) for preset in final["preset"].unique()}
+    chosen = {preset: chosen_scales(table, preset) for preset in final["preset"].unique()}
 
     def is_tuned(row: Any) -> bool:
         own = chosen[row.preset].get(tuned_as(row.method))

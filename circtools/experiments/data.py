@@ -4,9 +4,9 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pooch
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
@@ -19,6 +19,7 @@ RAW = ROOT / "data" / "raw"
 TIMEOUT_SECONDS = 10.0
 # What a download raises that arrived broken: cut off, or no gzip.
 DAMAGE = (ChunkedEncodingError, ContentDecodingError, EOFError, zlib.error, gzip.BadGzipFile)
+Data = TypeVar("Data")
 
 
 class DataUnavailable(OSError):
@@ -148,6 +149,36 @@ def _receive(address: str, target: Path, entry: dict[str, Any]) -> None:
             raise DataUnavailable("a web page came instead; a proxy or a login may be in the way")
     if entry["unpack"] == "gzip":
         target.write_bytes(gzip.decompress(target.read_bytes()))
+
+
+def real_or_sample(origin: str, real: Callable[[], Data], sample: Callable[[], Data], name: str,
+                   contents: str) -> Data:
+    """Return real data, or the built-in sample where they cannot be had.
+
+    Args:
+        origin: ``"auto"`` falls back to the sample, with a printed notice, if the data is on no
+            disk and cannot be downloaded; ``"real"`` raises instead; ``"sample"`` asks for it.
+        real: loads the data.
+        sample: makes the sample.
+        name: of the data, for the notice.
+        contents: of the sample, for the notice.
+
+    Raises:
+        DataUnavailable: for ``"real"``, without data and network.
+        CorruptData: if a file is damaged, whatever the origin asked for.
+    """
+    if origin not in ("auto", "real", "sample"):
+        raise ValueError(f"origin must be 'auto', 'real' or 'sample', got {origin!r}")
+    if origin != "sample":
+        try:
+            return real()
+        except DataUnavailable as error:
+            if origin == "real":
+                raise
+            print(f"NOTICE: {name} is not available ({str(error).splitlines()[0]}).\n"
+                  f"NOTICE: the built-in sample, {contents}, is used instead; results are recorded "
+                  "as data: sample.")
+    return sample()
 
 
 def describe(tasks: Sequence[str]) -> str:

@@ -3,7 +3,8 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,38 @@ import torch
 from tqdm import tqdm
 
 from circtools import pruning
-from circtools.experiments import files, results, store, training
+from circtools.experiments import (
+    files,
+    mnist,
+    mnist_runs,
+    multi30k,
+    multi30k_runs,
+    results,
+    store,
+    training,
+)
 from circtools.experiments.methods import METHODS, methods_of
 from circtools.experiments.runs import Experiment, Run
 from circtools.experiments.store import Store
-from circtools.experiments.tasks import TASKS
 
+
+@dataclass(frozen=True)
+class Task:
+    """What the experiments must know of a task."""
+
+    load: Callable[[str], Any]  # its data by "real", "sample" or "auto"; they tell their origin
+    presets: Mapping[str, Any]  # its sizes
+    plan: Callable[..., list[list[Run]]]  # its runs in stages; see mnist_runs.plan
+    epochs: Callable[[Run], tuple[int, int]]  # before a run, and its own
+    experiment: type[Experiment]
+
+
+TASKS = {
+    "mnist": Task(mnist.load, mnist_runs.PRESETS, mnist_runs.plan, mnist_runs.epochs,
+                  mnist.Experiment),
+    "multi30k": Task(multi30k.load, multi30k_runs.PRESETS, multi30k_runs.plan,
+                     multi30k_runs.epochs, multi30k.Experiment),
+}
 _ONE_AT_A_TIME = threading.Lock()  # of a process's threads: they share torch's random numbers
 
 
@@ -232,9 +259,8 @@ def _chain(work: Experiment, kept: Store, before: int, history: list[dict[str, f
            final: list[dict[str, Any]]) -> None:
     """Prune and fine-tune in rounds, resuming after the last one saved; extend both lists."""
     run, targets, path = work.run, work.prunable(), kept.path(work.run)
-    prunes = METHODS[run.method].prunes
-    assert prunes is not None
-    amount, pick = 1 - (1 - prunes[0]) ** work.rounds_at_once, prunes[1]
+    takes = METHODS[run.method].prunes
+    amount = 0.0 if takes == "nothing" else 1 - (1 - pruning.AMOUNT) ** work.rounds_at_once
     pruning.prune(targets, amount=0.0)  # puts the masks on, so that a state can be loaded
     state_path = kept.checkpoint(run, "rounds")
     if state_path.exists():
@@ -250,7 +276,7 @@ def _chain(work: Experiment, kept: Store, before: int, history: list[dict[str, f
         # A round has a seed of its own, so that its batches differ from those of the last one.
         seed = run.seed + 100_000 * number
         torch.manual_seed(seed)
-        pruning.prune(targets, amount, pick)
+        pruning.prune(targets, amount, "random" if takes == "random" else "magnitude")
         try:
             trained = work.fit(work.finetune_epochs, seed, kept.checkpoint(run, f"round{number}"))
         except training.Diverged as error:

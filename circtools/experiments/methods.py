@@ -3,22 +3,8 @@
 A new structure takes its class in :mod:`circtools.structures`, a row here and a test.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
-
-from torch import nn
-
-from circtools.linear import BlockCirculantLinear
-from circtools.pruning import AMOUNT
-from circtools.structures import (
-    LowRankLinear,
-    MonarchLinear,
-    RandomSharingLinear,
-    TileCirculantLinear,
-)
-from circtools.transformer import LinearLayer
 
 # Compression levels, and the rounds of pruning that stand against each: 0.79 ** rounds is left.
 ROUNDS_AT = {2: 3, 4: 6, 8: 9, 16: 12, 32: 15}
@@ -31,11 +17,10 @@ class Method:
     """How the networks of a method are made and trained."""
 
     label: str  # in figures
-    layer: Callable[[int], LinearLayer] = lambda level: nn.Linear  # at a compression level
+    structure: str = "dense"  # of its layers, as structures.layers has it
     at_control_levels: bool = True  # and only there; False: at every level that is compared
     fine_tunes: bool = False  # it starts from the trained dense network
-    # What a round of pruning takes: a share of the remaining weights, and which of them.
-    prunes: tuple[float, Literal["magnitude", "random"]] | None = None
+    prunes: Literal["magnitude", "random", "nothing"] | None = None  # in rounds: what these take
     tuned_as: str = ""  # the method whose trials choose its hyper-parameters, if not its own
     longer: bool = False  # it gets as many epochs more as pruning to the same level
     narrower: bool = False  # Multi30k: dense layers, level ** 0.5 times narrower
@@ -43,42 +28,28 @@ class Method:
     tasks: tuple[str, ...] = PIXELS + WORDS
 
 
-def _tiles(arrangement: str) -> Method:
-    return Method(f"circulant in two directions, {arrangement} tiles", lambda b: partial(
-        TileCirculantLinear, block_size=b, arrangement=arrangement), tasks=PIXELS)
-
-
 METHODS = {
     "dense": Method("dense", at_control_levels=False),
-    "block_circulant": Method(
-        "block-circulant", lambda b: partial(BlockCirculantLinear, block_size=b),
-        at_control_levels=False),
-    "random_sharing": Method(
-        "control: weights shared at random", lambda b: partial(RandomSharingLinear, block_size=b),
-        tuned_as="block_circulant"),
-    "pruned": Method("pruned", fine_tunes=True, prunes=(AMOUNT, "magnitude"),
-                     at_control_levels=False),
-    "pruned_all": Method(
-        "pruned, output layer too", fine_tunes=True, prunes=(AMOUNT, "magnitude"),
-        tuned_as="pruned", at_control_levels=False, tasks=WORDS),
-    "random_pruned": Method("control: pruned at random", fine_tunes=True, prunes=(AMOUNT, "random"),
+    "block_circulant": Method("block-circulant", "block_circulant", at_control_levels=False),
+    "random_sharing": Method("control: weights shared at random", "random_sharing",
+                             tuned_as="block_circulant"),
+    "pruned": Method("pruned", fine_tunes=True, prunes="magnitude", at_control_levels=False),
+    "pruned_all": Method("pruned, output layer too", fine_tunes=True, prunes="magnitude",
+                         tuned_as="pruned", at_control_levels=False, tasks=WORDS),
+    "random_pruned": Method("control: pruned at random", fine_tunes=True, prunes="random",
                             tuned_as="pruned", at_control_levels=False, tasks=WORDS),
-    "finetune_control": Method(
-        "control: same loop, nothing pruned", fine_tunes=True, prunes=(0.0, "magnitude"),
-        tuned_as="pruned", at_control_levels=False),
+    "finetune_control": Method("control: same loop, nothing pruned", fine_tunes=True,
+                               prunes="nothing", tuned_as="pruned", at_control_levels=False),
     "projected": Method("block-circulant, projected", fine_tunes=True, longer=True, tasks=WORDS),
-    "low_rank": Method("low rank", lambda ratio: partial(LowRankLinear, ratio=ratio)),
-    "monarch": Method("Monarch", lambda ratio: partial(MonarchLinear, ratio=ratio),
-                      tuned_as="low_rank"),
+    "low_rank": Method("low rank", "low_rank"),
+    "monarch": Method("Monarch", "monarch", tuned_as="low_rank"),
     "small_dense": Method("smaller dense", narrower=True, tasks=WORDS),
     "gradual": Method("pruned while it is trained", gradual=True, tuned_as="dense", tasks=WORDS),
     "block_circulant_long": Method(
-        "block-circulant, as many epochs as pruning",
-        lambda b: partial(BlockCirculantLinear, block_size=b), tuned_as="block_circulant",
-        longer=True, tasks=WORDS),
-    "tiles_raster": _tiles("raster"),
-    "tiles_local": _tiles("local"),
-    "tiles_strided": _tiles("strided"),
+        "block-circulant, as many epochs as pruning", "block_circulant",
+        tuned_as="block_circulant", longer=True, tasks=WORDS),
+    **{f"tiles_{tiles}": Method(f"circulant in two directions, {tiles} tiles", f"tiles_{tiles}",
+                                tasks=PIXELS) for tiles in ("raster", "local", "strided")},
 }
 
 

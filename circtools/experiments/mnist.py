@@ -1,7 +1,7 @@
-"""The MNIST task: its data, the two-layer classifier, its loss and its metric."""
+"""The MNIST task: its data, the two-layer classifier, its training and metric, a run at work."""
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,11 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from circtools.experiments import data, training
+from circtools import counting, pruning, structures
+from circtools.experiments import data, runs, store, training
+from circtools.experiments.methods import METHODS
+from circtools.experiments.mnist_runs import PRESETS
+from circtools.linear import BlockCirculantLinear
 
 PIXELS = 28 * 28
 CLASSES = 10
@@ -52,36 +56,16 @@ class Mnist:
                        test_x=self.test_x[:, order])
 
 
-def load(source: str = "auto") -> Mnist:
-    """Return MNIST, or the built-in sample where it cannot be had.
-
-    Args:
-        source: ``"auto"`` falls back to the sample, with a printed notice, if the data is on no
-            disk and cannot be downloaded; ``"real"`` raises instead; ``"sample"`` asks for it.
-
-    Raises:
-        circtools.experiments.data.DataUnavailable: for ``"real"``, without data and network.
-        circtools.experiments.data.CorruptData: if a file is damaged, whatever the source asked for.
-    """
-    if source not in ("auto", "real", "sample"):
-        raise ValueError(f"source must be 'auto', 'real' or 'sample', got {source!r}")
-    if source != "sample":
-        try:
-            return _real(data.locate("mnist"))
-        except data.DataUnavailable as error:
-            if source == "real":
-                raise
-            reason = str(error).splitlines()[0]
-            print(f"NOTICE: MNIST is not available ({reason}).\n"
-                  "NOTICE: the built-in sample of printed digits is used instead; results are "
-                  "recorded as data: sample.")
-    return _sample()
+def load(origin: str = "auto") -> Mnist:
+    """Return MNIST, or the built-in sample of digits; see :func:`.data.real_or_sample`."""
+    return data.real_or_sample(origin, lambda: _real(data.locate("mnist")), _sample, "MNIST",
+                               "printed digits")
 
 
-def _split(source: Literal["real", "sample"], train: tuple[Tensor, Tensor],
+def _split(origin: Literal["real", "sample"], train: tuple[Tensor, Tensor],
            test: tuple[Tensor, Tensor], validation: int) -> Mnist:
     (x, y), (test_x, test_y) = train, test
-    return Mnist(source, x[:-validation], y[:-validation], x[-validation:], y[-validation:],
+    return Mnist(origin, x[:-validation], y[:-validation], x[-validation:], y[-validation:],
                  test_x, test_y)
 
 
@@ -111,7 +95,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 @cache
-def _sample(n_train: int = 11_000, n_test: int = 2_000) -> Mnist:
+def _sample() -> Mnist:
     """Printed digits in several fonts, slanted, turned, scaled and shifted at random."""
     generator = torch.Generator().manual_seed(0)
     glyphs = _glyphs()  # (fonts, 10, 56, 56)
@@ -132,7 +116,7 @@ def _sample(n_train: int = 11_000, n_test: int = 2_000) -> Mnist:
         images = (images * uniform(0.6, 1.0).view(-1, 1, 1, 1) + noise * (images > 0)).clamp(0, 1)
         return _normalise((images * 255).round().squeeze(1)), labels
 
-    return _split("sample", draw(n_train), draw(n_test), n_train // 11)
+    return _split("sample", draw(11_000), draw(2_000), 1_000)
 
 
 def _glyphs() -> Tensor:
@@ -187,3 +171,59 @@ def error(model: nn.Module, x: Tensor, y: Tensor) -> float:
     wrong = sum((model(part).argmax(1) != label).sum()
                 for part, label in zip(x.split(1000), y.split(1000), strict=True))
     return int(wrong) / len(y)
+
+
+class Experiment(runs.Experiment):
+    """One MNIST run at work: its data, its network, and what is done with them."""
+
+    def __init__(self, run: runs.Run, origin: str, device: str = "cpu") -> None:
+        self.run, self.preset = run, PRESETS[run.preset]
+        self.digits = load(origin).first(self.preset.train_images).to(device)
+        if run.pixels == "permuted":
+            self.digits = self.digits.permuted()
+        torch.manual_seed(run.seed)
+        self.model = classifier()
+        if run.block_size > 1:
+            layer = structures.layers(METHODS[run.method].structure, run.block_size)
+            self.model.hidden = layer(PIXELS, PIXELS)
+            if run.layers == "all":
+                self.model.output = layer(PIXELS, CLASSES)
+        self.model.to(device)
+        self.finetune_epochs, self.rounds_at_once = self.preset.finetune_epochs, 1
+        self.config = {"base_lr": self.preset.base_lr, "preset_values": asdict(self.preset),
+                       "batch_size": BATCH_SIZE, "optimizer": "Adam",
+                       "schedule": "linear decay to 0 in each training"}
+
+    def fit(self, epochs: int, seed: int, checkpoint: Path | None,
+            progress: str | None = None) -> list[dict[str, float]]:
+        return train(self.model, self.digits, epochs=epochs, lr=self.run.lr, seed=seed,
+                     checkpoint=checkpoint, progress=progress)
+
+    def prunable(self) -> list[nn.Module]:
+        names = ["hidden"] if self.run.layers == "first" else ["hidden", "output"]
+        return [self.model.get_submodule(name) for name in names]
+
+    def measure(self) -> dict[str, Any]:
+        digits = self.digits
+        metrics = {"val_error": error(self.model, digits.val_x, digits.val_y)}
+        if self.run.stage == "final":
+            metrics["test_error"] = error(self.model, digits.test_x, digits.test_y)
+        return metrics
+
+    def counts(self) -> dict[str, Any]:
+        return {"compression": counting.compression_ratio(self.model, "compressed"),
+                "compression_all": counting.compression_ratio(self.model, "weights"),
+                "compression_model": counting.compression_ratio(self.model, "model")}
+
+    def keep(self, path: Path) -> None:
+        layer = self.model.hidden
+        if isinstance(layer, BlockCirculantLinear) and self.run.block_size >= 7:
+            rows = layer.weight.detach().cpu().numpy().astype(np.float16)
+            store.write_arrays({"first_rows": rows}, path.with_suffix(".npz"))
+        if self.run.method == "pruned":
+            mask = pruning.masks(self.model)["hidden"].cpu().numpy()
+            store.write_arrays({"mask": np.packbits(mask), "shape": np.array(mask.shape)},
+                               path.with_suffix(".npz"))
+
+    def seconds_per_epoch(self) -> float:
+        return self.fit(1, 0, None)[0]["seconds"]

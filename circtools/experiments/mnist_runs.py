@@ -1,21 +1,15 @@
-"""The MNIST experiments: their sizes, which runs there are, how one is built and measured."""
+"""The MNIST experiments: their sizes, and which runs there are."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
-from torch import nn
 
-from circtools import counting, pruning
-from circtools.experiments import choices, mnist, store
+from circtools.experiments import choices
 from circtools.experiments.methods import METHODS, PIXELS
 from circtools.experiments.runs import SEARCH_SEEDS, Run
 from circtools.experiments.store import Store
-from circtools.linear import BlockCirculantLinear
 
 DEFAULT = ("dense", "block_circulant", "pruned", "finetune_control")  # methods
 
@@ -135,71 +129,3 @@ def epochs(run: Run) -> tuple[int, int]:
     """Return the epochs before a run starts (of the network it starts from), and its own."""
     p = PRESETS[run.preset]
     return (p.epochs, run.rounds * p.finetune_epochs) if run.start else (0, p.epochs)
-
-
-class Experiment:
-    """One MNIST run at work: its data, its network, and what is done with them."""
-
-    def __init__(self, run: Run, origin: str, device: str = "cpu") -> None:
-        self.run, self.preset = run, PRESETS[run.preset]
-        self.digits = mnist.load(origin).first(self.preset.train_images).to(device)
-        if run.pixels == "permuted":
-            self.digits = self.digits.permuted()
-        torch.manual_seed(run.seed)
-        self.model: nn.Module = mnist.classifier()
-        if run.block_size > 1:
-            layer = METHODS[run.method].layer(run.block_size)
-            self.model.hidden = layer(mnist.PIXELS, mnist.PIXELS)
-            if run.layers == "all":
-                self.model.output = layer(mnist.PIXELS, mnist.CLASSES)
-        self.model.to(device)
-        self.finetune_epochs, self.rounds_at_once = self.preset.finetune_epochs, 1
-        self.config = {"base_lr": self.preset.base_lr, "preset_values": asdict(self.preset),
-                       "batch_size": mnist.BATCH_SIZE, "optimizer": "Adam",
-                       "schedule": "linear decay to 0 in each training"}
-
-    def fit(self, epochs: int, seed: int, checkpoint: Path | None,
-            progress: str | None = None) -> list[dict[str, float]]:
-        return mnist.train(self.model, self.digits, epochs=epochs, lr=self.run.lr, seed=seed,
-                           checkpoint=checkpoint, progress=progress)
-
-    def begin(self) -> dict[str, Any]:
-        """Change the trained network that a run starts from; return what is to be recorded."""
-        return {}
-
-    def prunable(self) -> list[nn.Module]:
-        """Return the layers that a chain prunes."""
-        names = ["hidden"] if self.run.layers == "first" else ["hidden", "output"]
-        return [self.model.get_submodule(name) for name in names]
-
-    def measure(self) -> dict[str, Any]:
-        """Return the metrics on validation and, in a final run only, on the test set."""
-        digits = self.digits
-        metrics = {"val_error": mnist.error(self.model, digits.val_x, digits.val_y)}
-        if self.run.stage == "final":
-            metrics["test_error"] = mnist.error(self.model, digits.test_x, digits.test_y)
-        return metrics
-
-    def counts(self) -> dict[str, Any]:
-        """Return the compression over the compressed layers, all weight matrices, the model."""
-        return {"compression": counting.compression_ratio(self.model, "compressed"),
-                "compression_all": counting.compression_ratio(self.model, "weights"),
-                "compression_model": counting.compression_ratio(self.model, "model")}
-
-    def keep_round(self, path: Path, number: int) -> None:
-        """Write what each measurement leaves beside the result: nothing, for a classifier."""
-
-    def keep(self, path: Path) -> None:
-        """Write beside the result of seed 0 what the notebooks show: first rows, masks."""
-        layer = self.model.hidden
-        if isinstance(layer, BlockCirculantLinear) and self.run.block_size >= 7:
-            rows = layer.weight.detach().cpu().numpy().astype(np.float16)
-            store.write_arrays({"first_rows": rows}, path.with_suffix(".npz"))
-        if self.run.method == "pruned":
-            mask = pruning.masks(self.model)["hidden"].cpu().numpy()
-            store.write_arrays({"mask": np.packbits(mask), "shape": np.array(mask.shape)},
-                                 path.with_suffix(".npz"))
-
-    def seconds_per_epoch(self) -> float:
-        """Time one epoch."""
-        return self.fit(1, 0, None)[0]["seconds"]

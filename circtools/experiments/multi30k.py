@@ -1,35 +1,24 @@
-"""The Multi30k task: batches of its corpus, its Transformers, their training and their loss."""
+"""The Multi30k task: batches of its corpus, its Transformers, their training, a run at work."""
 
+import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from circtools.experiments import training
-from circtools.experiments.corpus import Corpus, Split, Vocab, load
+from circtools import compression, counting, pruning, structures
+from circtools.experiments import bleu, runs, store, training, translation
+from circtools.experiments.corpus import Corpus, Split, Vocab, extra_test_sets, load
 from circtools.experiments.files import DAMAGED
 from circtools.experiments.losses import linear_cross_entropy
+from circtools.experiments.methods import METHODS
+from circtools.experiments.multi30k_runs import PRESETS, TRIAL_STRIDE, Preset, Recipe
+from circtools.linear import StructuredLinear
 from circtools.transformer import PAD, Config, LinearLayer, Transformer
-
-__all__ = ["Recipe", "batches", "load", "load_model", "loss", "precision_for", "save_model",
-           "train", "transformer", "validation_loss"]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a Transformer is trained; chosen on the validation split."""
-
-    epochs: int = 20
-    lr: float = 1e-3
-    matrix_lr_scale: float = 1.0  # that of the Transformer layers' matrices, as a multiple of lr
-    batch_tokens: int = 1_000  # target tokens in a batch, padding counted
-    warmup: float = 0.1  # share of the training in which the learning rate rises
-    smoothing: float = 0.1  # of the labels
-    clip_norm: float = 1.0
-    average: int = 5  # last epochs whose weights are averaged
 
 
 def batches(split: Split, tokens: int) -> list[tuple[Tensor, Tensor]]:
@@ -99,18 +88,13 @@ def train(model: Transformer, corpus: Corpus, recipe: Recipe, *, seed: int,
         count=lambda batch: (batch[1][:, 1:] != PAD).sum(), size=tokens, unit="token",
         evaluate=lambda m: {"val_loss": validation_loss(m, held_out), "tokens": tokens},
     )
-    numbers = training.Recipe(recipe.epochs, recipe.lr, recipe.warmup, betas=(0.9, 0.98),
-                              clip_norm=recipe.clip_norm, average=recipe.average)
-    return training.fit(
-        model.to(device), task, numbers, seed=seed,
-        lr_scale=lambda name, parameter: (
-            recipe.matrix_lr_scale if _is_matrix(name, parameter) else 1.0),
-        before_epoch=before_epoch, checkpoint=checkpoint, progress=progress)
 
+    def lr_scale(name: str, parameter: nn.Parameter) -> float:
+        is_matrix = name.startswith(("encoder.", "decoder.")) and parameter.ndim > 1
+        return recipe.matrix_lr_scale if is_matrix else 1.0
 
-def _is_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether a parameter holds weights of a linear layer inside the encoder or the decoder."""
-    return name.startswith(("encoder.", "decoder.")) and parameter.ndim > 1
+    return training.fit(model.to(device), task, recipe, seed=seed, lr_scale=lr_scale,
+                        before_epoch=before_epoch, checkpoint=checkpoint, progress=progress)
 
 
 def transformer(vocab: Vocab, linear: LinearLayer = nn.Linear, **sizes: Any) -> Transformer:
@@ -170,3 +154,161 @@ def precision_for(device: torch.device | str) -> torch.dtype:
         return torch.bfloat16 if native else torch.float32
     has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if has_bf16 else torch.float32
+
+
+def build(vocab: Vocab, preset: Preset, method: str, block_size: int, *, dropout: float,
+          tied: bool) -> Transformer:
+    """Return the untrained network of a method, with its own kind of layers.
+
+    Args:
+        vocab: the vocabularies.
+        preset: its size.
+        method: of :data:`METHODS`; what is pruned or projected begins dense.
+        block_size: of the layers, or how many times fewer weights they store.
+        dropout: a share.
+        tied: whether the output weights are the target embedding's.
+    """
+    sizes = preset.sizes
+    if METHODS[method].narrower:
+        for name in ("d_model", "feed_forward"):
+            sizes[name] //= math.isqrt(block_size)
+    return transformer(vocab, structures.layers(METHODS[method].structure, block_size),
+                       dropout=dropout, tied=tied, **sizes)
+
+
+class Experiment(runs.Experiment):
+    """One Multi30k run at work: its corpus, its Transformer, and what is done with them."""
+
+    model: Transformer
+
+    def __init__(self, run: runs.Run, origin: str, device: str = "cpu") -> None:
+        assert run.dropout is not None and run.tied is not None
+        self.run, self.preset, self.device = run, PRESETS[run.preset], device
+        self.corpus = load(origin)
+        trial = run.stage == "search"
+        self.finetune_epochs = 1 if trial else self.preset.finetune_epochs
+        self.rounds_at_once = TRIAL_STRIDE if trial else 1
+        self.recipe = replace(self.preset.recipe, lr=run.lr, matrix_lr_scale=run.matrix_lr_scale)
+        self.precision = precision_for(device)
+        self.config = {"base_lr": self.preset.recipe.lr, "base_dropout": self.preset.dropout,
+                       "preset_values": asdict(self.preset),
+                       "precision": str(self.precision).removeprefix("torch."),
+                       "beam": translation.BEAM, "length_penalty": translation.LENGTH_PENALTY}
+        torch.manual_seed(run.seed)
+        self.model = build(self.corpus.vocab, self.preset, run.method, run.block_size,
+                           dropout=run.dropout, tied=run.tied).to(device)
+        if METHODS[run.method].gradual:
+            pruning.prune(self.prunable(), amount=0.0)  # masks, so that a state can be loaded
+        final = run.stage == "final"
+        self._extra = extra_test_sets() if final and origin == "real" else {}
+        self._written: dict[str, tuple[list[str], list[str]]] = {}  # by test set: and references
+
+    def begin(self) -> dict[str, Any]:
+        if self.run.method != "projected":
+            return {}
+        before = {name: layer.get_parameter("weight").detach().clone()
+                  for name, layer in counting.weight_layers(self.model).items()}
+        compression.compress(self.model, "block_circulant", block_size=self.run.block_size,
+                             skip=["output"])
+        return {"projection_error": {
+            name: ((layer.dense_weight() - before[name]).norm() / before[name].norm()).item()
+            for name, layer in counting.weight_layers(self.model).items()
+            if isinstance(layer, StructuredLinear)}}
+
+    def fit(self, epochs: int, seed: int, checkpoint: Path | None,
+            progress: str | None = None) -> list[dict[str, float]]:
+        recipe = replace(self.recipe, epochs=epochs, average=min(self.recipe.average, epochs))
+        self._last_begins = 1 - 1 / epochs
+        more = {"before_epoch": self._prune_gradually} if METHODS[self.run.method].gradual else {}
+        return train(self.model, self.corpus, recipe, seed=seed, device=self.device,
+                     precision=self.precision, checkpoint=checkpoint, progress=progress, **more)
+
+    def _prune_gradually(self, progress: float) -> None:
+        layers = self.prunable()
+        # The last epoch trains what is left: of a short training the curve would miss its end.
+        done = 1.0 if progress >= self._last_begins else progress
+        target = pruning.gradual_density(done, 1 / self.run.block_size)
+        pruning.prune(layers, max(0.0, 1 - target / pruning.density(layers)))
+
+    def measure(self) -> dict[str, Any]:
+        corpus, val = self.corpus, self.corpus.val
+        vocab = corpus.vocab
+        metrics: dict[str, Any] = {
+            "val_loss": validation_loss(self.model, val.to(self.device))}
+        self._written = {}
+        compression.prepare(self.model)
+        if self.run.stage == "final":
+            written = translation.translate(self.model, vocab, val.tokens)
+            metrics["val_bleu"] = bleu.score(written, val.english, resamples=0).bleu
+            for name, split in {"": corpus.test, **self._extra}.items():
+                texts = translation.translate(self.model, vocab, split.tokens)
+                self._written[name] = texts, split.english
+            scored = {name: bleu.score(*texts) for name, texts in self._written.items()}
+            metrics |= {f"test_{name}": value for name, value in asdict(scored.pop("")).items()}
+            metrics["extra"] = {name: {"bleu": score.bleu, "chrf": score.chrf}
+                                for name, score in scored.items()}
+        return metrics
+
+    def keep_round(self, path: Path, number: int) -> None:
+        """Write beside the result what the last measurement translated."""
+        for name, (texts, references) in self._written.items():
+            store.write_texts(texts, path, number, name)
+            store.write_counts(bleu.sentence_counts(texts, references), path, number, name)
+
+    def counts(self) -> dict[str, Any]:
+        """Return the compression over the Transformer layers, over all weight matrices but the
+        embeddings, and over the whole model; and the bytes of a file."""
+        with torch.device("meta"):
+            whole = transformer(self.corpus.vocab, tied=self.run.tied, **self.preset.sizes)
+        ratios = [_stored(whole)[i] / stored for i, stored in enumerate(_stored(self.model))]
+        names = ("compression", "compression_all", "compression_model")
+        counts: dict[str, Any] = dict(zip(names, ratios, strict=True))
+        counts["file_bytes"] = counting.file_bytes(self.model)
+        if masks := pruning.masks(self.model):
+            counts["density"] = {name: round(float(m.float().mean()), 5)
+                                 for name, m in masks.items()}
+        return counts
+
+    def keep(self, path: Path) -> None:
+        run, arrays = self.run, {}
+        if run.preset in ("tiny", "small") and run.method == "dense" and run.tied:
+            save_model(self.model, self.corpus.vocab, path.with_suffix(".pt"))
+        layers = counting.weight_layers(self.model)
+        if run.method == "block_circulant":
+            kept = ("encoder.0.attention.query", "decoder.0.attention.query",
+                    "decoder.0.feed_forward.hidden")
+            arrays = {name: layers[name].get_parameter("weight").detach().half().cpu().numpy()
+                      for name in kept}
+        elif METHODS[run.method].prunes and run.method != "finetune_control":
+            arrays = {name: _density_by_head(name, mask, self.preset.heads)
+                      for name, mask in pruning.masks(self.model).items()
+                      if "attention" in name}
+        if arrays:
+            store.write_arrays(arrays, path.with_suffix(".npz"))
+
+    def prunable(self) -> list[nn.Module]:
+        """Return the layers that a chain prunes: the Transformer's, or all with weight matrices."""
+        layers = counting.weight_layers(self.model)
+        return [layer for name, layer in layers.items()
+                if name != "output" or self.run.method == "pruned_all"]
+
+    def seconds_per_epoch(self) -> float:
+        """Time an eighth of an epoch."""
+        whole = self.corpus.train
+        corpus = replace(self.corpus, train=whole.first(len(whole) // 8))
+        history = train(self.model, corpus, replace(self.recipe, epochs=1, average=1), seed=0,
+                        device=self.device, precision=self.precision)
+        return 8 * history[0]["seconds"]
+
+
+def _stored(model: Transformer) -> tuple[int, int, int]:
+    """Return the weights stored in the Transformer layers, in all weight matrices, in total."""
+    layers = sum(map(counting.stored_weights, (model.encoder, model.decoder)))
+    output = 0 if model.config.tied else counting.stored_weights(model.output)
+    return layers, layers + output, counting.stored_weights(model, "model")
+
+
+def _density_by_head(name: str, mask: Tensor, heads: int) -> np.ndarray:
+    """Return the share of weights left in each head's slice of an attention matrix, (heads,)."""
+    of_inputs = name.endswith(".output")  # its heads are its columns, the others' are their rows
+    return mask.float().mean(0 if of_inputs else 1).view(heads, -1).mean(1).cpu().numpy()

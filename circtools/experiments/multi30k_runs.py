@@ -1,27 +1,17 @@
-"""The Multi30k experiments: their sizes, which runs there are, how one is built and measured."""
+"""The Multi30k experiments: their sizes, and which runs there are."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor, nn
 
-from circtools import compression, counting, pruning
-from circtools.experiments import bleu, choices, multi30k, store, translation
+from circtools.experiments import choices, training
 from circtools.experiments.choices import TRIAL_PRESET, HparamScale
-from circtools.experiments.corpus import Vocab, extra_test_sets
 from circtools.experiments.methods import CONTROL_LEVELS, METHODS, ROUNDS_AT, tuned_as
-from circtools.experiments.multi30k import Recipe
 from circtools.experiments.runs import SEARCH_SEEDS, Run
 from circtools.experiments.store import Store
-from circtools.linear import StructuredLinear
-from circtools.transformer import Transformer
 
 UNTUNED_BLOCK_SIZES = (4, 16, 32)  # of the series "same", with the dense hyper-parameters
 FULL_SEEDS = 3  # seeds of everything; further ones only for claim 3, about slight pruning
@@ -33,6 +23,21 @@ RATES = {"from scratch": (1.0, 2.0, 4.0, 8.0),  # multiples of the base learning
          "fine-tuning": (0.5, 1.0, 2.0, 4.0)}
 MATRIX_LR_SCALE = 4.0  # tried for the Transformer layers' matrices alone
 BASE = HparamScale()
+
+
+@dataclass(frozen=True)
+class Recipe(training.Recipe):
+    """How a Transformer is trained; chosen on the validation split."""
+
+    epochs: int = 20
+    lr: float = 1e-3
+    warmup: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip_norm: float | None = 1.0
+    average: int = 5
+    matrix_lr_scale: float = 1.0  # that of the Transformer layers' matrices, as a multiple of lr
+    batch_tokens: int = 1_000  # target tokens in a batch, padding counted
+    smoothing: float = 0.1  # of the labels
 
 
 @dataclass(frozen=True)
@@ -151,13 +156,13 @@ def trials(preset: str, methods: Sequence[str], kept: Store, table: pd.DataFrame
     if kept.missing(stages[0]):
         return stages
     full = table[table["dropout_factor"] == 1]
-    first = choices.scales_by_method(full[full["series"] == "search"])
+    first = choices.chosen_scales(full[full["series"] == "search"])
     stages.append([run for method in methods for scale in dict.fromkeys(
                        [BASE, first[method], HparamScale(matrix_lr=MATRIX_LR_SCALE)])
                    for run in trial(method, scale, complete=method in scratch)])
     if kept.missing(stages[1]):
         return stages
-    best = choices.scales_by_method(full)
+    best = choices.chosen_scales(full)
     stages.append([run for method in methods
                    for run in trial(method, best[method]._replace(dropout=0.5),
                                     complete=method in scratch)])
@@ -184,7 +189,7 @@ def _trial(preset: str, method: str, scale: HparamScale, complete: bool = True) 
 
 def _chosen(table: pd.DataFrame, preset: str) -> dict[str, HparamScale]:
     """Return, for each method, the hyper-parameters that its trials, or its lender's, chose."""
-    chosen = choices.scales_by_method(table, preset)
+    chosen = choices.chosen_scales(table, preset)
     return {method: chosen[tuned_as(method)] for method in METHODS if tuned_as(method) in chosen}
 
 
@@ -202,164 +207,3 @@ def epochs(run: Run) -> tuple[int, int]:
 
 
 DEMO = Store().path(dense("small", 0, tied=True)).with_suffix(".pt")
-
-
-def build(vocab: Vocab, preset: Preset, method: str, block_size: int, *, dropout: float,
-          tied: bool) -> Transformer:
-    """Return the untrained network of a method, with its own kind of layers.
-
-    Args:
-        vocab: the vocabularies.
-        preset: its size.
-        method: of :data:`METHODS`; what is pruned or projected begins dense.
-        block_size: of the layers, or how many times fewer weights they store.
-        dropout: a share.
-        tied: whether the output weights are the target embedding's.
-    """
-    sizes = preset.sizes
-    if METHODS[method].narrower:
-        for name in ("d_model", "feed_forward"):
-            sizes[name] //= math.isqrt(block_size)
-    return multi30k.transformer(vocab, METHODS[method].layer(block_size), dropout=dropout,
-                                tied=tied, **sizes)
-
-
-class Experiment:
-    """One Multi30k run at work: its corpus, its Transformer, and what is done with them."""
-
-    def __init__(self, run: Run, origin: str, device: str = "cpu") -> None:
-        assert run.dropout is not None and run.tied is not None
-        self.run, self.preset, self.device = run, PRESETS[run.preset], device
-        self.corpus = multi30k.load(origin)
-        trial = run.stage == "search"
-        self.finetune_epochs = 1 if trial else self.preset.finetune_epochs
-        self.rounds_at_once = TRIAL_STRIDE if trial else 1
-        self.recipe = replace(self.preset.recipe, lr=run.lr, matrix_lr_scale=run.matrix_lr_scale)
-        self.precision = multi30k.precision_for(device)
-        self.config = {"base_lr": self.preset.recipe.lr, "base_dropout": self.preset.dropout,
-                       "preset_values": asdict(self.preset),
-                       "precision": str(self.precision).removeprefix("torch."),
-                       "beam": translation.BEAM, "length_penalty": translation.LENGTH_PENALTY}
-        torch.manual_seed(run.seed)
-        self.model = build(self.corpus.vocab, self.preset, run.method, run.block_size,
-                           dropout=run.dropout, tied=run.tied).to(device)
-        if METHODS[run.method].gradual:
-            pruning.prune(self.prunable(), amount=0.0)  # masks, so that a state can be loaded
-        final = run.stage == "final"
-        self._extra = extra_test_sets() if final and origin == "real" else {}
-        self._written: dict[str, tuple[list[str], list[str]]] = {}  # by test set: and references
-
-    def begin(self) -> dict[str, Any]:
-        """Change the trained network that a run starts from; return what is to be recorded."""
-        if self.run.method != "projected":
-            return {}
-        before = {name: layer.get_parameter("weight").detach().clone()
-                  for name, layer in counting.weight_layers(self.model).items()}
-        compression.compress(self.model, "block_circulant", block_size=self.run.block_size,
-                             skip=["output"])
-        return {"projection_error": {
-            name: ((layer.dense_weight() - before[name]).norm() / before[name].norm()).item()
-            for name, layer in counting.weight_layers(self.model).items()
-            if isinstance(layer, StructuredLinear)}}
-
-    def fit(self, epochs: int, seed: int, checkpoint: Path | None,
-            progress: str | None = None) -> list[dict[str, float]]:
-        recipe = replace(self.recipe, epochs=epochs, average=min(self.recipe.average, epochs))
-        self._last_begins = 1 - 1 / epochs
-        more = {"before_epoch": self._prune_gradually} if METHODS[self.run.method].gradual else {}
-        return multi30k.train(self.model, self.corpus, recipe, seed=seed, device=self.device,
-                              precision=self.precision, checkpoint=checkpoint, progress=progress,
-                              **more)
-
-    def _prune_gradually(self, progress: float) -> None:
-        layers = self.prunable()
-        # The last epoch trains what is left: of a short training the curve would miss its end.
-        done = 1.0 if progress >= self._last_begins else progress
-        target = pruning.gradual_density(done, 1 / self.run.block_size)
-        pruning.prune(layers, max(0.0, 1 - target / pruning.density(layers)))
-
-    def measure(self) -> dict[str, Any]:
-        """Return the metrics on validation and, in a final run only, on the test set."""
-        corpus, val = self.corpus, self.corpus.val
-        vocab = corpus.vocab
-        metrics: dict[str, Any] = {
-            "val_loss": multi30k.validation_loss(self.model, val.to(self.device))}
-        self._written = {}
-        compression.prepare(self.model)
-        if self.run.stage == "final":
-            written = translation.translate(self.model, vocab, val.tokens)
-            metrics["val_bleu"] = bleu.score(written, val.english, resamples=0).bleu
-            for name, split in {"": corpus.test, **self._extra}.items():
-                texts = translation.translate(self.model, vocab, split.tokens)
-                self._written[name] = texts, split.english
-            scored = {name: bleu.score(*texts) for name, texts in self._written.items()}
-            metrics |= {f"test_{name}": value for name, value in asdict(scored.pop("")).items()}
-            metrics["extra"] = {name: {"bleu": score.bleu, "chrf": score.chrf}
-                                for name, score in scored.items()}
-        return metrics
-
-    def keep_round(self, path: Path, number: int) -> None:
-        """Write beside the result what the last measurement translated."""
-        for name, (texts, references) in self._written.items():
-            store.write_texts(texts, path, number, name)
-            store.write_counts(bleu.sentence_counts(texts, references), path, number, name)
-
-    def counts(self) -> dict[str, Any]:
-        """Return the compression over the Transformer layers, over all weight matrices but the
-        embeddings, and over the whole model; and the bytes of a file."""
-        with torch.device("meta"):
-            whole = multi30k.transformer(self.corpus.vocab, tied=self.run.tied,
-                                         **self.preset.sizes)
-        ratios = [_stored(whole)[i] / stored for i, stored in enumerate(_stored(self.model))]
-        names = ("compression", "compression_all", "compression_model")
-        counts: dict[str, Any] = dict(zip(names, ratios, strict=True))
-        counts["file_bytes"] = counting.file_bytes(self.model)
-        if masks := pruning.masks(self.model):
-            counts["density"] = {name: round(float(m.float().mean()), 5)
-                                 for name, m in masks.items()}
-        return counts
-
-    def keep(self, path: Path) -> None:
-        """Write beside the result of seed 0 what the notebooks and ``translate`` need."""
-        run, arrays = self.run, {}
-        if run.preset in ("tiny", "small") and run.method == "dense" and run.tied:
-            multi30k.save_model(self.model, self.corpus.vocab, path.with_suffix(".pt"))
-        layers = counting.weight_layers(self.model)
-        if run.method == "block_circulant":
-            kept = ("encoder.0.attention.query", "decoder.0.attention.query",
-                    "decoder.0.feed_forward.hidden")
-            arrays = {name: layers[name].get_parameter("weight").detach().half().cpu().numpy()
-                      for name in kept}
-        elif METHODS[run.method].prunes and run.method != "finetune_control":
-            arrays = {name: _density_by_head(name, mask, self.preset.heads)
-                      for name, mask in pruning.masks(self.model).items()
-                      if "attention" in name}
-        if arrays:
-            store.write_arrays(arrays, path.with_suffix(".npz"))
-
-    def prunable(self) -> list[nn.Module]:
-        """Return the layers that a chain prunes: the Transformer's, or all with weight matrices."""
-        layers = counting.weight_layers(self.model)
-        return [layer for name, layer in layers.items()
-                if name != "output" or self.run.method == "pruned_all"]
-
-    def seconds_per_epoch(self) -> float:
-        """Time an eighth of an epoch."""
-        train = self.corpus.train
-        corpus = replace(self.corpus, train=train.first(len(train) // 8))
-        history = multi30k.train(self.model, corpus, replace(self.recipe, epochs=1, average=1),
-                                 seed=0, device=self.device, precision=self.precision)
-        return 8 * history[0]["seconds"]
-
-
-def _stored(model: Transformer) -> tuple[int, int, int]:
-    """Return the weights stored in the Transformer layers, in all weight matrices, in total."""
-    layers = sum(map(counting.stored_weights, (model.encoder, model.decoder)))
-    output = 0 if model.config.tied else counting.stored_weights(model.output)
-    return layers, layers + output, counting.stored_weights(model, "model")
-
-
-def _density_by_head(name: str, mask: Tensor, heads: int) -> np.ndarray:
-    """Return the share of weights left in each head's slice of an attention matrix, (heads,)."""
-    of_inputs = name.endswith(".output")  # its heads are its columns, the others' are their rows
-    return mask.float().mean(0 if of_inputs else 1).view(heads, -1).mean(1).cpu().numpy()

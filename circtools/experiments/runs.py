@@ -1,8 +1,9 @@
 """What a run is: one training, or one trained network pruned in rounds."""
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import nn
 
@@ -66,41 +67,46 @@ def current(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-class Experiment(Protocol):
+class Experiment(ABC):
     """One run at work; each task has a class of this kind."""
 
     run: Run
+    model: nn.Module  # its network
     config: dict[str, Any]  # what its result says beside the run's own fields
     finetune_epochs: int  # after each round of pruning
     rounds_at_once: int  # that are pruned before fine-tuning
 
+    @abstractmethod
     def __init__(self, run: Run, origin: str, device: str = "cpu") -> None: ...
 
-    @property
-    def model(self) -> nn.Module:
-        """Its network."""
-
+    @abstractmethod
     def fit(self, epochs: int, seed: int, checkpoint: Path | None,
             progress: str | None = None) -> list[dict[str, float]]:
         """Train, or resume from the checkpoint; return the metrics of each epoch."""
 
     def begin(self) -> dict[str, Any]:
         """Change the trained network that a run starts from; return what is to be recorded."""
+        return {}
 
+    @abstractmethod
     def prunable(self) -> list[nn.Module]:
         """Return the layers that rounds of pruning prune."""
 
+    @abstractmethod
     def measure(self) -> dict[str, Any]:
         """Return the metrics on validation and, in a final run only, on the test set."""
 
+    @abstractmethod
     def counts(self) -> dict[str, Any]:
         """Return the compression over the compressed layers, all weight matrices, the model."""
 
-    def keep_round(self, path: Path, number: int) -> None:
-        """Write beside the result what the last measurement left."""
+    def keep_round(self, path: Path, number: int) -> None:  # noqa: B027 - a classifier has none
+        """Write beside the result what the last measurement left, if it left anything."""
 
+    @abstractmethod
     def keep(self, path: Path) -> None:
         """Write beside the result of seed 0 what the notebooks show of a network."""
 
+    @abstractmethod
     def seconds_per_epoch(self) -> float:
         """Time an epoch, or a part of one."""

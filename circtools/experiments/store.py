@@ -70,13 +70,7 @@ def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
 
 
 def write_texts(texts: Sequence[str], path: Path, number: int = 0, test_set: str = "") -> None:
-    """Write what a run translated, one line per sentence, gzipped, beside its result.
-
-    Args:
-        texts: lines without line breaks.
-        path: of the result.
-        number: of the round, for a network that is pruned in rounds.
-        test_set: one of ``corpus.EXTRA``; by default the test set of 2016.
+    """Write what :func:`texts` reads, one line per sentence, gzipped, beside a run's result.
 
     Raises:
         ValueError: if a text has a line break, and would come back as two.

@@ -22,8 +22,7 @@ LENGTH_PENALTY = 2.5
 
 @torch.inference_mode()
 def beam_search(model: Transformer, source: Tensor, *, beam: int = BEAM,
-                length_penalty: float = LENGTH_PENALTY, unknown: bool = True,
-                cached: bool = True) -> list[list[int]]:
+                length_penalty: float = LENGTH_PENALTY, unknown: bool = True) -> list[list[int]]:
     """Return the best translation that the search finds of each source sentence.
 
     Args:
@@ -33,7 +32,6 @@ def beam_search(model: Transformer, source: Tensor, *, beam: int = BEAM,
         length_penalty: a finished hypothesis of n tokens (its end counted) is judged by its
             log-probability divided by ((5 + n) / 6) to this power.
         unknown: whether the unknown token may be written.
-        cached: False computes every prefix anew at every step; slow, for tests.
 
     Returns:
         The tokens of each translation, without start and end.
@@ -56,7 +54,7 @@ def beam_search(model: Transformer, source: Tensor, *, beam: int = BEAM,
     found = _Found(len(source), device)
     forbidden = [PAD, START] if unknown else [PAD, START, UNKNOWN]
     for length in range(1, int(limits.max()) + 1):
-        logits = _next_logits(model, prefixes, state, cached)  # (batch, beam, vocab)
+        logits = _next_logits(model, prefixes, state)  # (batch, beam, vocab)
         logits[:, :, forbidden] = -torch.inf
         totals, parents, tokens = _candidates(logits, scores)  # each (batch, 2 beam)
         rows = torch.arange(len(sentences), device=device).unsqueeze(1)
@@ -90,12 +88,9 @@ def _check(model: Transformer, beam: int, length_penalty: float) -> None:
         raise ValueError(f"length_penalty must be 0 or more, got {length_penalty}")
 
 
-def _next_logits(model: Transformer, prefixes: Tensor, state: State, cached: bool) -> Tensor:
+def _next_logits(model: Transformer, prefixes: Tensor, state: State) -> Tensor:
     """Return the logits (batch, beam, vocab) of the token after each prefix."""
-    if cached:
-        features = model.decode(prefixes[:, :, -1:].flatten(0, 1), state, step=True)
-    else:
-        features = model.decode(prefixes.flatten(0, 1), state)
+    features = model.decode(prefixes[:, :, -1:].flatten(0, 1), state, step=True)
     return model.output(features[:, -1]).float().unflatten(0, prefixes.shape[:2])
 
 

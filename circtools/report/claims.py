@@ -3,7 +3,9 @@
 The rules are in :mod:`circtools.report.statistics`; the claims' words are in the pages' templates.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 
@@ -12,8 +14,12 @@ from circtools.report import comparisons, statistics
 from circtools.report.comparisons import POSTERS_GAP
 from circtools.report.statistics import Interval
 
-CLOSE = 2.0  # how near a gap must be to it, with its whole interval, to confirm that number
-LEVEL = {"mnist": 0.1, "multi30k": 0.5}  # points of error, or BLEU, within which two are level
+Rule = Callable[[pd.DataFrame, Interval, int], str]  # each level, their mean, seeds: the verdict
+ABOVE, BELOW = (partial(statistics.sign_verdict, claimed=sign) for sign in (1, -1))
+# How near a gap must be to it, with its whole interval, to confirm that number.
+BY_EIGHT = partial(statistics.number_verdict, claimed=POSTERS_GAP, close=2.0)
+LEVEL = {task: partial(statistics.level_verdict, margin=margin)  # points of error, or BLEU
+         for task, margin in (("mnist", 0.1), ("multi30k", 0.5))}
 
 
 @dataclass(frozen=True)
@@ -46,63 +52,50 @@ def _on_mnist(table: pd.DataFrame) -> list[Claim]:
     found = []
     for series in ("tuned", "same"):
         of = {"task": "mnist", "preset": "base", "series": series}
+        kinds = partial(comparisons.classifier_pairs, table, series)
         first, both, permuted = (comparisons.mnist_pairs(table, series, **more) for more in (
             {}, {"layers": "all"}, {"pixels": "permuted"}))
-        found += [*_sign("claim1_first", first, -1, of), *_growth(first, of),
-                  *_sign("claim1_all", both, -1, of),
-                  *_sign("claim4_order", comparisons.classifier_pairs(
-                      table, series, ("block_circulant", "natural"),
-                      ("block_circulant", "permuted")), 1, of),
-                  *_sign("claim4_permuted", permuted, -1, of)]
+        order = kinds(("block_circulant", "natural"), ("block_circulant", "permuted"))
+        found += [*_test(first, of, claim1_first=BELOW), *_growth(first, of),
+                  *_test(both, of, claim1_all=BELOW), *_test(order, of, claim4_order=ABOVE),
+                  *_test(permuted, of, claim4_permuted=BELOW)]
         if series == "same":  # what has trials of its own is always tuned
             continue
-        natural, permuted = (comparisons.classifier_pairs(
-            table, series, ("block_circulant", pixels), ("random_sharing", pixels))
-            for pixels in ("natural", "permuted"))
-        tiles = comparisons.classifier_pairs(
-            table, series, ("tiles_strided", "natural"), ("tiles_raster", "natural"))
-        found += [*_sign("claim4_structure", natural, 1, of),
-                  *_level("claim4_level", permuted, of), *_sign("claim4_tiles", tiles, 1, of)]
+        natural, permuted = (kinds(("block_circulant", pixels), ("random_sharing", pixels))
+                             for pixels in ("natural", "permuted"))
+        tiles = kinds(("tiles_strided", "natural"), ("tiles_raster", "natural"))
+        found += [*_test(natural, of, claim4_structure=ABOVE),
+                  *_test(permuted, of, claim4_level=LEVEL["mnist"]),
+                  *_test(tiles, of, claim4_tiles=ABOVE)]
     return found
 
 
 def _on_translation(table: pd.DataFrame) -> list[Claim]:
     found = []
     for preset in comparisons.presets_compared(table):
+        rows = select(table, preset=preset)
         for series in ("tuned", "same"):
             of = {"task": "multi30k", "preset": preset, "series": series}
-            rows = select(table, preset=preset)
             pairs = comparisons.pairs_at_equal_compression(rows, series)
-            for claim in _sign("claim2_ahead", pairs, 1, of):
-                verdict = statistics.number_verdict(claim.difference, claim.seeds, POSTERS_GAP,
-                                                    CLOSE)
-                found += [claim, replace(claim, key="claim2_by_eight", verdict=verdict)]
             shared = comparisons.pairs_at_equal_compression(
                 rows, series, "block_circulant", "random_sharing")
-            found += _level("claim4_words", shared, of)
+            found += [*_test(pairs, of, claim2_ahead=ABOVE, claim2_by_eight=BY_EIGHT),
+                      *_test(shared, of, claim4_words=LEVEL["multi30k"])]
     for preset in comparisons.SIZES:
         of = {"task": "multi30k", "preset": preset, "series": "tuned"}
         for key, against in (("claim3_dense", "dense"), ("claim3_control", "finetune_control")):
             pairs = comparisons.slightly_pruned_pairs(select(table, preset=preset), against)
-            found += _sign(key, pairs, 1, of, paired=True)
+            found += _test(pairs, of, paired=True, **{key: ABOVE})
     return found
 
 
-def _sign(key: str, pairs: pd.DataFrame, claimed: int, of: dict[str, str], paired: bool = False
+def _test(pairs: pd.DataFrame, of: dict[str, str], paired: bool = False, **rules: Rule
           ) -> list[Claim]:
-    """Return the claim that a difference has a sign, or nothing where there are no pairs."""
+    """Return what is claimed of a difference, each with its rule's verdict; nothing of no pairs."""
     if pairs.empty:
         return []
     compared = comparisons.compare(pairs, paired)
-    return [_claim(key, compared, statistics.sign_verdict(*compared, claimed), of)]
-
-
-def _level(key: str, pairs: pd.DataFrame, of: dict[str, str]) -> list[Claim]:
-    """Return the claim that two methods are level, or nothing where there are no pairs."""
-    if pairs.empty:
-        return []
-    compared = comparisons.compare(pairs)
-    return [_claim(key, compared, statistics.level_verdict(*compared, LEVEL[of["task"]]), of)]
+    return [_claim(key, compared, rule, of) for key, rule in rules.items()]
 
 
 def _growth(pairs: pd.DataFrame, of: dict[str, str]) -> list[Claim]:
@@ -112,11 +105,11 @@ def _growth(pairs: pd.DataFrame, of: dict[str, str]) -> list[Claim]:
         return []
     each = pd.DataFrame({"compression": sorted(pairs["compression"].unique()), "decided": 0})
     compared = comparisons.Comparison(each, comparisons.slope(pairs), pairs["seed"].nunique())
-    return [_claim("claim1_growth", compared, statistics.sign_verdict(*compared, -1), of)]
+    return [_claim("claim1_growth", compared, BELOW, of)]
 
 
-def _claim(key: str, compared: comparisons.Comparison, verdict: str, of: dict[str, str]) -> Claim:
+def _claim(key: str, compared: comparisons.Comparison, rule: Rule, of: dict[str, str]) -> Claim:
     each, mean, seeds = compared
     above, below = (each["compression"][sign * each["decided"] > 0].tolist() for sign in (1, -1))
     return Claim(key=key, difference=mean, seeds=seeds, levels=each["compression"].tolist(),
-                 above=above, below=below, verdict=verdict, **of)
+                 above=above, below=below, verdict=rule(each, mean, seeds), **of)

@@ -30,9 +30,9 @@ def parameter_numbers(block_size: int, out_features: int, in_features: int) -> T
     return block_circulant(torch.arange(p * q * block_size).view(p, q, block_size))
 
 
-def parameter_shades(numbers: Tensor, block_size: int, seed: int = 0) -> Tensor:
+def parameter_shades(numbers: Tensor, block_size: int) -> Tensor:
     """Return a shade in [0, 1) for each parameter number: far apart within a block."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     blocks = (int(numbers.max()) + 1) // block_size
     # The dtype is written out: another default would draw other colours.
     random = torch.rand(blocks, block_size + 1, generator=generator, dtype=torch.float32)
@@ -51,7 +51,7 @@ def parameter_mosaic(axes: Axes, block_size: int, n: int, x: float = 0.0) -> Non
     if n % block_size:
         raise ValueError(f"n must be a multiple of the block size {block_size}, got {n}")
     shades = parameter_shades(parameter_numbers(block_size, n, n), block_size)
-    _show(axes, shades, (x, x + n, n, 0), cmap=style.SEQUENTIAL, vmin=0, vmax=1)
+    _show(axes, shades, x)
     starts = range(0, n, block_size)
     _grid(axes, x, (*starts, n), n, linewidth=2.5 if block_size > 1 else 0.8)
     if block_size > 1:
@@ -61,9 +61,13 @@ def parameter_mosaic(axes: Axes, block_size: int, n: int, x: float = 0.0) -> Non
     _bare(axes)
 
 
-def _show(axes: Axes, matrix: Tensor, extent: tuple[float, float, float, float], **look: Any
+def _show(axes: Axes, matrix: Tensor, x: float = 0, cell: float = 1, limit: float | None = None
           ) -> None:
-    axes.imshow(matrix.numpy(force=True), extent=extent, **look)
+    """Draw shades in [0, 1], or numbers up to a limit in blue and red, with the left edge at x."""
+    height, width = matrix.shape
+    low, colours = (0, style.SEQUENTIAL) if limit is None else (-limit, style.DIVERGING)
+    axes.imshow(matrix.numpy(force=True), extent=(x, x + width * cell, height * cell, 0),
+                cmap=colours, vmin=low, vmax=1 if limit is None else limit)
 
 
 def _grid(axes: Axes, x: float, places: Sequence[float], side: float, linewidth: float) -> None:
@@ -109,9 +113,10 @@ def block_circulant_ladder(n: int = 16) -> Figure:
     return figure
 
 
-def circulant_technique(b: int = 6, blocks: int = 3, small: int = 4) -> Figure:
+def circulant_technique() -> Figure:
     """Rotate the first row: one circulant matrix of b rows, and a block version beside it."""
-    n, left = blocks * small, 2 * b + 2.2
+    b, small, n = 6, 4, 12
+    left = 2 * b + 2.2
     figure, axes = _canvas((15, 7.4), (-5.8, 26.6), (14.0, -2.2))
     _rotating_matrix(axes, b, cell=2.0)
     _text(axes, b, -1.0, "Circulant: store one row, rotate it")
@@ -131,7 +136,7 @@ def _rotating_matrix(axes: Axes, b: int, cell: float) -> None:
     numbers = circulant(torch.arange(b))
     shades = (numbers + 0.5) / b
     side = b * cell
-    _show(axes, shades, (0, side, side, 0), cmap=style.SEQUENTIAL, vmin=0, vmax=1)
+    _show(axes, shades, cell=cell)
     for r, label in enumerate(["first row: stored", "rotated right", "..."] + [""] * (b - 3)):
         middle = (r + 0.5) * cell
         for c in range(b):
@@ -153,9 +158,10 @@ def _arrow(axes: Axes, start: Range, end: Range, color: str = style.BLACK, bend:
                                    shrinkA=0, shrinkB=0))
 
 
-def pruning_technique(n: int = 10, rounds: int = 6, seed: int = 3) -> Figure:
+def pruning_technique() -> Figure:
     """Train, zero the smallest weights, fine-tune, iterate; drawn with random weights."""
-    stages, left = _pruned_weights(n, rounds, seed)
+    n, rounds = 10, 6
+    stages, left = _pruned_weights(n, rounds)
     first = int((stages[1] != 0).sum())
     shown = [(stages[0], "train", f"{n * n} weights"),
              (stages[1], "zero the\nsmallest", f"{first} left"),
@@ -175,9 +181,9 @@ def pruning_technique(n: int = 10, rounds: int = 6, seed: int = 3) -> Figure:
     return figure
 
 
-def _pruned_weights(n: int, rounds: int, seed: int) -> tuple[list[Tensor], int]:
+def _pruned_weights(n: int, rounds: int) -> tuple[list[Tensor], int]:
     """Return random weights (n, n), pruned and moved in turns, and how many are left."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(3)
     layer = nn.utils.skip_init(nn.Linear, n, n, bias=False, dtype=torch.float32)
     with torch.no_grad():
         layer.weight.copy_(torch.randn(n, n, generator=generator, dtype=torch.float32))
@@ -194,7 +200,7 @@ def _pruned_weights(n: int, rounds: int, seed: int) -> tuple[list[Tensor], int]:
 def _weights(axes: Axes, weights: Tensor, x: float) -> None:
     """Draw a weight matrix with its left edge at x: blue and red by sign, a dot where pruned."""
     n = len(weights)
-    _show(axes, weights, (x, x + n, n, 0), cmap=style.DIVERGING, vmin=-2.6, vmax=2.6)
+    _show(axes, weights, x, limit=2.6)
     for r, c in (weights == 0).nonzero().tolist():
         axes.add_patch(Rectangle((x + c, r), 1, 1, facecolor="white", edgecolor="white"))
         axes.add_patch(Circle((x + c + 0.5, r + 0.5), 0.11, color="0.6", linewidth=0))
@@ -206,16 +212,13 @@ def padded_layer(out_features: int, in_features: int, block_size: int) -> Figure
     numbers = parameter_numbers(block_size, out_features, in_features)
     height, width = numbers.shape
     figure, axes = plt.subplots(figsize=(9, 9 * height / width + 0.7))
-    _show(axes, parameter_shades(numbers, block_size), (0, width, height, 0),
-          cmap=style.SEQUENTIAL, vmin=0, vmax=1)
+    _show(axes, parameter_shades(numbers, block_size))
     for x, y, w, h in ((in_features, 0, width - in_features, height),
                        (0, out_features, in_features, height - out_features)):
         axes.add_patch(Rectangle((x, y), w, h, facecolor="white", alpha=0.72, hatch="//",
                                  edgecolor="0.4", linewidth=0))
-    for k in range(block_size, width, block_size):
-        axes.plot([k] * 2, [0, height], color="white", linewidth=3)
-    for k in range(block_size, height, block_size):
-        axes.plot([0, width], [k] * 2, color="white", linewidth=3)
+    axes.vlines(range(block_size, width, block_size), 0, height, color="white", linewidth=3)
+    axes.hlines(range(block_size, height, block_size), 0, width, color="white", linewidth=3)
     _outline(axes, 0, 0, in_features, out_features, line=4)
     axes.set(xlim=(-0.1, width + 0.1), ylim=(height + 0.1, -0.1))
     _bare(axes)
@@ -242,10 +245,9 @@ def weighted_shifts(row: Tensor) -> Figure:
 
 
 def _signed(axes: Axes, matrix: Tensor, limit: float) -> None:
-    height, width = matrix.shape
-    _show(axes, matrix, (0, width, height, 0), cmap=style.DIVERGING, vmin=-limit, vmax=limit)
+    _show(axes, matrix, limit=limit)
     _bare(axes)
-    _outline(axes, 0, 0, width, height, line=1)
+    _outline(axes, 0, 0, matrix.shape[1], matrix.shape[0], line=1)
 
 
 def fourier_vectors(b: int = 8) -> Figure:

@@ -164,8 +164,10 @@ def sign_verdict(each: pd.DataFrame, mean: Interval, seeds: int, claimed: int = 
     return "confirmed" if low > 0 else "undecided"
 
 
-def number_verdict(mean: Interval, seeds: int, claimed: float, close: float) -> str:
-    """Return the verdict on a difference that is claimed to be a number.
+def number_verdict(each: pd.DataFrame, mean: Interval, seeds: int, claimed: float, close: float
+                   ) -> str:
+    """Return the verdict on a difference whose mean, whatever each level says, is claimed to be a
+    number.
 
     It is refuted if the number is outside the interval, and confirmed if no point of the interval
     is further from it than ``close``.

@@ -34,7 +34,8 @@ from circtools import BlockCirculantLinear, compression, counting
 from circtools.experiments import choices, multi30k, results
 from circtools.experiments.multi30k_runs import DEMO, PRESETS
 from circtools.matrices import block_circulant, nearest_circulant
-from circtools.report import architecture, comparisons, network_figures, style, translation_figures
+from circtools.report import (architecture, comparisons, network_figures, style, tables,
+                              translation_figures)
 
 style.use()
 corpus = multi30k.load()
@@ -84,28 +85,9 @@ network_figures.lent_rate(table);
 network_figures.learning_curves(table, block_size=4, preset="base");
 
 # %% tags=["hide-input", "nbval-check-output"]
-RATES = {1.0: "base rate", 2.0: "twice the rate", 4.0: "four times the rate"}
-
-
-def in_words(rows):
-    """Name each row's network and setting."""
-    def setting(row):
-        rate = RATES[row["lr_factor"] * row["matrix_lr_scale"]]
-        rate = rate.replace("the rate", "for the matrices") if row["matrix_lr_scale"] != 1 else rate
-        return rate + ", half the dropout" * (row["dropout_factor"] != 1)
-
-    names = rows["block_size"].map(lambda b: "dense" if b == 1 else f"b = {b}")
-    rows = rows.assign(network=names, setting=rows.apply(setting, axis=1),
-                       restraint=-rows["dropout_factor"])
-    return rows.sort_values(["block_size", "lr_factor", "matrix_lr_scale", "restraint"])
-
-
-complete = results.select(table, task="multi30k", tied=False, seed=0)
-complete = complete[complete["method"].isin(["dense", "block_circulant"])
-                    & ~complete["series"].isin(["search", "diverged"])].drop_duplicates(
-                        ["preset", "run"])
+complete = tables.complete_trainings(table)
 large = results.select(complete, preset="base")
-large = in_words(large[large["block_size"].isin([1, 4, 16])])
+large = tables.in_words(large[large["block_size"].isin([1, 4, 16])])
 large = large.rename(columns={"val_loss": "validation loss", "test_bleu": "test BLEU"})
 large = large.set_index(["network", "setting"])[["validation loss", "test BLEU"]]
 bleu, loss = large["test BLEU"], large["validation loss"]
@@ -269,10 +251,10 @@ short = results.select(table, task="multi30k", series="search", matrix_lr_scale=
 short = short[short["method"].isin(["dense", "block_circulant"])].assign(after="after 4 epochs")
 both = pd.concat([short, results.select(complete, preset="small", matrix_lr_scale=1.0).assign(
     after="after 20 epochs")])
-both = in_words(both[both["lr_factor"] <= 4]).pivot_table(
-    index=["network", "setting"], columns="after", values="val_loss", sort=False)
+both = tables.in_words(both).pivot_table(index=["network", "setting"], columns="after",
+                                         values="val_loss", observed=True)
 both = both[["after 4 epochs", "after 20 epochs"]].dropna()
-for _, group in both.groupby("network"):
+for _, group in both.groupby("network", observed=True):
     assert group["after 4 epochs"].idxmax() == group["after 20 epochs"].idxmin(), "last, then first"
 print("FULL-SCALE, preset small: validation loss of the same settings in short and complete runs")
 both.round(2)
@@ -305,9 +287,8 @@ network_figures.learning_curves(table, block_size=4);
 
 # %% tags=["hide-input", "nbval-check-output"]
 tried = results.select(complete, preset="small")
-tried = in_words(tried[tried["block_size"].isin([1, 4, 16])]).sort_values(
-    ["lr_factor", "matrix_lr_scale", "restraint", "block_size"])
-losses = tried.pivot_table(index="setting", columns="network", values="val_loss", sort=False)
+tried = tables.in_words(tried[tried["block_size"].isin([1, 4, 16])])
+losses = tried.pivot_table(index="setting", columns="network", values="val_loss", observed=True)
 best = "four times for the matrices"
 assert losses[["b = 4", "b = 16"]].idxmin().eq(best).all() and losses["dense"].idxmax() == best
 assert losses["dense"].idxmin() == "base rate"
@@ -321,7 +302,6 @@ losses.map("{:.3f}".format).replace("nan", "")
 
 # %% tags=["hide-input", "nbval-check-output"]
 halved = tried[(tried["matrix_lr_scale"] == 4) & (tried["block_size"] > 1)]
-halved = halved.sort_values(["block_size", "restraint"])
 halved = halved.assign(dropout=halved["dropout_factor"].map({1.0: "full", 0.5: "half"}))
 halved = halved.rename(columns={"val_loss": "validation loss", "val_bleu": "validation BLEU"})
 halved = halved.set_index(["network", "dropout"])[["validation loss", "validation BLEU"]]
