@@ -45,6 +45,9 @@ test: lint ## style, types, imports, all tests, and the notebooks through nbval
 house: $(READY) ## print the sizes that the code is kept to: lines, floors of imports, functions
 	$(BIN)/python tests/house.py
 
+prose: $(READY) ## print how easily the notebooks read: words in a sentence and the like
+	$(BIN)/python tests/prose.py
+
 browser: site ## test the site and JupyterLab in an installed Chromium or Chrome
 	$(BIN)/python -m pytest -q -rs tests/browser
 
@@ -86,5 +89,5 @@ notebooks: $(READY) ## make the notebooks afresh from their texts, execute and s
 clean: ## remove what make course built (not .venv, not the data, not build/blank)
 	rm -rf $(filter-out build/blank,$(wildcard build/*))
 
-.PHONY: help venv course site lint check test house browser lab blank class figures poster report \
-	experiments benchmarks notebooks clean
+.PHONY: help venv course site lint check test house prose browser lab blank class figures poster \
+	report experiments benchmarks notebooks clean
