@@ -56,7 +56,7 @@ lab: $(READY) ## open JupyterLab on the notebooks
 
 blank: $(READY) ## make copies without outputs or answers in build/blank, for a class
 	$(BIN)/python notebooks/build.py build/blank --blank
-	cp -r notebooks/exercises notebooks/glossary.md notebooks/teaching.md build/blank
+	cp -r notebooks/exercises notebooks/glossary.md notebooks/teaching.md notebooks/teaching build/blank
 
 class: $(READY) ## open JupyterLab on build/blank, made first if there is none
 	@[ -d build/blank ] || $(MAKE) blank
@@ -68,7 +68,10 @@ figures: $(READY) ## draw figures/ from data/results
 poster: $(READY) ## typeset figures/poster.pdf and figures/poster.png from data/results
 	$(BIN)/circtools poster
 
-report: $(READY) ## write README.md and RESULTS.md from data/results
+slides: $(READY) ## typeset the slides and the handout for a class from data/results
+	$(BIN)/circtools slides
+
+report: $(READY) ## write README.md, RESULTS.md and the quiz from data/results
 	$(BIN)/circtools report
 
 experiments: $(READY) ## run every experiment that has no result yet, or resume it
@@ -90,4 +93,4 @@ clean: ## remove what make course built (not .venv, not the data, not build/blan
 	rm -rf $(filter-out build/blank,$(wildcard build/*))
 
 .PHONY: help venv course site lint check test house prose browser lab blank class figures poster \
-	report experiments benchmarks notebooks clean
+	slides report experiments benchmarks notebooks clean
