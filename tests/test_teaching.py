@@ -15,7 +15,7 @@ from circtools.experiments import results
 from circtools.report import poster, teaching
 
 NOTEBOOKS = teaching.FOLDER.parent
-PLANS = re.findall(r"^## (.+)\n(?:\n[^|\n].*)*\n\n((?:\|.*\n)+)",
+PLANS = re.findall(r"^## (.+)\n\n(?:[^|#\n].*\n\n)?((?:\|.*\n)+)",
                    (NOTEBOOKS / "teaching.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 
@@ -54,7 +54,7 @@ def test_the_glossary_gives_a_sentence_for_each_word() -> None:
     found = teaching.glossary()
     assert len(found) > 25
     assert found["Block size"].startswith("The side b of the square blocks")
-    assert all(re.fullmatch(r"[A-Z].+[.]", sentence) for sentence in found.values())
+    assert all(re.fullmatch(r"[*A-Z].+[.]", sentence) for sentence in found.values())
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""README.md, RESULTS.md and the quiz: sentences written by hand in ``templates/``, numbers from the results.
+"""README.md, RESULTS.md, the quiz: sentences by hand in ``templates/``, numbers from the results.
 
 A template names facts of :mod:`circtools.report.facts`; one that is not there is an error. Where a
 sentence would become false if a number changed, the template says so with ``expect``, and then that

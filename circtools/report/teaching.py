@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from circtools.experiments.files import ROOT, replacing
-from circtools.report import diagrams, headlines, pages, poster, style
+from circtools.report import headlines, pages, poster, style
 from circtools.report.gallery import FIGURES
 
 FOLDER = ROOT / "notebooks" / "teaching"
