@@ -54,6 +54,9 @@ test: lint ## style, types, imports, all tests, and the notebooks through nbval
 house: $(READY) ## print the sizes that the code is kept to: lines, floors of imports, functions
 	$(BIN)/python tests/house.py
 
+prose: $(READY) ## print how easily the notebooks read: words in a sentence and the like
+	$(BIN)/python tests/prose.py
+
 browser: site ## test the site and JupyterLab in an installed Chromium or Chrome
 	$(BIN)/python -m pytest -q -rs tests/browser
 
@@ -66,7 +69,7 @@ lab: $(STARTUP) ## open JupyterLab on the notebooks
 
 blank: $(READY) ## make copies without outputs or answers in build/blank, for a class
 	$(BIN)/python notebooks/build.py build/blank --blank
-	cp -r notebooks/exercises notebooks/glossary.md notebooks/teaching.md build/blank
+	cp -r notebooks/exercises notebooks/glossary.md notebooks/teaching.md notebooks/teaching build/blank
 
 class: $(STARTUP) ## open JupyterLab on build/blank, made first if there is none
 	@[ -d build/blank ] || $(MAKE) blank
@@ -78,7 +81,10 @@ figures: $(READY) ## draw figures/ from data/results
 poster: $(READY) ## typeset figures/poster.pdf and figures/poster.png from data/results
 	$(BIN)/circtools poster
 
-report: $(READY) ## write README.md and RESULTS.md from data/results
+slides: $(READY) ## typeset the slides and the handout for a class from data/results
+	$(BIN)/circtools slides
+
+report: $(READY) ## write README.md, RESULTS.md and the quiz from data/results
 	$(BIN)/circtools report
 
 experiments: $(READY) ## run every experiment that has no result yet, or resume it
@@ -99,5 +105,5 @@ notebooks: $(READY) ## make the notebooks afresh from their texts, execute and s
 clean: ## remove what make course built (not .venv, not the data, not build/blank)
 	rm -rf $(filter-out build/blank,$(wildcard build/*))
 
-.PHONY: help venv course site lint check test house browser lab blank class figures poster report \
-	experiments benchmarks notebooks clean
+.PHONY: help venv course site lint check test house prose browser lab blank class figures poster \
+	slides report experiments benchmarks notebooks clean

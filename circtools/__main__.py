@@ -19,7 +19,7 @@ from circtools.experiments import (
 )
 from circtools.experiments.execute import TASKS
 from circtools.experiments.methods import METHODS, methods_of
-from circtools.report import facts, gallery, pages, poster
+from circtools.report import facts, gallery, pages, poster, teaching
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,14 +51,16 @@ def _parser() -> argparse.ArgumentParser:
     get.set_defaults(command=_data)
     _add_run(commands)
     _add_translate(commands)
-    for name, command, help_, description in (
-            ("figures", _figures, "draw the poster's figures from the results",
+    for name, command, folder, help_, description in (
+            ("figures", _figures, gallery.FOLDER, "draw the poster's figures from the results",
              "Draw every figure from data/results into figures/, as SVG and PNG."),
-            ("poster", _poster, "make the poster from the results",
-             "Write poster.pdf (A0) and a preview poster.png from data/results.")):
+            ("poster", _poster, gallery.FOLDER, "make the poster from the results",
+             "Write poster.pdf (A0) and a preview poster.png from data/results."),
+            ("slides", _slides, teaching.FOLDER, "make the slides and the handout for a class",
+             "Write slides.pdf (16:9) and handout.pdf (A4) from data/results.")):
         draw = commands.add_parser(name, help=help_, description=description)
-        draw.add_argument("--output", type=_path, default=gallery.FOLDER, metavar="FOLDER",
-                          help="where to (default figures)")
+        draw.add_argument("--output", type=_path, default=folder, metavar="FOLDER",
+                          help=f"where to (default {folder.relative_to(gallery.ROOT)})")
         draw.set_defaults(command=command)
     verdicts = commands.add_parser(
         "report", help="test the poster's claims; write README.md and RESULTS.md",
@@ -175,6 +177,11 @@ def _figures(options: argparse.Namespace) -> None:
 
 def _poster(options: argparse.Namespace) -> None:
     for path in poster.make(results.load(), options.output):
+        print(path)
+
+
+def _slides(options: argparse.Namespace) -> None:
+    for path in teaching.make(results.load(), options.output):
         print(path)
 
 

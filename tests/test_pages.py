@@ -28,7 +28,7 @@ def values(table: pd.DataFrame) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", pages.PAGES)
 def test_the_committed_pages_say_what_the_results_say(name: str, values: dict[str, Any]) -> None:
-    fresh = pages.render(name, values)
+    fresh = pages.render(Path(name).name, values)
     assert (pages.ROOT / name).read_text(encoding="utf-8") == fresh, "run 'make report'"
     assert not re.search(r"\bnan\b|\binf\b|\{\{|None", fresh)
 
@@ -42,7 +42,9 @@ def test_the_readme_is_one_page() -> None:
     assert next(i for i, line in enumerate(lines) if line.startswith("make ")) < 40
 
 
-@pytest.mark.parametrize("page", ["README.md", "RESULTS.md", "CONTRIBUTING.md", "data/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "RESULTS.md", "CONTRIBUTING.md", "data/README.md",
+                                  "notebooks/teaching.md", "notebooks/teaching/setup.md",
+                                  "notebooks/teaching/quiz.md"])
 def test_every_link_of_a_page_leads_to_a_file(page: str) -> None:
     path = pages.ROOT / page
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
@@ -67,9 +69,10 @@ def test_a_fact_that_does_not_exist_is_an_error(monkeypatch: pytest.MonkeyPatch)
 def test_write_says_what_was_stale(values: dict[str, Any], tmp_path: Path,
                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "ROOT", tmp_path)
-    assert pages.write(values, check=True) == ["README.md", "RESULTS.md"]
-    assert not list(tmp_path.iterdir())
-    assert pages.write(values) == ["README.md", "RESULTS.md"]
+    (tmp_path / "notebooks" / "teaching").mkdir(parents=True)
+    assert pages.write(values, check=True) == list(pages.PAGES)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert pages.write(values) == list(pages.PAGES)
     assert pages.write(values, check=True) == []
     (tmp_path / "README.md").write_text("old", encoding="utf-8")
     assert pages.write(values) == ["README.md"]

@@ -1,4 +1,4 @@
-"""README.md and RESULTS.md: sentences written by hand in ``templates/``, numbers from the results.
+"""README.md, RESULTS.md, the quiz: sentences by hand in ``templates/``, numbers from the results.
 
 A template names facts of :mod:`circtools.report.facts`; one that is not there is an error. Where a
 sentence would become false if a number changed, the template says so with ``expect``, and then that
@@ -15,7 +15,7 @@ from circtools.experiments.files import ROOT, replacing
 from circtools.report import facts
 from circtools.report.claims import Claim
 
-PAGES = ("README.md", "RESULTS.md")
+PAGES = ("README.md", "RESULTS.md", "notebooks/teaching/quiz.md")
 
 
 class Stale(ValueError):
@@ -95,7 +95,8 @@ def write(values: dict[str, Any], check: bool = False) -> list[str]:
     """Write the pages, or only check them; return the names of those that were stale."""
     stale = []
     for name in PAGES:
-        text, path = render(name, values), ROOT / name
+        path = ROOT / name
+        text = render(path.name, values)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(name)
             if not check:

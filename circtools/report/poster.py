@@ -26,7 +26,7 @@ from circtools.report.gallery import FIGURES, FOLDER
 from circtools.report.mnist_figures import mnist_benchmark
 from circtools.report.translation_figures import side_by_side, translation_benchmark
 
-LAYOUT = ROOT / "figures" / "poster.typ"
+LAYOUT, COMMON = FOLDER / "poster.typ", FOLDER / "common.typ"
 LETTERS, SMALL_LETTERS = 26, 16  # points of the text inside the figures of page 1 and of page 2
 CARD, PANEL = (8.5, 5.1), (9.4, 7.6)  # inches
 PAGE_2 = {  # how large the figures are printed, in inches
@@ -51,7 +51,7 @@ def numbers(table: pd.DataFrame) -> dict[str, Any]:
 def panels(table: pd.DataFrame) -> dict[str, Figure]:
     """Return the figures, as large as they are printed, by their names in the layout."""
     with rc_context({"text.color": "white", "axes.labelcolor": "white"}):  # on the dark band
-        ladder = _printed(diagrams.block_circulant_ladder(8), (16.4, 6.2), LETTERS)
+        ladder = printed(diagrams.block_circulant_ladder(8), (16.4, 6.2), LETTERS)
     return {
         "ladder": ladder,
         "headline": headlines.headline(table, (18.0, 8.6), LETTERS),
@@ -59,12 +59,12 @@ def panels(table: pd.DataFrame) -> dict[str, Figure]:
         "mnist_card": headlines.mnist_card(table, CARD, LETTERS),
         "learning_rate_card": headlines.learning_rate_card(table, CARD, LETTERS),
         "file_size_card": headlines.file_size_card(table, CARD, LETTERS),
-        "mnist_benchmark": _printed(mnist_benchmark(table, ["tuned"]), PANEL),
-        "translation_benchmark": _printed(translation_benchmark(table, upright=True), (9.4, 11.2)),
-        **{name: _printed(FIGURES[name](table), size) for name, size in PAGE_2.items()}}
+        "mnist_benchmark": printed(mnist_benchmark(table, ["tuned"]), PANEL),
+        "translation_benchmark": printed(translation_benchmark(table, upright=True), (9.4, 11.2)),
+        **{name: printed(FIGURES[name](table), size) for name, size in PAGE_2.items()}}
 
 
-def _printed(figure: Figure, size: tuple[float, float], points: float = SMALL_LETTERS) -> Figure:
+def printed(figure: Figure, size: tuple[float, float], points: float = SMALL_LETTERS) -> Figure:
     """Give a figure of the course its printed size in inches, with letters of so many points."""
     figure.set_size_inches(size)
     for axes in figure.axes:
@@ -75,16 +75,23 @@ def _printed(figure: Figure, size: tuple[float, float], points: float = SMALL_LE
 
 
 @style.context()
-def typeset(named: dict[str, Any], drawn: dict[str, Figure], **output: Any) -> Any:
-    """Return the poster from :func:`numbers` and :func:`panels`, as ``typst.compile`` gives it.
+def typeset(named: dict[str, Any], drawn: dict[str, Figure], layout: Path = LAYOUT,
+            **output: Any) -> Any:
+    """Return a sheet as ``typst.compile`` gives it.
+
+    Args:
+        named: what the layout finds in facts.json, for the poster :func:`numbers`.
+        drawn: its figures by their names, for the poster :func:`panels`.
+        layout: the file that Typst sets.
+        output: more for ``typst.compile``.
 
     Raises:
         ValueError: if the layout names what is not there, or says what is not true any more.
     """
     qr = io.BytesIO()  # the layout shows it once CITATION.cff names the public repository
     segno.make(named["citation"].get("repository-code", "-")).save(qr, kind="svg")
-    files = {"main.typ": LAYOUT.read_bytes(), "qr.svg": qr.getvalue(),
-             "facts.json": json.dumps(named, default=_plain).encode()}
+    files = {"main.typ": layout.read_bytes(), "common.typ": COMMON.read_bytes(),
+             "qr.svg": qr.getvalue(), "facts.json": json.dumps(named, default=_plain).encode()}
     for name, figure in drawn.items():
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -93,7 +100,7 @@ def typeset(named: dict[str, Any], drawn: dict[str, Figure], **output: Any) -> A
     try:
         return typst.compile(files, font_paths=[fonts], ignore_system_fonts=True, **output)
     except typst.TypstError as error:
-        raise ValueError(f"figures/poster.typ: {error}") from error
+        raise ValueError(f"{layout.relative_to(ROOT)}: {error}") from error
 
 
 def _plain(value: Any) -> Any:

@@ -14,8 +14,9 @@ from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "build" / "site"
-PAGES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.*")
-               if path.suffix in (".md", ".ipynb"))
+PAGES = sorted(path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
+               for path in (ROOT / "notebooks").rglob("*.*")
+               if path.suffix in (".md", ".ipynb") and ".ipynb_checkpoints" not in path.parts)
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -62,11 +63,11 @@ def test_page(page: Page, address: str, name: str) -> None:
 
 def test_links_lead_somewhere(page: Page, address: str) -> None:
     ids, links = {}, []
-    for path in sorted(SITE.glob("*.html")):
-        page.goto(f"{address}/{path.name}", wait_until="domcontentloaded")
-        ids[path.name] = set(page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)"))
+    for name in [f"{stem}.html" for stem in PAGES]:
+        page.goto(f"{address}/{name}", wait_until="domcontentloaded")
+        ids[name] = set(page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)"))
         hrefs = page.evaluate("[...document.querySelectorAll('a[href]')].map(a => a.href)")
-        links += [(path.name, href) for href in hrefs if href.startswith(address)]
+        links += [(name, href) for href in hrefs if href.startswith(address)]
     for source, href in links:
         url, fragment = urldefrag(href)
         target = url.removeprefix(f"{address}/") or "index.html"

@@ -1,0 +1,69 @@
+"""The slides and the handout for a class, from the results: ``make slides``.
+
+Their layouts and sentences are beside them in ``notebooks/teaching``; Typst sets them as it sets
+the poster. A ``table`` is rows of :func:`circtools.experiments.results.load`, read from one folder.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from circtools.experiments.files import ROOT, replacing
+from circtools.report import headlines, pages, poster, style
+from circtools.report.gallery import FIGURES
+
+FOLDER = ROOT / "notebooks" / "teaching"
+SIZE, LETTERS = (10.4, 4.1), 14  # inches and points of a picture on a slide
+CARDS = {"mnist": headlines.mnist_card, "headline": headlines.headline,
+         "gap": headlines.headline_gap, "rate": headlines.learning_rate_card,
+         "file": headlines.file_size_card}
+OF_THE_GALLERY = {  # their names there, and letters that keep clear of each other
+    "circulant": ("technique_circulant", 15), "ladder": ("block_circulant_ladder", 15),
+    "pruning": ("technique_pruning", 15), "permuted": ("mnist_permuted", 12),
+    "slightly": ("slightly_pruned", 12.5), "entire": ("pruned_entire_network", 13),
+    "speed": ("layer_speed", 13)}
+
+
+def numbers(table: pd.DataFrame) -> dict[str, Any]:
+    """Return what the layouts name: as the poster's, with the figures' titles and the glossary."""
+    named = poster.numbers(table)
+    titles = pages.titles(named)
+    return named | {"glossary": glossary(),
+                    "titles": {name: titles[name]() for name in FIGURES if name in titles}}
+
+
+def glossary() -> dict[str, str]:
+    """Return the first sentence that the glossary has for each word."""
+    text = (ROOT / "notebooks" / "glossary.md").read_text(encoding="utf-8")
+    found = re.findall(r"^## ([^\n]+)\n\n(.+?[.])(?=\s)", text, re.MULTILINE | re.DOTALL)
+    return {word: " ".join(sentence.split()) for word, sentence in found}
+
+
+@style.context()
+def pictures(table: pd.DataFrame) -> dict[str, Figure]:
+    """Return the figures, as large as they are shown, by their names in the layouts."""
+    return {name: card(table, SIZE, LETTERS) for name, card in CARDS.items()} | {
+        name: poster.printed(FIGURES[figure](table), SIZE, letters)
+        for name, (figure, letters) in OF_THE_GALLERY.items()}
+
+
+def make(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
+    """Write ``slides.pdf`` and ``handout.pdf``; return their paths.
+
+    Raises:
+        ValueError: as :func:`circtools.report.poster.typeset`.
+    """
+    named, drawn = numbers(table), pictures(table)
+    paths = [folder / "slides.pdf", folder / "handout.pdf"]
+    for path in paths:
+        page = poster.typeset(named, drawn, FOLDER / f"{path.stem}.typ", format="pdf",
+                              pdf_standards="ua-1")
+        with replacing(path) as temporary:
+            temporary.write_bytes(page)
+    for figure in drawn.values():
+        plt.close(figure)
+    return paths

@@ -1,0 +1,104 @@
+"""What a teacher takes along: plans that add up, slides, a handout, a quiz."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from pypdf import PageObject, PdfReader
+
+from circtools.experiments import results
+from circtools.report import poster, teaching
+
+NOTEBOOKS = teaching.FOLDER.parent
+PLANS = re.findall(r"^## (.+)\n\n(?:[^|#\n].*\n\n)?((?:\|.*\n)+)",
+                   (NOTEBOOKS / "teaching.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("name", "plan"), PLANS, ids=[name for name, _ in PLANS])
+def test_a_plan_adds_up_and_gives_exercises_their_time(name: str, plan: str) -> None:
+    rows = [[cell.strip() for cell in line.strip("|\n").split("|")]
+            for line in plan.splitlines()[2:]]
+    now, exercises = 0, 0
+    for start, minutes, where, _ in rows:
+        assert start == f"{now // 60}:{now % 60:02}"
+        now += int(minutes)
+        for exercise in re.findall(r"\d\.\d", where):
+            exercises += 1
+            assert 5 <= int(minutes) <= 10
+            text = next((NOTEBOOKS / "text").glob(f"0{exercise[0]}_*.py"))
+            assert f'check("{exercise}"' in text.read_text(encoding="utf-8")
+    assert now == (120 if name == "Two hours" else 240)
+    assert exercises >= 3
+
+
+def test_there_are_three_plans() -> None:
+    assert [name for name, _ in PLANS] == ["Two hours", "Half a day", "Half a day of translation"]
+
+
+def test_the_quiz_has_ten_questions_with_an_answer_and_one_reason() -> None:
+    text = (teaching.FOLDER / "quiz.md").read_text(encoding="utf-8")
+    questions = text.split("\n## ")[1:]
+    assert [question.split(".")[0] for question in questions] == [str(i) for i in range(1, 11)]
+    for question in questions:
+        asked, answer = question.split("<details")
+        assert "?" in asked
+        assert re.search(r"</summary>\n\n\*\*.+?\*\* [A-Z][^?]+\.\n\n</details>", answer), answer
+
+
+def test_the_glossary_gives_a_sentence_for_each_word() -> None:
+    found = teaching.glossary()
+    assert len(found) > 25
+    assert found["Block size"].startswith("The side b of the square blocks")
+    assert all(re.fullmatch(r"[*A-Z].+[.]", sentence) for sentence in found.values())
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return results.load()
+
+
+@pytest.fixture(scope="module")
+def made(table: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Figure]]:
+    return teaching.numbers(table), teaching.pictures(table)
+
+
+def pages(path: Path) -> list[PageObject]:
+    return list(PdfReader(io.BytesIO(path.read_bytes())).pages)
+
+
+def test_a_slide_has_a_title_a_picture_and_a_question() -> None:
+    slides = pages(teaching.FOLDER / "slides.pdf")
+    assert 10 <= len(slides) <= 12
+    for number, slide in enumerate(slides, start=1):
+        width, height = slide.mediabox[2:]
+        assert width / height == pytest.approx(16 / 9, rel=0.01)
+        text = slide.extract_text()
+        assert re.search(r"Ask: [^?]*\?", " ".join(text.split()))
+        assert re.search(rf"Notebook \d\d · {number}\b", text)
+        assert len(text.split()) < 60
+
+
+def test_the_handout_is_one_sheet() -> None:
+    [page] = pages(teaching.FOLDER / "handout.pdf")
+    assert page.mediabox[2:] == pytest.approx((595, 842), abs=1)
+
+
+@pytest.mark.slow
+def test_the_committed_sheets_are_the_made_ones_to_the_byte(table: pd.DataFrame, tmp_path) -> None:
+    for path in teaching.make(table, tmp_path):
+        assert path.read_bytes() == (teaching.FOLDER / path.name).read_bytes(), "run 'make slides'"
+    assert not plt.get_fignums()
+
+
+@pytest.mark.slow
+def test_a_finding_that_is_false_stops_the_slides(
+        made: tuple[dict[str, Any], dict[str, Figure]]) -> None:
+    named, drawn = made
+    named = named | {"lent_4x_base": named["block_circulant_4x_base"]}
+    with pytest.raises(ValueError, match=r"slides\.typ.*one learning rate cost five BLEU"):
+        poster.typeset(named, drawn, teaching.FOLDER / "slides.typ")
