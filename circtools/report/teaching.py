@@ -23,7 +23,7 @@ CARDS = {"mnist": headlines.mnist_card, "headline": headlines.headline,
          "file": headlines.file_size_card}
 OF_THE_GALLERY = {  # their names there, and letters that keep clear of each other
     "circulant": ("technique_circulant", 15), "ladder": ("block_circulant_ladder", 15),
-    "pruning": ("technique_pruning", 15), "permuted": ("mnist_permuted", 12),
+    "pruning": ("technique_pruning", 15), "sharing": ("sharing_or_structure", 12),
     "slightly": ("slightly_pruned", 12.5), "entire": ("pruned_entire_network", 13),
     "speed": ("layer_speed", 13)}
 
