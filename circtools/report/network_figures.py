@@ -174,7 +174,8 @@ def emptied_heads(heads: dict[str, np.ndarray]) -> Figure:
     top = shares.max(axis=None)
     far = shares.div(shares.mean(axis=1), axis=0).sub(1).abs() > 0.25
     figure, panels = plt.subplots(1, 3, figsize=(9, 0.12 * len(shares) + 1.6), sharey=True)
-    picture = _by_role(panels, shares, shares.map("{:.1f}".format).where(far, ""), shares < 0.6 * top,
+    texts = shares.map("{:.1f}".format).where(far, "")
+    picture = _by_role(panels, shares, texts, shares < 0.6 * top,
                        cmap=plt.get_cmap(style.SEQUENTIAL, 8), vmin=0, vmax=top)
     figure.supxlabel("head", fontsize=12)
     figure.suptitle("Weights left in each head after the last round", fontsize=14)
