@@ -33,7 +33,8 @@ PAGE_2 = {  # how large the figures are printed, in inches
     "technique_pruning": (9.4, 4.5), "technique_circulant": (9.4, 4.7),
     "block_circulant_ladder": (9.4, 3.9), "translation_gap": PANEL, "pruned_transformer": PANEL,
     "pruned_entire_network": PANEL, "block_circulant_transformer": PANEL,
-    "circulant_transformer": PANEL, "compressed_transformer": (9.4, 8.0)}
+    "circulant_transformer": PANEL, "compressed_transformer": (9.4, 8.0),
+    "sharing_or_structure": (9.4, 5.2)}
 EXAMPLE = 12  # the test sentence shown, chosen because translations differ; the layout quotes it
 PREVIEW_DPI = 52
 
