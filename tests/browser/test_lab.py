@@ -107,11 +107,10 @@ def test_run_all_and_answer(page: Page, lab: tuple[str, Path], name: str, exerci
     assert not [problem for problem in page.problems if "asks for" in problem]
     files = page.locator(".jp-DirListing-itemName").all_inner_texts()
     assert f"{name}.ipynb" in files and "exercises" not in files, "it has the solutions"
-    page.keyboard.press("Escape")
-    page.keyboard.press("0")
-    page.keyboard.press("0")
-    page.get_by_role("button", name="Confirm Kernel Restart").click()
-    page.get_by_text("(ipykernel) | Idle").wait_for()
+    page.locator("jp-button[data-command='notebook:restart-kernel']").click()
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    page.locator(".jp-Dialog").wait_for(state="detached")
+    page.get_by_text(f"Exercise {exercise}: correct!").click()  # out of the toolbar
     execute(page, f'check("{exercise}", {right})')
     page.get_by_text("Run the first cell first").wait_for()
 
