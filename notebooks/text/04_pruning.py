@@ -422,7 +422,7 @@ def compare(cut, rounds=15, seed=0):
 
 
 # %% [markdown]
-# Once the check is passed, remove the `#` and run it again. A comparison takes half a minute or so.
+# Once the check is passed, remove the `#` and run it again. A comparison takes a minute or two.
 # Try other rounds, and at least three seeds before you believe a difference.
 
 
