@@ -1,6 +1,7 @@
 """circtools: block-circulant layers, pruning, and the experiments that compare them."""
 
-from circtools.compression import compress, prepare, split_attention
+from circtools.attention import split_attention
+from circtools.compression import compress, prepare
 from circtools.counting import compression_ratio, summary
 from circtools.linear import BlockCirculantLinear
 from circtools.matrices import block_circulant, circulant, nearest_circulant, spectrum

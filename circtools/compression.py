@@ -1,16 +1,13 @@
 """Compress any model: swap its ``nn.Linear`` layers for block-circulant or other ones."""
 
-import math
 import warnings
 from collections.abc import Sequence
 from fnmatch import fnmatch
-from functools import reduce
 from typing import Any, Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
+from circtools.attention import unpacked
 from circtools.linear import BlockCirculantLinear, StructuredLinear
 from circtools.pruning import mask_of
 from circtools.structures import STRUCTURES
@@ -45,7 +42,7 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
     Layers whose weights are read past them (in ``nn.MultiheadAttention``, in
     ``nn.TransformerEncoderLayer`` and in torchvision's Swin) cannot be swapped; they and subclasses
     of ``nn.Linear`` are left dense, with a warning. For the first two there is
-    :func:`split_attention`. The parts of LoRA adapters are left alone too: merge adapters first.
+    :func:`circtools.split_attention`. The parts of LoRA adapters are left alone too: merge adapters first.
     Make the optimizer afterwards: one made before does not know the new weights.
     """
     kind = STRUCTURES.get(structure) if isinstance(structure, str) else structure
@@ -59,24 +56,29 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
     replaced: dict[nn.Module, StructuredLinear] = {}  # a module used twice is swapped once
     for name, layer in layers.items():
         _check_swappable(model, name, layer)
-        linear = layer if isinstance(layer, nn.Linear) else _linear(
-            layer.get_parameter("weight").T, layer.get_parameter("bias"))
         try:
-            new = replaced.get(layer) or kind.from_linear(
-                linear.train(layer.training), project=init == "project", **options)
-            dense, stored = (sum(p.numel() for p in m.parameters()) for m in (layer, new))
-            if stored > dense:
-                raise ValueError(f"it would grow from {dense} to {stored} parameters; choose other "
-                                 f"options or pass skip=[{name!r}]")
+            replaced[layer] = replaced.get(layer) or _replacement(
+                layer, kind, project=init == "project", **options)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{name or 'the model'}: {error}") from error
-        replaced[layer] = new
     for name, layer in layers.items():
         if name == "":
             return replaced[layer]
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, replaced[layer])
     return model
+
+
+def _replacement(layer: nn.Module, kind: type[StructuredLinear], project: bool, **options: Any
+                 ) -> StructuredLinear:
+    linear = layer if isinstance(layer, nn.Linear) else unpacked(
+        layer.get_parameter("weight").T, layer.get_parameter("bias"))
+    new = kind.from_linear(linear.train(layer.training), project=project, **options)
+    dense, stored = (sum(p.numel() for p in m.parameters()) for m in (layer, new))
+    if stored > dense:
+        raise ValueError(f"it would grow from {dense} to {stored} parameters; choose other options "
+                         "or skip it")
+    return new
 
 
 def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[str, nn.Module]:
@@ -131,79 +133,6 @@ def _check_swappable(model: nn.Module, name: str, layer: nn.Module) -> None:
         if other is not layer and any(p is layer.weight for p in other._parameters.values()):
             raise ValueError(f"{name!r} shares its weight with {other_name!r}, and swapping it "
                              f"would untie them; pass skip=[{name!r}]")
-
-
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """Return a layer with a copy of these weights."""
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
-    for name, value in ("weight", weight), ("bias", bias):
-        if value is not None:
-            copied = value.detach().clone(memory_format=torch.contiguous_format)
-            setattr(layer, name, nn.Parameter(copied, value.requires_grad))
-    return layer
-
-
-def split_attention(model: nn.Module) -> nn.Module:
-    """Cut the packed weights of every ``nn.MultiheadAttention`` into layers that can be swapped.
-
-    They are ``q_proj``, ``k_proj``, ``v_proj`` and ``out_proj`` of a :class:`SplitAttention`, which
-    computes the same; torch's fast path for packed weights is given up. Subclasses, and attention
-    with ``bias_k`` or ``add_zero_attn``, stay packed. Returns the model, changed in place.
-    """
-    split: dict[nn.Module, SplitAttention] = {}  # a module used twice is split once
-    top = nn.ModuleList([model])  # the model may be an attention itself
-    for parent in list(top.modules()):
-        if isinstance(parent, nn.TransformerEncoder):
-            parent.use_nested_tensor = False  # a part of the fast path
-        for name, child in parent._modules.items():
-            if (type(child) is nn.MultiheadAttention and child.bias_k is None
-                    and not child.add_zero_attn):
-                parent._modules[name] = split.setdefault(child, SplitAttention(child))
-    return top[0]
-
-
-class SplitAttention(nn.Module):
-    """An ``nn.MultiheadAttention`` of unpacked layers, and called like it."""
-
-    in_proj_bias = None  # by which torch's encoder layer sees that nothing is packed
-
-    @torch.enable_grad()  # or else the parts of a weight would look frozen
-    def __init__(self, packed: nn.MultiheadAttention) -> None:
-        super().__init__()
-        self.num_heads, self.dropout = packed.num_heads, packed.dropout
-        self.batch_first = packed.batch_first
-        weights = (packed.in_proj_weight.chunk(3) if packed._qkv_same_embed_dim else
-                   (packed.q_proj_weight, packed.k_proj_weight, packed.v_proj_weight))
-        biases = (None,) * 3 if packed.in_proj_bias is None else packed.in_proj_bias.chunk(3)
-        self.q_proj, self.k_proj, self.v_proj = map(_linear, weights, biases)
-        self.out_proj = _linear(packed.out_proj.weight, packed.out_proj.bias)
-        self.train(packed.training)
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor,
-                key_padding_mask: Tensor | None = None, need_weights: bool = True,
-                attn_mask: Tensor | None = None, average_attn_weights: bool = True,
-                is_causal: bool = False) -> tuple[Tensor, Tensor | None]:
-        if is_causal and attn_mask is None:
-            raise ValueError("is_causal is a hint only; pass the attn_mask, too")
-        axis = -3 if self.batch_first else 0  # that of the tokens, beside (heads, width)
-        q, k, v = (layer(x).unflatten(-1, (self.num_heads, -1)).movedim(axis, -2) for layer, x in
-                   ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value)))
-        masks = [] if attn_mask is None else [
-            attn_mask.view(*q.shape[:-1], -1) if attn_mask.dim() == 3 else attn_mask]
-        if key_padding_mask is not None:
-            masks.append(key_padding_mask.view(*k.shape[:-3], 1, 1, -1))
-        added = [(torch.where(part, -math.inf, 0.0) if part.dtype == torch.bool else part).to(q)
-                 for part in masks]
-        mask = reduce(torch.add, added) if added else None
-        p, weights = self.dropout if self.training else 0.0, None
-        if need_weights:
-            scores = q @ k.mT / q.shape[-1] ** 0.5  # (batch, heads, tokens, tokens)
-            weights = F.dropout((scores if mask is None else scores + mask).softmax(-1), p)
-            y = weights @ v
-            weights = weights.mean(-3) if average_attn_weights else weights
-        else:
-            y = F.scaled_dot_product_attention(q, k, v, mask, p)
-        return self.out_proj(y.movedim(-2, axis).flatten(-2)), weights
 
 
 def prepare(model: nn.Module, keep_dense: bool = True) -> nn.Module:

@@ -1,0 +1,81 @@
+"""Torch's packed attention as layers that can be compressed one by one."""
+
+import math
+from functools import reduce
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def unpacked(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """Return a layer with a copy of these weights."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
+    for name, value in ("weight", weight), ("bias", bias):
+        if value is not None:
+            copied = value.detach().clone(memory_format=torch.contiguous_format)
+            setattr(layer, name, nn.Parameter(copied, value.requires_grad))
+    return layer
+
+
+def split_attention(model: nn.Module) -> nn.Module:
+    """Cut the packed weights of every ``nn.MultiheadAttention`` into layers that can be swapped.
+
+    They are ``q_proj``, ``k_proj``, ``v_proj`` and ``out_proj`` of a :class:`SplitAttention`, which
+    computes the same; torch's fast path for packed weights is given up. Subclasses, and attention
+    with ``bias_k`` or ``add_zero_attn``, stay packed. Returns the model, changed in place.
+    """
+    split: dict[nn.Module, SplitAttention] = {}  # a module used twice is split once
+    top = nn.ModuleList([model])  # the model may be an attention itself
+    for parent in list(top.modules()):
+        if isinstance(parent, nn.TransformerEncoder):
+            parent.use_nested_tensor = False  # a part of the fast path
+        for name, child in parent._modules.items():
+            if (type(child) is nn.MultiheadAttention and child.bias_k is None
+                    and not child.add_zero_attn):
+                parent._modules[name] = split.setdefault(child, SplitAttention(child))
+    return top[0]
+
+
+class SplitAttention(nn.Module):
+    """An ``nn.MultiheadAttention`` of unpacked layers, and called like it."""
+
+    in_proj_bias = None  # by which torch's encoder layer sees that nothing is packed
+
+    @torch.enable_grad()  # or else the parts of a weight would look frozen
+    def __init__(self, packed: nn.MultiheadAttention) -> None:
+        super().__init__()
+        self.num_heads, self.dropout = packed.num_heads, packed.dropout
+        self.batch_first = packed.batch_first
+        weights = (packed.in_proj_weight.chunk(3) if packed._qkv_same_embed_dim else
+                   (packed.q_proj_weight, packed.k_proj_weight, packed.v_proj_weight))
+        biases = (None,) * 3 if packed.in_proj_bias is None else packed.in_proj_bias.chunk(3)
+        self.q_proj, self.k_proj, self.v_proj = map(unpacked, weights, biases)
+        self.out_proj = unpacked(packed.out_proj.weight, packed.out_proj.bias)
+        self.train(packed.training)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor,
+                key_padding_mask: Tensor | None = None, need_weights: bool = True,
+                attn_mask: Tensor | None = None, average_attn_weights: bool = True,
+                is_causal: bool = False) -> tuple[Tensor, Tensor | None]:
+        if is_causal and attn_mask is None:
+            raise ValueError("is_causal is a hint only; pass the attn_mask, too")
+        axis = -3 if self.batch_first else 0  # that of the tokens, beside (heads, width)
+        q, k, v = (layer(x).unflatten(-1, (self.num_heads, -1)).movedim(axis, -2) for layer, x in
+                   ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value)))
+        masks = [] if attn_mask is None else [
+            attn_mask.view(*q.shape[:-1], -1) if attn_mask.dim() == 3 else attn_mask]
+        if key_padding_mask is not None:
+            masks.append(key_padding_mask.view(*k.shape[:-3], 1, 1, -1))
+        added = [(torch.where(part, -math.inf, 0.0) if part.dtype == torch.bool else part).to(q)
+                 for part in masks]
+        mask = reduce(torch.add, added) if added else None
+        p, weights = self.dropout if self.training else 0.0, None
+        if need_weights:
+            scores = q @ k.mT / q.shape[-1] ** 0.5  # (batch, heads, tokens, tokens)
+            weights = F.dropout((scores if mask is None else scores + mask).softmax(-1), p)
+            y = weights @ v
+            weights = weights.mean(-3) if average_attn_weights else weights
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, mask, p)
+        return self.out_proj(y.movedim(-2, axis).flatten(-2)), weights
