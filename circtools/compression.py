@@ -42,7 +42,8 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
     Layers whose weights are read past them (in ``nn.MultiheadAttention``, in
     ``nn.TransformerEncoderLayer`` and in torchvision's Swin) cannot be swapped; they and subclasses
     of ``nn.Linear`` are left dense, with a warning. For the first two there is
-    :func:`circtools.split_attention`. The parts of LoRA adapters are left alone too: merge adapters first.
+    :func:`circtools.split_attention`. The parts of LoRA adapters are left alone too: merge
+    adapters first.
     Make the optimizer afterwards: one made before does not know the new weights.
     """
     kind = STRUCTURES.get(structure) if isinstance(structure, str) else structure
@@ -58,7 +59,7 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
         _check_swappable(model, name, layer)
         try:
             replaced[layer] = replaced.get(layer) or _replacement(
-                layer, kind, project=init == "project", **options)
+                name, layer, kind, project=init == "project", **options)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{name or 'the model'}: {error}") from error
     for name, layer in layers.items():
@@ -69,15 +70,15 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
     return model
 
 
-def _replacement(layer: nn.Module, kind: type[StructuredLinear], project: bool, **options: Any
-                 ) -> StructuredLinear:
+def _replacement(name: str, layer: nn.Module, kind: type[StructuredLinear], project: bool,
+                 **options: Any) -> StructuredLinear:
     linear = layer if isinstance(layer, nn.Linear) else unpacked(
         layer.get_parameter("weight").T, layer.get_parameter("bias"))
     new = kind.from_linear(linear.train(layer.training), project=project, **options)
     dense, stored = (sum(p.numel() for p in m.parameters()) for m in (layer, new))
     if stored > dense:
         raise ValueError(f"it would grow from {dense} to {stored} parameters; choose other options "
-                         "or skip it")
+                         f"or pass skip=[{name!r}]")
     return new
 
 

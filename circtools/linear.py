@@ -258,7 +258,7 @@ def _product(x: Tensor, weight: Tensor, out_features: int, order: Order, algorit
     if x.dtype != converted.dtype:
         raise TypeError(f"the input is {x.dtype} and the weight {converted.dtype}; convert one "
                         "with .to(dtype), or use torch.autocast")
-    name = _choice(algorithm, weight.shape[2], len(x))
+    name = _choice(algorithm, weight.shape[2], x.shape[0])  # len would fix it in an export
     if kept is not None and converted is weight:
         name = name if name in kept else "dense"
         operand = kept[name]
