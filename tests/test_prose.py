@@ -6,21 +6,13 @@ import nbformat
 import prose
 import pytest
 
-LONG_WINDED = {  # notebooks whose sentences are still too long; tests/prose.py shows which
-    "01", "02", "03", "04", "05", "07", "08", "09",
-}
-
-
 @pytest.mark.parametrize("path", sorted(prose.TEXTS.glob("*.py")), ids=lambda path: path.stem[:2])
 def test_sentences_are_short(path: Path) -> None:
     found = prose.read(path)
     too_long = [f"{size} words: {sentence}" for size, sentence in found["words in a sentence"]
                 if size > prose.TARGETS["words in a sentence"]]
-    if path.stem[:2] in LONG_WINDED:
-        assert too_long or prose.mean(found) > prose.MEAN, "take it out, it is not"
-    else:
-        assert not too_long, "\n".join(too_long)
-        assert prose.mean(found) <= prose.MEAN
+    assert not too_long, "\n".join(too_long)
+    assert prose.mean(found) <= prose.MEAN
 
 
 def test_prose_is_measured(tmp_path: Path) -> None:

@@ -548,8 +548,7 @@ for name, matrix in tasks.items():
 # - If the layer has the symmetry of the truth, sharing is knowledge: 48 examples with 64 outputs
 #   each are plenty for 64 weights. For the weights of the dense layer they are too few equations.
 #   Its inputs span 48 of 64 directions, and of the others it learns nothing. So its error cannot be
-#   below $\sqrt{16/64} = 0.5$ on average. (It is higher, because in those directions its random
-#   start is still there, and the optimizer has pushed it about.)
+#   below $\sqrt{16/64} = 0.5$ on average.
 # - It has to be the *right* symmetry. The ladder is not nested, so the layer with b = 8 cannot
 #   represent a filter that runs over all 64 places. Even its best approximation is off by more than
 #   half. So it does hardly better than the dense one.
@@ -557,9 +556,8 @@ for name, matrix in tasks.items():
 #   the dense layer the order of the inputs means nothing. It does not notice, and so it is the best
 #   of the three in the last two rows.
 #
-# This is the poster's fourth claim in a jar. But here the truth was linear, and we chose it. In a
-# network the layers around can adapt, and whether pixels behave like the filter is for real data
-# to say.
+# This is the poster's fourth claim in a jar. But here the truth was linear, and we chose it.
+# Whether pixels behave like the filter is for real data to say.
 
 # %% [markdown]
 # ## What we saw, and where next
@@ -567,12 +565,10 @@ for name, matrix in tasks.items():
 # - Cut into circulant b x b blocks, a matrix stores b times fewer numbers; b = 1 is unstructured,
 #   b = n circulant. Padding counts.
 # - The nearest block-circulant matrix averages along wrapped diagonals. A random matrix loses
-#   $\sqrt{1 - 1/b}$ of its norm; a structured one can lose much less, if the block suits its
-#   structure.
-# - Fresh weights are drawn as for `nn.Linear`; gradients are summed along wrapped diagonals; three
-#   algorithms compute the same product.
-# - `compress(model, structure, skip=...)` works on any model; what it cannot do rightly it
-#   refuses, or leaves dense with a warning.
+#   $\sqrt{1 - 1/b}$ of its norm.
+# - Gradients are summed along wrapped diagonals. Three algorithms compute the same product.
+# - `compress(model, structure, skip=...)` works on any model. What it cannot do rightly it refuses,
+#   or leaves dense with a warning.
 #
 # Next, [03 · The MNIST benchmark](03_mnist_benchmark.ipynb) trains these layers on real digits, at
 # every step of the ladder. Then [04 · Pruning](04_pruning.ipynb) sets them against the removal of

@@ -351,6 +351,10 @@ levels.set_index("block_size")[["mean", "low", "high", "decided"]].round(3)
 # %% [markdown]
 # Here `decided` is 1 where the permutation hurts, -1 where it helps, and 0 where five seeds cannot
 # tell.
+#
+# The rule for a verdict is the same in all notebooks. *Confirmed*: the average over the levels has
+# the claimed sign with its whole interval, and no level is decided against the claim. *Refuted*: it
+# has the other sign, or a single level is decided against. All else is *undecided*.
 
 # %% tags=["nbval-check-output"]
 found = claims.all_claims(course)
@@ -364,13 +368,10 @@ Markdown(pages.claims_table(claim for claim in found if claim.key == "claim4_ord
 # MNIST. Small blocks do as well without it. Even the fully circulant layer makes only 3.4 % errors
 # on shuffled pixels, where its 784 numbers have no symmetry to use.
 #
-# The rule for a verdict is the same in all notebooks. *Confirmed*: the average over the levels has
-# the claimed sign with its whole interval, and no level is decided against the claim. *Refuted*: it
-# has the other sign, or a single level is decided against. All else is *undecided*. One thing about
-# this claim was changed after its results were seen: its wording, from "needs the order" to
-# "profits from the order". What is confirmed is the weaker statement.
+# One thing about this claim was changed after its results were seen: its wording, from "needs the
+# order" to "profits from the order". What is confirmed is the weaker statement.
 #
-# The evidence column says at how many of the levels five seeds decide. Whether the *advantage over
+# Whether the *advantage over
 # pruning* survives the permutation is settled in notebook 04.
 #
 # ## Exercises

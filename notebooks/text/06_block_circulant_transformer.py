@@ -570,8 +570,7 @@ compared.round({"validation loss": 2, "test BLEU": 1})
 
 # %% [markdown]
 # **What to notice.** The projection takes most of every matrix away, and still the BLEU arrives
-# where training from scratch does. At b = 16 it is even a little higher; notebook 07 measures how
-# much chance does.
+# where training from scratch does. Notebook 07 measures how much chance does.
 #
 # The validation loss does not arrive. Short trials had chosen half the dropout, and in the many
 # epochs of the complete run the network has overfitted: the same trap again. With the full dropout
@@ -589,8 +588,8 @@ compared.round({"validation loss": 2, "test BLEU": 1})
 # - Short trials prefer higher rates and less dropout than complete runs do.
 # - The layers shrink by b, the whole model by much less.
 # - A larger block costs more BLEU, and more per doubling once heads share.
-# - A trained matrix is as far from circulant ones as a random one; fine-tuning still
-#   brings back the BLEU.
+# - A trained matrix is as far from circulant ones as a random one. Fine-tuning brings back the
+#   BLEU.
 #
 # Next: [07](07_pruned_transformer.ipynb) prunes the same Transformer, [08](08_analysis.ipynb)
 # compares them.

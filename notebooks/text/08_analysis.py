@@ -275,9 +275,9 @@ translation_figures.translation_sets(table);
 # because most of it are embeddings then.
 #
 # The smaller dense network shrinks its embeddings too. With half the width it has less than half
-# the file, at half a BLEU. With a quarter of the width six BLEU are gone, and at `base` three and
-# a half. Two things have not been run: block-circulant output layers, and a narrower network that
-# is compressed as well.
+# the file, at less than one BLEU. With a quarter of the width six BLEU are gone, and at `base`
+# three and a half. Two things have not been run: block-circulant output layers, and a narrower
+# network that is compressed as well.
 #
 # ## Side by side
 #
