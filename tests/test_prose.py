@@ -6,6 +6,7 @@ import nbformat
 import prose
 import pytest
 
+
 @pytest.mark.parametrize("path", sorted(prose.TEXTS.glob("*.py")), ids=lambda path: path.stem[:2])
 def test_sentences_are_short(path: Path) -> None:
     found = prose.read(path)
