@@ -236,7 +236,7 @@ def test_a_copied_or_moved_venv_is_made_anew(name: str, tmp_path: Path) -> None:
     for made_in, anew, installs in ((str(folder), False, False), (f"{tmp_path}/old", True, True),
                                     ("", False, True)):
         record.write_text(f"{made_in}\n", encoding="utf-8")
-        planned = run("make", "-n", "venv", folder=folder)
+        planned = run("make", "-n", "--no-print-directory", "venv", folder=folder)
         assert ("pip install" in planned) == installs
         if installs:
             check = next(line for line in planned.splitlines() if line.startswith("[ -z"))

@@ -1,4 +1,4 @@
-"""The chart that leads from what is short to a method, with the numbers behind each branch."""
+"""The chart that leads from what must be saved to a method, with the numbers behind each branch."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from circtools.report import style
 from circtools.report.pages import expect
 
-# What is short; a question; the method for yes and for no. The fields are facts of the report.
+# What must be saved; a question; the method for yes and for no. The fields are facts of the report.
 BRANCHES = (
     ("bytes", "May the network\nbe narrower?",
      "**A dense network half as wide**\n{narrow.megabytes:.1f} MB instead of "
@@ -27,7 +27,7 @@ COLUMNS = (0.0, 1.9, 4.6, 8.8)  # the middles of root, branch, question and meth
 
 
 def flow_chart(facts: dict[str, Any]) -> Figure:
-    """From what is short (bytes, seconds or weights) to a method, by one question each.
+    """From what must be saved (bytes, seconds or weights) to a method, by one question each.
 
     BLEU and megabytes are of the preset ``small``, the speed is of one layer in inference.
 
@@ -51,8 +51,8 @@ def flow_chart(facts: dict[str, Any]) -> Figure:
     axes.set(xlim=(-0.7, 10.6), ylim=(-2.9, 2.9))
     axes.axis("off")
     middle = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": style.BLACK}
-    _box(axes, COLUMNS[0], 0, "What is\nshort?", middle)
-    for y, (short, question, *methods) in zip((2, 0, -2), BRANCHES, strict=True):
+    _box(axes, COLUMNS[0], 0, "What must\nbe saved?", middle)
+    for y, (saved, question, *methods) in zip((2, 0, -2), BRANCHES, strict=True):
         _arrow(axes, (COLUMNS[0], 0), (COLUMNS[1], y))
         _arrow(axes, (COLUMNS[1], y), (COLUMNS[2], y))
         for answer, dy, method in zip(("yes", "no"), (0.5, -0.5), methods, strict=True):
@@ -62,7 +62,7 @@ def flow_chart(facts: dict[str, Any]) -> Figure:
             name, numbers = method.format(**values).removeprefix("**").split("**\n")
             axes.text(COLUMNS[3] - 2, y + dy + 0.14, name, fontweight="bold", va="bottom")
             axes.text(COLUMNS[3] - 2, y + dy + 0.08, numbers, va="top", linespacing=1.3)
-        _box(axes, COLUMNS[1], y, short, middle | {"facecolor": style.YELLOW})
+        _box(axes, COLUMNS[1], y, saved, middle | {"facecolor": style.YELLOW})
         _box(axes, COLUMNS[2], y, question, middle)
     return figure
 

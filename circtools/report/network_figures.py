@@ -17,7 +17,7 @@ from circtools.experiments.results import select
 from circtools.report import comparisons, style
 from circtools.report.parts import heat_map
 
-LOSS = "validation loss (nats per word)"
+LOSS = "validation loss (nats per token)"
 ROLES = ("encoder self-attention", "decoder self-attention", "cross-attention", "feed-forward")
 
 def learning_rates(table: pd.DataFrame, method: str) -> Figure:

@@ -196,8 +196,9 @@ for d in (4, 64, 1024):
 #
 # The decoder learns to predict each token of the English sentence from those before it. While it
 # learns, it is given the whole sentence at once. So it must not look at the token that it is to
-# predict. A **causal mask** sets the scores of all later tokens to minus infinity before the
-# softmax, which makes their weights zero.
+# predict. A start mark goes in front, and the row of each token predicts the next one. So a row may
+# look at its own token and at earlier ones. A **causal mask** sets the scores of all later tokens
+# to minus infinity before the softmax, which makes their weights zero.
 #
 # Here are the attention weights of a trained decoder, the one that comes with the course. Each row
 # is the look-up of one token.
@@ -252,11 +253,12 @@ print("agrees with the function of torch that the library calls")
 # ## Several heads
 #
 # One look-up gives one mixture. But a token may need several: a verb has a subject and an object.
-# So there are several **heads** side by side, each with its own slice of the features.
+# So there are several **heads** side by side.
 #
-# Where do queries, keys and values come from? They are the features of the tokens, times three
-# learned matrices: the tiles Q, K and V in the first picture. A fourth matrix, O, mixes what the
-# heads have found.
+# Where do queries, keys and values come from? Each token has a vector of `d_model` features: first
+# its row of the embedding, later the output of the layer before. Three learned matrices, the tiles
+# Q, K and V of the first picture, take it to a query, a key and a value. These are cut into one
+# slice per head. A fourth matrix, O, mixes what the heads have found.
 
 # %%
 class MultiHead(nn.Module):
@@ -421,8 +423,9 @@ for axes, name, targets in zip(panels, ("of similar length", "at random"), (simi
 # %% [markdown]
 # ### Exercise 5.2 ★ 5 minutes
 #
-# Return the factor of the learning rate at a step. It begins at 0 and rises in a straight line. At
-# the share `share` of the steps it is 1. From there it falls in a straight line to 0.
+# Return the factor of the learning rate at a step. It begins at 0 at step 0 and rises in a straight
+# line. At the share `share` of the steps, which is above 0, it is 1. From there it falls in a
+# straight line to 0 at step `steps`.
 
 
 # %% tags=["nbval-check-output"]
@@ -695,10 +698,10 @@ network_figures.training_curves([r for r in store.read() if r["run"] in set(runs
 # the learning rate goes to zero there. Whether a longer schedule would do better, this picture
 # cannot say. It shows each epoch by itself; the table has the averaged network.
 #
-# The interval of a single network is more than a point wide on either side. So two networks that
-# differ by one point need more. A *paired* test, sentence by sentence, says what another test set
-# would give. Several seeds say what another training would give. Notebook 08 has both for the small
-# networks.
+# The interval of a single network is more than a point wide on either side. So a difference of one
+# point between two networks means nothing yet. A *paired* test, sentence by sentence, says what
+# another test set would give. Several seeds say what another training would give. Notebook 08 has
+# both for the small networks.
 
 # %% tags=["nbval-check-output"]
 mean = runs.groupby("preset")["test_bleu"].mean()
@@ -736,10 +739,10 @@ pd.DataFrame({"target tokens per second": rates.round(-1).astype(int),
 # limit. In bf16 the products hardly count any more. The time goes into everything between them, and
 # into matrices too small to reach the full rate.
 #
-# ## Exercise 5.4 ★★★ 20 minutes, an open question
+# ### Exercise 5.4 ★★★ 20 minutes, an open question
 #
-# Are the tricks of the trade needed for a *tiny* network, too? Run this in a new cell, then change
-# it:
+# Two of the tricks are warm-up and label smoothing. Are they needed for a *tiny* network, too? Run
+# this in a new cell, which trains six networks, then change it:
 #
 # ```python
 # for changes in ({}, {"warmup": 0.0}, {"smoothing": 0.0}):

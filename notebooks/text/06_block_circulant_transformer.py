@@ -230,7 +230,7 @@ for b, scale in ((1, 1.0), (8, 1.0), (8, 8**0.5)):
     curve = multi30k.train(model, few, recipe, seed=0,
                            progress=bar(f"b = {b}, {scale:.1f} times the rate"))
     print(f"LIVE, {corpus.origin} data: b = {b}, {scale:.1f} times the base rate for the matrices: "
-          f"validation loss {curve[-1]['val_loss']:.2f} nats a word")
+          f"validation loss {curve[-1]['val_loss']:.2f} nats per token")
 
 # %% [markdown]
 # Whatever you see here, do not trust it yet.

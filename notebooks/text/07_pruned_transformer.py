@@ -110,18 +110,20 @@ moving(draw, zeros=list(written), sentence=captions.german)
 network_figures.learning_rates(table, "pruned");
 
 # %% [markdown]
-# **What to notice.** Half the rate is the worst choice at both levels. It costs more at 16x than at
-# 4x: the more has been cut, the more there is to learn anew. Both curves are lowest at *twice* the
-# rate of the training. Renda, Frankle and Carbin reported in 2020, too, that the low rate at the
-# end of a training is not the best for fine-tuning. One rate must serve all rounds here. It is the
-# one with the lowest mean of the two losses.
+# **What to notice.** Half the rate is the worst choice at both levels. (At 4x a quarter of the
+# weights is left, after six rounds; at 16x a sixteenth, after twelve.) It costs more at 16x: the
+# more has been cut, the more there is to learn anew. Both curves are lowest at *twice* the rate of
+# the training. Renda, Frankle and Carbin reported in 2020, too, that the low rate at the end of a
+# training is not the best for fine-tuning. One rate must serve all rounds here. It is the one with
+# the lowest mean of the two losses.
 #
 # ## Full scale
 #
 # Now fifteen rounds, by magnitude, with two controls. *Pruned at random* shows what choosing by
 # magnitude is worth. *Nothing pruned* is the same loop without the cuts, and shows what the
-# additional epochs are worth. Its curve is drawn where pruning stands after as many rounds. Bands
-# are 95 % intervals over three seeds, and a curve of one seed has none. The stars come later.
+# additional epochs are worth. After each round it is drawn at the compression that pruning has
+# reached by then. Bands are 95 % intervals over three seeds, and a curve of one seed has none. The
+# stars come later.
 #
 # **Predict:** how many BLEU does 4x cost? And 34x? And how many, if the weights are picked at
 # random?
@@ -181,8 +183,8 @@ axes.set(xlabel="epoch", ylabel="share of the weights left", title="Two ways to 
 axes.legend(loc="upper right");
 
 # %% [markdown]
-# **Predict:** the gradual network is never trained in full, and then has half the epochs. What does
-# that cost?
+# **Predict:** the gradual network has 20 epochs in all. Rounds take 32 to 4x, and 44 to 16x. What
+# does that cost?
 
 # %% tags=["nbval-check-output"]
 way = {"pruned": "in rounds", "gradual": "gradually"}
@@ -214,9 +216,10 @@ else:
 
 # %% [markdown]
 # **What to notice** (in the preset `small`). Where only the layers are pruned, the curve turns down
-# at about 2x. The output layer is not touched there, and is nearly half of what is counted. With
-# the output layer pruned too, nothing is lost down to a fifth of these weights. At the far end the
-# rounds cut into what is needed: the last two cost more than the thirteen before.
+# at about 2x. The output layer is not touched there, and is nearly half of what is counted. So that
+# curve cannot pass 2x by much. With the output layer pruned too, nothing is lost down to a fifth of
+# these weights. At the far end the rounds cut into what is needed: the last two cost more than the
+# thirteen before.
 #
 # ## What the rounds empty
 #
@@ -269,9 +272,10 @@ check("7.1", density_by_head)
 # %% [markdown]
 # ## Claim 3: is slightly pruned better?
 #
-# The poster says that the slightly pruned Transformer beats the uncompressed one. Round 1 was named
-# as "slightly pruned" before anything was run. It has had two epochs more than the dense network.
-# So it is compared with the control too, which has had the same two.
+# This course tests four claims of a research poster. The third says that a slightly pruned
+# Transformer beats the uncompressed one. Round 1 was named as "slightly pruned" before anything was
+# run. It has had two epochs more than the dense network. So it is compared with the control too,
+# which has had the same two.
 #
 # **Predict:** does one round make the network better than the dense one? Than the control?
 
@@ -310,9 +314,9 @@ slight.agg(["mean", "std"]).rename(columns={"std": "standard deviation"}).round(
 #
 # ### Exercise 7.2 ★ 5 minutes
 #
-# How many seeds until a difference is decided? Between seeds it has the mean `mean`, above zero,
-# and the standard deviation `sd`. Return the smallest n with $1.96 \cdot sd / \sqrt{n} < mean$, as
-# if a normal distribution were good enough.
+# How many seeds until a difference is decided? Over seeds it has the mean `mean`, above zero, and
+# the standard deviation `sd`. Decided means that its 95 % interval leaves zero out. Return the
+# smallest n with $1.96 \cdot sd / \sqrt{n} < mean$, as if a normal distribution were good enough.
 
 
 # %% tags=["nbval-check-output"]
@@ -329,8 +333,8 @@ check("7.2", seeds_needed)
 #
 # `prune` compares the weights of all matrices with each other. So a matrix of small weights loses
 # more than others do. What if each lost the same share? Try it on the network of the beginning: it
-# takes seconds, for nothing is trained. `after` prunes a fresh copy. It returns the loss on what
-# the whole network has written: how much that surprises the pruned one, in nats per token.
+# takes seconds, for nothing is trained. `after` prunes a fresh copy. It returns the pruned
+# network's loss on the translations that the whole network has written, in nats per token.
 
 
 # %%
@@ -354,9 +358,9 @@ print(f"LIVE: loss {after(prune, 0.0):.2f} when whole, {after(prune, 0.6):.2f} w
 # %% [markdown]
 # ### Exercise 7.3 ★★ 20 minutes, an open question
 #
-# Write `prune_each`, which takes the share `amount` from *each* layer by itself. **Predict:** at 60
-# % zeros, has it more loss than `prune`, or less? Look with `after(prune_each, 0.6)`, then at other
-# shares.
+# Write `prune_each`, which takes the share `amount` from *each* layer by itself, with `prune`.
+# **Predict:** at 60 % zeros, has it more loss than `prune`, or less? Look with `after(prune_each,
+# 0.6)`, then at other shares.
 #
 # Which matrices suffer most when they alone are pruned? For one of them it is
 # `after(prune, 0.8, ["encoder.0.attention.query"])`; `layers_of(whole)` has the other names.
@@ -404,19 +408,19 @@ axes.legend();
 
 # %% [markdown]
 # **What to notice.** No matrix alone costs much: the damage adds up. Two feed-forward matrices even
-# lower the loss. The values and outputs of
-# cross-attention suffer most, and global pruning keeps most of just those. But the size of the
-# weights does not tell it all. It keeps least of the encoder's values and outputs, and other
-# matrices would suffer less. Fine-tuning may change all this.
+# lower the loss. The values and outputs of cross-attention suffer most, and global pruning keeps
+# most of just those. But the size of the weights does not tell it all. It keeps least of the
+# encoder's values and outputs, and other matrices would suffer less. Fine-tuning may change all
+# this.
 #
 # ## What we saw, and where next
 #
-# - Pruned in rounds by magnitude, this Transformer loses nothing that can be told from chance up to
-#   8x, and a few BLEU at 34x. Pruned at random it loses more than chance explains from 2.6x on.
+# - Against the control, pruning in rounds costs nothing beyond chance up to 8x, and a few BLEU at
+#   34x. Pruning at random costs more than chance explains from 2.6x on.
 # - Thirty more epochs without pruning bring nothing. Pruning *during* the twenty epochs does as
 #   well as rounds after them.
 # - The output layer can be pruned too: all matrices but the embeddings go to a fifth at no loss.
-# - Claim 3 does not hold at the size `small`. The slightly pruned network is a little worse than
+# - Claim 3 does not hold at the size `small`. The slightly pruned network is 0.6 BLEU worse than
 #   the dense one, and so is the control. The round costs, and not the pruning.
 # - Another seed moves the BLEU of one of these networks by some tenths.
 #

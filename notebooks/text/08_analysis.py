@@ -55,10 +55,13 @@ Markdown(pages.claims_table(
 # confirmed, in a wording that we weakened after the results. Sharing profits from the order of
 # the pixels, but does not need it.
 #
-# *Confirmed*: the interval of the mean has the claimed sign, and no level of compression is
-# decided against it. *Refuted*: it has the other sign, or a level is decided against it. A claim
-# that names a number is refuted if its interval leaves the number out. Fewer than three trainings
-# give no verdict, so the size `base` has none.
+# The rules of a verdict:
+#
+# - *Confirmed*: the whole interval has the claimed sign, and no level is significantly against it.
+# - *Refuted*: the whole interval has the other sign, or a level is significantly against it. Or the
+#   claim names a number, and the interval leaves it out.
+# - *No verdict*: fewer than three trainings. So the size `base` has none.
+#
 #
 # Each method has settings of its own here. With one untuned setting for all, claim 1 fails, too,
 # and pruning's lead grows with compression. [RESULTS.md](../RESULTS.md) has both series, the
@@ -79,16 +82,16 @@ translation_figures.translation_benchmark(table);
 # nearly level at 32x. At `base` neither loses anything to speak of up to 4x, and the pruned
 # network hardly more up to 16x. A larger network bears compression better.
 #
-# It matters which weights are cut: at random, they leave less than sharing does from 4x on, at
-# both sizes. It matters as well what is given up. At 16x low rank comes last, and before it the
-# narrower network.
+# It matters which weights are cut. From 4x on, pruning at random has less BLEU than sharing, at
+# both sizes. At 16x low rank comes last, and before it the narrower network.
 #
 # ## Sharing or structure?
 #
 # Is it the circulant form that matters, or only that weights are shared? **Random sharing**
 # shuffles the rows and columns of each circulant block. It stores as many weights, and nothing of
-# the rotation is left. **Tiles** are circulant in both directions of an image. Cut from every few
-# pixels, a tile shifts as the image does; cut from the row of all pixels, it does not.
+# the rotation is left. A **tile** is a block that is circulant in both directions of an image.
+# Taken from every few pixels, its shifts are shifts of the image. Taken from neighbours in the row
+# of all pixels, they are not.
 #
 # **Predict:** do circulant blocks beat random sharing on digits? If the pixels are permuted? In
 # translation?
@@ -138,17 +141,16 @@ moving(draw, megabytes=[3, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 22, 24, 26
 
 # %% [markdown]
 # **What to notice.** At `small` a dense network whose output layer is tied comes first as soon as
-# it fits. With a little less room, pruning with the output layer does. From 8 MB downwards it is
-# a dense network of half the width.
+# it fits. Slightly below that, a network that was pruned with its output layer comes first. From 8
+# MB downwards it is a dense network of half the width.
 #
-# At `base` pruning with the output layer comes first at 24 MB. At 16 MB a dense network of half
-# the width does, and hardly anything else fits. With room for it, the dense network with a tied
-# output layer leads here, too.
+# At `base` the network that was pruned with its output layer comes first at 24 MB. At 16 MB a dense
+# network of half the width comes first, and hardly anything else fits. With room for it, the dense
+# network with a tied output layer leads here, too.
 #
 # Most steps in these rankings are a few tenths of a BLEU, and most methods have one seed. So read
-# the order of neighbours as open. That holds for weights against bytes, too: pruning keeps a
-# little more BLEU than sharing at equal numbers of weights. In files of equal size its lead is
-# smaller, because a kept weight must also say where it stood.
+# the order of neighbours as open. In files of equal size the lead of pruning is smaller than at
+# equal numbers of weights. For a kept weight must also say where it stood.
 #
 # ## Level by level, at both sizes
 #
@@ -164,13 +166,13 @@ translation_figures.translation_gap(table);
 # ups and downs would come again. Fully circulant, the larger network has 4.4 BLEU less than the
 # dense one.
 #
-# How can a gap grow to 8? With a lent learning rate, the block-circulant network of the size
-# `base` loses almost five BLEU at 4x (notebook 06). And one setting serves all levels. The one of
-# `small` was chosen at 4x and 16x. At 32x the dense network's would have been better, as the
-# dotted line shows.
+# How can a gap grow to 8? At the learning rate that was best at `small`, the block-circulant
+# network at `base` loses almost five BLEU at 4x (notebook 06). And one setting serves all levels.
+# The one of `small` was chosen at 4x and 16x. At 32x the dense network's setting would have been
+# better, as the dotted line shows.
 #
-# (Marks are filled after Holm's correction, bars are not corrected. Round 15, drawn at 32x, has
-# 34x.)
+# (A filled mark is significant after Holm's correction, which is explained below. The bars are not
+# corrected.)
 #
 # ## How sure is a difference?
 #
@@ -246,14 +248,14 @@ check("8.2", rejected)
 translation_figures.lead_of_pruning(table);
 
 # %% [markdown]
-# **What we found** (one seed each). At `base` neither choice matters: the lead stays. At `small`
-# it hangs on both. Against the settings that BLEU would have chosen it is gone. Against projected
-# networks, which have had as many epochs, less is left; their settings come from short trials
-# alone. With 20 epochs for both, pruning *while it is trained* is ahead, just; at `base` that has
-# not been run. So at the small size nobody should choose by this lead. At the larger one it
-# holds, for these networks.
+# **What we found** (one seed each). At `base` neither choice matters: the lead stays. At `small` it
+# hangs on both. Against the settings that BLEU would have chosen it is gone. Networks that were
+# projected from the trained dense one and fine-tuned have had as many epochs as the pruned ones.
+# Against those, less is left. With 20 epochs for both, pruning *while it is trained* is ahead,
+# just; at `base` that has not been run. So at the small size nobody should choose by this lead. At
+# the larger one it holds for these networks, which are one training each.
 #
-# The rounds by themselves are not what helps: with nothing pruned they bring nothing, at either
+# The rounds by themselves are not what helps: with nothing pruned they bring no gain, at either
 # size.
 #
 # **Time** is something else. A pruned matrix is as slow as a dense one unless special kernels
