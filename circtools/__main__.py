@@ -181,7 +181,9 @@ def _poster(options: argparse.Namespace) -> None:
 
 
 def _slides(options: argparse.Namespace) -> None:
-    for path in teaching.make(results.load(), options.output):
+    table = results.load()
+    titles = pages.titles(facts.facts(table))
+    for path in teaching.make(table, titles, options.output):
         print(path)
 
 

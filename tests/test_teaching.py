@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from pypdf import PageObject, PdfReader
 
 from circtools.experiments import results
-from circtools.report import poster, teaching
+from circtools.report import facts, poster, teaching
+from circtools.report import pages as report_pages
 
 NOTEBOOKS = teaching.FOLDER.parent
 PLANS = re.findall(r"^## (.+)\n\n(?:[^|#\n].*\n\n)?((?:\|.*\n)+)",
@@ -63,8 +64,14 @@ def table() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def made(table: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Figure]]:
-    return teaching.numbers(table), teaching.pictures(table)
+def titles(table: pd.DataFrame) -> teaching.Titles:
+    return report_pages.titles(facts.facts(table))
+
+
+@pytest.fixture(scope="module")
+def made(table: pd.DataFrame, titles: teaching.Titles
+         ) -> tuple[dict[str, Any], dict[str, Figure]]:
+    return teaching.numbers(table, titles), teaching.pictures(table)
 
 
 def pages(path: Path) -> list[PageObject]:
@@ -89,8 +96,9 @@ def test_the_handout_is_one_sheet() -> None:
 
 
 @pytest.mark.slow
-def test_the_committed_sheets_are_the_made_ones_to_the_byte(table: pd.DataFrame, tmp_path) -> None:
-    for path in teaching.make(table, tmp_path):
+def test_the_committed_sheets_are_the_made_ones_to_the_byte(
+        table: pd.DataFrame, titles: teaching.Titles, tmp_path) -> None:
+    for path in teaching.make(table, titles, tmp_path):
         assert path.read_bytes() == (teaching.FOLDER / path.name).read_bytes(), "run 'make slides'"
     assert not plt.get_fignums()
 

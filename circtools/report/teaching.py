@@ -5,6 +5,7 @@ the poster. A ``table`` is rows of :func:`circtools.experiments.results.load`, r
 """
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from circtools.experiments.files import ROOT, replacing
-from circtools.report import headlines, pages, poster, style
+from circtools.report import headlines, poster, style
 from circtools.report.gallery import FIGURES
 
 FOLDER = ROOT / "notebooks" / "teaching"
+Titles = Mapping[str, Callable[[], str]]  # of circtools.report.pages.titles, by figure
 SIZE, LETTERS = (10.4, 4.1), 14  # inches and points of a picture on a slide
 CARDS = {"mnist": headlines.mnist_card, "headline": headlines.headline,
          "gap": headlines.headline_gap, "rate": headlines.learning_rate_card,
@@ -28,12 +30,11 @@ OF_THE_GALLERY = {  # their names there, and letters that keep clear of each oth
     "speed": ("layer_speed", 13)}
 
 
-def numbers(table: pd.DataFrame) -> dict[str, Any]:
+def numbers(table: pd.DataFrame, titles: Titles) -> dict[str, Any]:
     """Return what the layouts name: as the poster's, with the figures' titles and the glossary."""
-    named = poster.numbers(table)
-    titles = pages.titles(named)
-    return named | {"glossary": glossary(),
-                    "titles": {name: titles[name]() for name in FIGURES if name in titles}}
+    return poster.numbers(table) | {
+        "glossary": glossary(),
+        "titles": {name: titles[name]() for name in FIGURES if name in titles}}
 
 
 def glossary() -> dict[str, str]:
@@ -51,13 +52,13 @@ def pictures(table: pd.DataFrame) -> dict[str, Figure]:
         for name, (figure, letters) in OF_THE_GALLERY.items()}
 
 
-def make(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
+def make(table: pd.DataFrame, titles: Titles, folder: Path = FOLDER) -> list[Path]:
     """Write ``slides.pdf`` and ``handout.pdf``; return their paths.
 
     Raises:
         ValueError: as :func:`circtools.report.poster.typeset`.
     """
-    named, drawn = numbers(table), pictures(table)
+    named, drawn = numbers(table, titles), pictures(table)
     paths = [folder / "slides.pdf", folder / "handout.pdf"]
     for path in paths:
         page = poster.typeset(named, drawn, FOLDER / f"{path.stem}.typ", format="pdf",

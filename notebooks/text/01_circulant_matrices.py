@@ -352,21 +352,6 @@ check("1.2", product_row)
 # solution("1.2")
 
 # %% [markdown]
-# ### Exercise 1.3 ★★ 10 minutes
-#
-# Solve `circulant(w) @ x = y` for `x` without building a matrix. (`w` is such that a solution
-# exists.)
-
-# %%
-def solve_circulant(w, y):
-    ...
-
-
-check("1.3", solve_circulant)
-# hint("1.3")
-# solution("1.3")
-
-# %% [markdown]
 # ## The cost
 #
 # Multiplying a vector by a dense $n \times n$ matrix takes $n^2$ multiplications. With $C =
@@ -424,6 +409,21 @@ compare("dense and FFT", C @ x, torch.fft.ifft(lam * torch.fft.fft(x)).real)
 # **What to notice.** The order of magnitude is as counted. But one large product with one vector is
 # the best case for the FFT. The dense product has to read all $n^2$ numbers from memory for it.
 # With many vectors at a time, as in training, it reads them once for all, and the gain is smaller.
+
+# %% [markdown]
+# ### Exercise 1.3 ★★ 10 minutes
+#
+# Solve `circulant(w) @ x = y` for `x` without building a matrix. (`w` is such that a solution
+# exists.)
+
+# %%
+def solve_circulant(w, y):
+    ...
+
+
+check("1.3", solve_circulant)
+# hint("1.3")
+# solution("1.3")
 
 # %% [markdown]
 # ## What we saw, and where next

@@ -454,51 +454,7 @@ for over, meaning in {
 # **What to notice.** One model, three honest numbers. A compression without the set it is taken
 # over means nothing, so this course always says which. Comparisons between methods use the first.
 #
-# `compress` would rather refuse than do something else than you meant:
-
-# %% tags=["nbval-check-output"]
-def tied():
-    model = small_model()
-    model[5] = nn.Linear(64, 100)
-    model[5].weight = model[0].weight
-    return model
-
-
-def pruned():
-    model = small_model()
-    prune([model[1]])
-    return model
-
-
-attempts = {
-    "tied output weights": (tied(), {"block_size": 8}),
-    "a pruned layer": (pruned(), {"block_size": 8}),
-    "a name that is not there": (small_model(), {"block_size": 8, "skip": ["head"]}),
-    "a block of size 0": (small_model(), {"block_size": 0}),
-    "a block of size 8.0": (small_model(), {"block_size": 8.0}),
-    "a block beyond the layer": (small_model(), {"block_size": 512}),
-}
-for what, (model, options) in attempts.items():
-    try:
-        compress(model, "block_circulant", **options)
-        print(f"{what}: accepted")
-    except (TypeError, ValueError) as error:
-        print(f"{what}: {type(error).__name__}\n    {error}")
-
-# %% [markdown]
-# PyTorch's own attention layer reads its weights past the modules that hold them, so a swapped
-# layer would stop it with an error. (Its `nn.TransformerEncoderLayer` does so with all of its
-# layers, in evaluation.) What is read in this way is left dense, with a warning, and the rest of
-# the model is compressed:
-
-# %% tags=["nbval-check-output"]
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    block = compress(nn.TransformerDecoderLayer(64, 4, 256, batch_first=True),
-                     "block_circulant", block_size=8)
-for warning in caught:
-    print(warning.message)
-print([name for name, m in block.named_modules() if isinstance(m, BlockCirculantLinear)])
+# What it cannot do rightly `compress` refuses: the appendix has examples.
 
 # %% [markdown]
 # ## Live: when does sharing help?
@@ -558,6 +514,70 @@ for name, matrix in tasks.items():
 #
 # This is the poster's fourth claim in a jar. But here the truth was linear, and we chose it.
 # Whether pixels behave like the filter is for real data to say.
+
+# %% [markdown]
+# ### Exercise 2.4 ★★ 15 minutes, an open question
+#
+# How many examples does each layer need? Give `test_error` an argument `examples` in place of 48,
+# and print the three errors on the filter for 1 to 512 examples. **Predict:** from how many on is
+# the dense layer's error zero? And that of b = 64? Then make the true matrix one of b = 8.
+#
+# <details class="help"><summary>What we found</summary>
+#
+# For b = 64 a single example is enough: its 64 outputs are 64 equations for 64 weights. The dense
+# layer needs more examples than it has inputs. With b = 8 the error on this filter stays above a
+# half, however many examples there are. On a true matrix of b = 8 it is zero from 16 on.
+#
+# </details>
+
+# %% [markdown]
+# ## Appendix: what it refuses
+#
+# `compress` would rather refuse than do something else than you meant:
+
+# %% tags=["nbval-check-output"]
+def tied():
+    model = small_model()
+    model[5] = nn.Linear(64, 100)
+    model[5].weight = model[0].weight
+    return model
+
+
+def pruned():
+    model = small_model()
+    prune([model[1]])
+    return model
+
+
+attempts = {
+    "tied output weights": (tied(), {"block_size": 8}),
+    "a pruned layer": (pruned(), {"block_size": 8}),
+    "a name that is not there": (small_model(), {"block_size": 8, "skip": ["head"]}),
+    "a block of size 0": (small_model(), {"block_size": 0}),
+    "a block of size 8.0": (small_model(), {"block_size": 8.0}),
+    "a block beyond the layer": (small_model(), {"block_size": 512}),
+}
+for what, (model, options) in attempts.items():
+    try:
+        compress(model, "block_circulant", **options)
+        print(f"{what}: accepted")
+    except (TypeError, ValueError) as error:
+        print(f"{what}: {type(error).__name__}\n    {error}")
+
+# %% [markdown]
+# PyTorch's own attention layer reads its weights past the modules that hold them, so a swapped
+# layer would stop it with an error. What is read in this way is left dense, with a warning, and the
+# rest of the model is compressed. `circtools.split_attention(model)` first makes such weights
+# swappable, too.
+
+# %% tags=["nbval-check-output"]
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    block = compress(nn.TransformerDecoderLayer(64, 4, 256, batch_first=True),
+                     "block_circulant", block_size=8)
+for warning in caught:
+    print(warning.message)
+print([name for name, m in block.named_modules() if isinstance(m, BlockCirculantLinear)])
 
 # %% [markdown]
 # ## What we saw, and where next

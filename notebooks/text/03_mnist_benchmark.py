@@ -425,6 +425,22 @@ check("3.3", t_interval)
 # solution("3.3")
 
 # %% [markdown]
+# ### Exercise 3.4 ★★ 15 minutes, an open question
+#
+# At b = 28 a block's shift moves the image sideways. With `compress(..., order="strided")` each
+# block is a *column* of the image, and its shift moves the image up or down. **Predict:** which of
+# the two makes fewer errors? Train both as above, with the seeds 0 and 1. Then try other orders of
+# the pixels: `few.permuted(0)` is one.
+#
+# <details class="help"><summary>What we found</summary>
+#
+# In this short training the two orders are level. A digit can be shifted both ways, so neither has
+# the whole symmetry. Notebook 08 has the full-scale result for *tiles*, blocks that shift both
+# ways: at 49x and 196x they make far fewer errors.
+#
+# </details>
+
+# %% [markdown]
 # ## What we saw, and where next
 #
 # On MNIST, sharing weights within blocks of up to 28 costs 0.15 points or less. Even one weight in

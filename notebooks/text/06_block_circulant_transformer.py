@@ -581,6 +581,19 @@ compared.round({"validation loss": 2, "test BLEU": 1})
 # would tell which it is: `circtools run multi30k --preset small --seeds 1 --methods
 # block_circulant_long`.
 #
+# ### Exercise 6.3 ★★ 20 minutes, an open question
+#
+# The rule says $\sqrt b$ times the rate. Is that the best factor for the tiny network? In the live
+# cell, try 1, 2, 4 and 8 times the rate for b = 8, and the same for b = 32. **Predict:** does the
+# best factor double when b is four times as large?
+#
+# <details class="help"><summary>What to look at</summary>
+#
+# We have no results on this. Two epochs are a short trial, and short trials prefer higher rates
+# than complete ones. So train longer before you believe a factor, and take a second seed.
+#
+# </details>
+#
 # ## What we saw, and where next
 #
 # - The rate that was best at `small` cost `base` almost five BLEU at 4x.
