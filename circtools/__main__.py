@@ -176,14 +176,15 @@ def _figures(options: argparse.Namespace) -> None:
 
 
 def _poster(options: argparse.Namespace) -> None:
-    for path in poster.make(results.load(), options.output):
+    table = results.load()
+    for path in poster.make(table, facts.facts(table), options.output):
         print(path)
 
 
 def _slides(options: argparse.Namespace) -> None:
     table = results.load()
-    titles = pages.titles(facts.facts(table))
-    for path in teaching.make(table, titles, options.output):
+    found = facts.facts(table)
+    for path in teaching.make(table, found, pages.titles(found), options.output):
         print(path)
 
 

@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from pypdf import PageObject, PdfReader
 
 from circtools.experiments import results
-from circtools.report import poster
+from circtools.report import facts, poster
 from circtools.report.gallery import FOLDER
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ def table() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def named(table: pd.DataFrame) -> dict[str, Any]:
-    return poster.numbers(table)
+    return poster.numbers(table, facts.facts(table))
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_a_verdict_needs_three_trainings(
 
 
 def test_the_committed_poster_is_the_made_one_to_the_byte(table: pd.DataFrame, tmp_path) -> None:
-    for path in poster.make(table, tmp_path):
+    for path in poster.make(table, facts.facts(table), tmp_path):
         assert path.read_bytes() == (FOLDER / path.name).read_bytes(), "run 'make poster'"
     assert (FOLDER / "poster.png").stat().st_size < 1_000_000
     assert not list(tmp_path.glob(".*"))
@@ -110,4 +110,4 @@ def test_the_committed_poster_is_the_made_one_to_the_byte(table: pd.DataFrame, t
 
 def test_without_results_of_translation_there_is_none(table: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="circtools run multi30k"):
-        poster.make(table[table["task"] == "mnist"])
+        poster.make(table[table["task"] == "mnist"], {})

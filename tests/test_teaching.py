@@ -71,7 +71,7 @@ def titles(table: pd.DataFrame) -> teaching.Titles:
 @pytest.fixture(scope="module")
 def made(table: pd.DataFrame, titles: teaching.Titles
          ) -> tuple[dict[str, Any], dict[str, Figure]]:
-    return teaching.numbers(table, titles), teaching.pictures(table)
+    return teaching.numbers(table, facts.facts(table), titles), teaching.pictures(table)
 
 
 def pages(path: Path) -> list[PageObject]:
@@ -98,7 +98,7 @@ def test_the_handout_is_one_sheet() -> None:
 @pytest.mark.slow
 def test_the_committed_sheets_are_the_made_ones_to_the_byte(
         table: pd.DataFrame, titles: teaching.Titles, tmp_path) -> None:
-    for path in teaching.make(table, titles, tmp_path):
+    for path in teaching.make(table, facts.facts(table), titles, tmp_path):
         assert path.read_bytes() == (teaching.FOLDER / path.name).read_bytes(), "run 'make slides'"
     assert not plt.get_fignums()
 

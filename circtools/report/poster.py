@@ -2,7 +2,7 @@
 
 Its layout and every sentence are in ``figures/poster.typ``, which Typst sets. From here come the
 numbers that the sentences name, and the figures, drawn as large as they are printed. A ``table`` is
-rows of :func:`circtools.experiments.results.load`, read from one folder.
+rows of :func:`circtools.experiments.results.load`, read from one folder, and ``found`` its facts.
 """
 
 import io
@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from circtools.experiments.files import ROOT, replacing
-from circtools.report import comparisons, diagrams, facts, headlines, style
+from circtools.report import comparisons, diagrams, headlines, style
 from circtools.report.gallery import FIGURES, FOLDER
 from circtools.report.mnist_figures import mnist_benchmark
 from circtools.report.translation_figures import side_by_side, translation_benchmark
@@ -39,11 +39,11 @@ EXAMPLE = 12  # the test sentence shown, chosen because translations differ; the
 PREVIEW_DPI = 52
 
 
-def numbers(table: pd.DataFrame) -> dict[str, Any]:
+def numbers(table: pd.DataFrame, found: dict[str, Any]) -> dict[str, Any]:
     """Return what the layout names: the facts, one sentence's translations, who made it."""
     shown = side_by_side(comparisons.of_multi30k(table), EXAMPLE)
     citation = yaml.load((ROOT / "CITATION.cff").read_text(encoding="utf-8"), yaml.BaseLoader)
-    return facts.facts(table) | {
+    return found | {
         "citation": citation,
         "translations": {level: row.dropna().to_dict() for level, row in shown.iterrows()}}
 
@@ -109,7 +109,7 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else asdict(value)
 
 
-def make(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
+def make(table: pd.DataFrame, found: dict[str, Any], folder: Path = FOLDER) -> list[Path]:
     """Write ``poster.pdf`` and the preview of its first page ``poster.png``; return their paths.
 
     Raises:
@@ -118,7 +118,7 @@ def make(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
     if not comparisons.main_preset(table):
         raise ValueError("there are no results of compressed Transformers; "
                          "'circtools run multi30k --methods all' makes them")
-    named, drawn = numbers(table), panels(table)
+    named, drawn = numbers(table, found), panels(table)
     pages = {"poster.pdf": typeset(named, drawn, format="pdf", pdf_standards="ua-1"),
              "poster.png": typeset(named, drawn, format="png", ppi=PREVIEW_DPI)[0]}
     for figure in drawn.values():

@@ -1,7 +1,8 @@
 """The slides and the handout for a class, from the results: ``make slides``.
 
 Their layouts and sentences are beside them in ``notebooks/teaching``; Typst sets them as it sets
-the poster. A ``table`` is rows of :func:`circtools.experiments.results.load`, read from one folder.
+the poster. A ``table`` is rows of :func:`circtools.experiments.results.load`, read from one folder,
+and ``found`` its facts.
 """
 
 import re
@@ -30,9 +31,9 @@ OF_THE_GALLERY = {  # their names there, and letters that keep clear of each oth
     "speed": ("layer_speed", 13)}
 
 
-def numbers(table: pd.DataFrame, titles: Titles) -> dict[str, Any]:
+def numbers(table: pd.DataFrame, found: dict[str, Any], titles: Titles) -> dict[str, Any]:
     """Return what the layouts name: as the poster's, with the figures' titles and the glossary."""
-    return poster.numbers(table) | {
+    return poster.numbers(table, found) | {
         "glossary": glossary(),
         "titles": {name: titles[name]() for name in FIGURES if name in titles}}
 
@@ -52,13 +53,14 @@ def pictures(table: pd.DataFrame) -> dict[str, Figure]:
         for name, (figure, letters) in OF_THE_GALLERY.items()}
 
 
-def make(table: pd.DataFrame, titles: Titles, folder: Path = FOLDER) -> list[Path]:
+def make(table: pd.DataFrame, found: dict[str, Any], titles: Titles, folder: Path = FOLDER
+         ) -> list[Path]:
     """Write ``slides.pdf`` and ``handout.pdf``; return their paths.
 
     Raises:
         ValueError: as :func:`circtools.report.poster.typeset`.
     """
-    named, drawn = numbers(table, titles), pictures(table)
+    named, drawn = numbers(table, found, titles), pictures(table)
     paths = [folder / "slides.pdf", folder / "handout.pdf"]
     for path in paths:
         page = poster.typeset(named, drawn, FOLDER / f"{path.stem}.typ", format="pdf",
