@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,9 @@ def titles(table: pd.DataFrame) -> teaching.Titles:
 
 @pytest.fixture(scope="module")
 def made(table: pd.DataFrame, titles: teaching.Titles
-         ) -> tuple[dict[str, Any], dict[str, Figure]]:
-    return teaching.numbers(table, facts.facts(table), titles), teaching.pictures(table)
+         ) -> Iterator[tuple[dict[str, Any], dict[str, Figure]]]:
+    yield teaching.numbers(table, facts.facts(table), titles), teaching.pictures(table)
+    plt.close("all")
 
 
 def pages(path: Path) -> list[PageObject]:
