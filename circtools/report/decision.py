@@ -21,7 +21,7 @@ BRANCHES = (
     ("weights", "Must files be small\nor layers fast as well?",
      "**Block-circulant layers**\n16x: {shared.bleu:.1f} BLEU",
      "**Pruning**\n16x in rounds, {rounds.epochs:.0f} epochs: {rounds.bleu:.1f} BLEU\n"
-     "16x within {gradual.epochs:.0f} epochs, one training: {gradual.bleu:.1f}"),
+     "16x while it is trained, {gradual.epochs:.0f} epochs: {gradual.bleu:.1f} BLEU"),
 )
 COLUMNS = (0.0, 1.9, 4.6, 8.8)  # the middles of root, branch, question and method
 
@@ -40,7 +40,6 @@ def flow_chart(facts: dict[str, Any]) -> Figure:
     dense, narrow = facts["dense_small"], facts["small_dense_4x_small"]
     expect(narrow.bleu > dense.bleu - 1 and narrow.megabytes < dense.megabytes / 2,
            "half the width halves the file and loses less than one BLEU")
-    expect(facts["gradual_16x_small"].seeds == 1, "gradual pruning is one training")
     expect(min(facts[f"speed_1024_{tokens}_8"] for tokens in (1, 32, 256, 2048)) > 1,
            "layers that are 1,024 wide gain")
     values = {"dense": dense, "narrow": narrow, "lost": dense.bleu - narrow.bleu,

@@ -104,19 +104,20 @@ def sharing_or_structure(table: pd.DataFrame, preset: str = "small") -> Figure:
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.set(xlabel="block size", ylabel="test error", title=f"MNIST, {pixels} pixels")
         axes.label_outer()
-    _sharing_in_translation(panels[2], select(table, task="multi30k", preset=preset, tied=False))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    seeds = rows["seed"].nunique()
-    figure.suptitle(f"Means of {seeds} seeds on MNIST; bands and bars: 95 %", fontsize=16)
+    translated = select(table, task="multi30k", preset=preset, tied=False)
+    seeds = rows["seed"].nunique(), _sharing_in_translation(panels[2], translated)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.suptitle(f"Seeds: {seeds[0]} on MNIST, {seeds[1]} in translation; bands and bars: 95 %",
+                    fontsize=16)
     return figure
 
 
-def _sharing_in_translation(axes: Axes, rows: pd.DataFrame) -> None:
-    """Draw the BLEU of the seeds that have been trained both ways, from rows of one preset."""
+def _sharing_in_translation(axes: Axes, rows: pd.DataFrame) -> int:
+    """Draw the BLEU of the seeds that were trained both ways, at one preset; return how many."""
     pairs = comparisons.pairs_at_equal_compression(
         rows, first="block_circulant", second="random_sharing")
     tuned = select(rows[rows["seed"].isin(pairs["seed"])], series="tuned")
-    sizes, seeds = sorted(pairs["block_size"].unique()), pairs["seed"].nunique()
+    sizes = sorted(pairs["block_size"].unique())
     dense = select(tuned, method="dense")["test_bleu"].mean()
     axes.axhline(dense, color=style.BLACK, linestyle="--", linewidth=1.5)
     axes.text(len(sizes) - 0.5, dense, "dense", ha="right", va="bottom")
@@ -128,7 +129,8 @@ def _sharing_in_translation(axes: Axes, rows: pd.DataFrame) -> None:
                       capsize=5, **(style.METHOD_LOOK[method] | {"linestyle": ""}))
     axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
     axes.set(xlabel="block size", ylabel="test BLEU", xlim=(-0.5, len(sizes) - 0.5),
-             title=f"Translation, {seeds} seed{'s' * (seeds > 1)}")
+             title="Translation")
+    return pairs["seed"].nunique()
 
 
 def images(pictures: Sequence[np.ndarray | Tensor], titles: Sequence[str] = (),

@@ -28,13 +28,13 @@ from circtools.report.translation_figures import side_by_side, translation_bench
 
 LAYOUT, COMMON = FOLDER / "poster.typ", FOLDER / "common.typ"
 LETTERS, SMALL_LETTERS = 26, 16  # points of the text inside the figures of page 1 and of page 2
-CARD, PANEL = (8.5, 5.1), (9.4, 7.6)  # inches
+CARD, PANEL, LOW = (8.5, 5.1), (9.4, 7.6), (9.4, 7.0)  # inches
 PAGE_2 = {  # how large the figures are printed, in inches
     "technique_pruning": (9.4, 4.5), "technique_circulant": (9.4, 4.7),
-    "block_circulant_ladder": (9.4, 3.9), "translation_gap": PANEL, "pruned_transformer": PANEL,
-    "pruned_entire_network": PANEL, "block_circulant_transformer": PANEL,
+    "block_circulant_ladder": (9.4, 3.9), "translation_gap": PANEL, "pruned_transformer": LOW,
+    "pruned_entire_network": LOW, "block_circulant_transformer": LOW,
     "circulant_transformer": PANEL, "compressed_transformer": (9.4, 8.0),
-    "sharing_or_structure": (9.4, 5.2)}
+    "sharing_or_structure": (9.4, 6.0)}
 EXAMPLE = 12  # the test sentence shown, chosen because translations differ; the layout quotes it
 PREVIEW_DPI = 52
 

@@ -197,10 +197,10 @@ ways.rename("{:.0f}x".format).astype({("epochs", name): int for name in way.valu
 
 # %% [markdown]
 # **What to notice** (in the preset `small`). It costs nothing. To 4x both ways give the same BLEU.
-# To 16x the gradual one is a little ahead, by less than one seed can decide. So it is not only the
-# long training that makes pruning strong. Gradual pruning has as many epochs as block-circulant
-# layers, which makes for a fair comparison: notebook 08 draws it. In the figure above it is the two
-# stars.
+# To 16x the gradual one is a little ahead. Three trainings of each have been run to 16x, and their
+# means lean the same way: notebook 08 has them. So it is not only the long training that makes
+# pruning strong. Gradual pruning has as many epochs as block-circulant layers, which makes for a
+# fair comparison: notebook 08 draws it. In the figure above it is the two stars.
 #
 # ## The entire network
 #
