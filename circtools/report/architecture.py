@@ -40,14 +40,14 @@ def transformer(coloured: Sequence[str] = (), layers: int = 3) -> Figure:
     _column(axes, 18.0, "English words so far", DECODER, layers, coloured)
     top, across = LEVELS[2] + 0.1, LEVELS[1] + HEIGHT / 2  # from the encoder to the cross-attention
     axes.plot([6, 6, 12, 12], [top, top + 1.3, top + 1.3, across], color=style.BLACK, linewidth=2)
-    _arrow(axes, (12, across), (18 - WIDTH / 2, across))
+    arrow(axes, (12, across), (18 - WIDTH / 2, across))
     _text(axes, 9, top + 1.6, "keys and values", va="bottom")
     top = LEVELS[3]  # of the decoder
-    _arrow(axes, (18, top + 0.1), (18, top + 1.2))
+    arrow(axes, (18, top + 0.1), (18, top + 1.2))
     _box(axes, 18, top + 1.2, WIDTH, 1.8, zorder=2)
     _text(axes, 17.6, top + 2.1, "output", ha="right", zorder=3)
     _tile(axes, 19.2, top + 2.1, 1.2, "output" in coloured)
-    _arrow(axes, (18, top + 3.0), (18, top + 3.9))
+    arrow(axes, (18, top + 3.0), (18, top + 3.9))
     _text(axes, 18, top + 4.0, "scores of the next English word", size=17, va="bottom")
     if coloured:
         for y, filled, words in ((19.6, True, "compressed"), (17.9, False, "dense here")):
@@ -61,7 +61,7 @@ def transformer(coloured: Sequence[str] = (), layers: int = 3) -> Figure:
 def _column(axes: Axes, x: float, words: str, stack: Sequence[tuple[str, str, str]],
             layers: int, coloured: Sequence[str]) -> None:
     _text(axes, x, -1.3, words, size=17, va="bottom")
-    _arrow(axes, (x, -0.3), (x, 0.5))
+    arrow(axes, (x, -0.3), (x, 0.5))
     _box(axes, x, 0.5, WIDTH, 1.5, facecolor=GREY)
     _text(axes, x, 1.25, "embedding + position")
     left, top = x - WIDTH / 2 - 1.1, LEVELS[len(stack)] - 0.5
@@ -71,7 +71,7 @@ def _column(axes: Axes, x: float, words: str, stack: Sequence[tuple[str, str, st
     _text(axes, left, top + 0.25, f"{layers} layers", va="bottom", ha="left")
     below = 2.0
     for y, (name, matrices, kind) in zip(LEVELS, stack, strict=False):
-        _arrow(axes, (x, below), (x, y))
+        arrow(axes, (x, below), (x, y))
         _box(axes, x, y, WIDTH, HEIGHT, zorder=2)
         _text(axes, x, y + HEIGHT - 0.45, name, zorder=3)
         for i, matrix in enumerate(matrices):
@@ -107,6 +107,7 @@ def _tile(axes: Axes, x: float, y: float, side: float, filled: bool) -> None:
     _box(axes, x, y - side / 2, side, side, zorder=4, **look)
 
 
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draw a straight arrow."""
     axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "linewidth": 2,
                                               "color": style.BLACK, "shrinkA": 0, "shrinkB": 0})

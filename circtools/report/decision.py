@@ -7,22 +7,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from circtools.report import style
+from circtools.report.architecture import arrow
 from circtools.report.pages import expect
 
-# What must be saved; a question; the method for yes and for no. The fields are facts of the report.
+# What must be saved; a question; for yes and for no a method and its numbers, which are facts.
 BRANCHES = (
     ("bytes", "May the network\nbe narrower?",
-     "**A dense network half as wide**\n{narrow.megabytes:.1f} MB instead of "
-     "{dense.megabytes:.1f}, {lost:.1f} BLEU less",
-     "**Block-circulant layers**\nblocks of b: b times fewer weights,\nno index is stored"),
+     ("A dense network half as wide",
+      "{narrow.megabytes:.1f} MB instead of {dense.megabytes:.1f}, {lost:.1f} BLEU less"),
+     ("Block-circulant layers", "blocks of b: b times fewer weights,\nno index is stored")),
     ("seconds", "Are its layers\n1,024 wide or more?",
-     "**Block-circulant or low-rank layers**\nat 2,048, blocks of 8: {speed:.1f} times as fast",
-     "**A narrower dense network**\nor 8-bit integers in another program"),
+     ("Block-circulant or low-rank layers",
+      "block-circulant at 2,048, b = 8: {speed:.1f} times as fast"),
+     ("A narrower dense network", "or 8-bit integers in another program")),
     ("weights", "Must files be small\nor layers fast as well?",
-     "**Block-circulant layers**\n16x: {shared.bleu:.1f} BLEU",
-     "**Pruning**\n16x in rounds, {rounds.epochs:.0f} epochs: {rounds.bleu:.1f} BLEU\n"
-     "16x while it is trained, {gradual.epochs:.0f} epochs: {gradual.bleu:.1f} BLEU"),
-)
+     ("Block-circulant layers", "16x: {shared.bleu:.1f} BLEU"),
+     ("Pruning",
+      "16x in rounds, {rounds.epochs:.0f} epochs: {rounds.bleu:.1f} BLEU\n"
+      "16x while it is trained, {gradual.epochs:.0f} epochs: {gradual.bleu:.1f} BLEU")))
 COLUMNS = (0.0, 1.9, 4.6, 8.8)  # the middles of root, branch, question and method
 
 
@@ -50,26 +52,21 @@ def flow_chart(facts: dict[str, Any]) -> Figure:
     axes.set(xlim=(-0.7, 10.6), ylim=(-2.9, 2.9))
     axes.axis("off")
     middle = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": style.BLACK}
-    _box(axes, COLUMNS[0], 0, "What must\nbe saved?", middle)
     for y, (saved, question, *methods) in zip((2, 0, -2), BRANCHES, strict=True):
-        _arrow(axes, (COLUMNS[0], 0), (COLUMNS[1], y))
-        _arrow(axes, (COLUMNS[1], y), (COLUMNS[2], y))
-        for answer, dy, method in zip(("yes", "no"), (0.5, -0.5), methods, strict=True):
-            _arrow(axes, (COLUMNS[2], y), (COLUMNS[3] - 2.1, y + dy))
+        arrow(axes, (COLUMNS[0], 0), (COLUMNS[1], y))
+        arrow(axes, (COLUMNS[1], y), (COLUMNS[2], y))
+        for answer, dy, (name, numbers) in zip(("yes", "no"), (0.5, -0.5), methods, strict=True):
+            arrow(axes, (COLUMNS[2], y), (COLUMNS[3] - 2.1, y + dy))
             axes.text(COLUMNS[2] + 1.75, y + 0.55 * dy, answer, ha="center", va="center",
                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5}, zorder=4)
-            name, numbers = method.format(**values).removeprefix("**").split("**\n")
             axes.text(COLUMNS[3] - 2, y + dy + 0.14, name, fontweight="bold", va="bottom")
-            axes.text(COLUMNS[3] - 2, y + dy + 0.08, numbers, va="top", linespacing=1.3)
+            axes.text(COLUMNS[3] - 2, y + dy + 0.08, numbers.format(**values), va="top",
+                      linespacing=1.3)
         _box(axes, COLUMNS[1], y, saved, middle | {"facecolor": style.YELLOW})
         _box(axes, COLUMNS[2], y, question, middle)
+    _box(axes, COLUMNS[0], 0, "What must\nbe saved?", middle)
     return figure
 
 
 def _box(axes: Axes, x: float, y: float, text: str, look: dict[str, Any]) -> None:
-    axes.text(x, y, text, ha="center", va="center", bbox=look, zorder=3)
-
-
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    axes.annotate("", end, start, zorder=1, arrowprops={
-        "arrowstyle": "-|>", "linewidth": 1.8, "color": style.BLACK, "shrinkA": 0, "shrinkB": 4})
+    axes.text(x, y, text, ha="center", va="center", bbox=look, zorder=4)

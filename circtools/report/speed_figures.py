@@ -94,7 +94,10 @@ def roofline(cells: pd.DataFrame, machine: dict[str, float], n: int = 2048) -> F
               color=style.BLACK, label="the machine's two limits")
     for tokens, marker, color in ((1, "o", "0.5"), (32, "s", "0.3"), (256, "^", style.BLACK)):
         rows = select(cells, mode="inference", tokens=tokens, n=n, algorithm="dft")
-        places = {row.block_size: _achieved(row) for row in rows.itertuples()}
+        places = {}
+        for row in rows.itertuples():
+            operations, moved = work(tokens, n, row.block_size)
+            places[row.block_size] = operations / moved, operations / row.seconds / 1e9
         axes.plot(*zip(*places.values(), strict=True), color=color, marker=marker, linestyle="",
                   label=_tokens(tokens))
         for b, place in places.items() if tokens == 1 else ():  # the others lie close together
@@ -110,10 +113,8 @@ def roofline(cells: pd.DataFrame, machine: dict[str, float], n: int = 2048) -> F
     return figure
 
 
-def _achieved(row: Any) -> tuple[float, float]:
-    """Return operations per byte, and billions of operations per second."""
-    b, blocks = row.block_size, row.n // row.block_size
-    products = dft_products(b)  # between blocks; each transform is one with a small matrix
-    operations = 2 * row.tokens * blocks * products * (blocks + 2 * b)
-    moved = 4 * (2 * row.tokens * row.n + products * blocks**2)
-    return operations / moved, operations / row.seconds / 1e9
+def work(tokens: int, n: int, b: int) -> tuple[int, int]:
+    """Return the operations of the algorithm ``dft`` in a square layer, and the bytes it moves."""
+    blocks, products = n // b, dft_products(b)  # between blocks; a transform is a small matrix
+    return (2 * tokens * blocks * products * (blocks + 2 * b),
+            4 * (2 * tokens * n + products * blocks**2))

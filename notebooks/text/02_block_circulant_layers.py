@@ -465,9 +465,9 @@ for over, meaning in {
 # - **shuffled filter**: the same, but the inputs come in a fixed random order;
 # - **unstructured**: the true matrix is random.
 #
-# Each is learned by three layers: a dense one with 4,096 weights, one of b = 8 with 512, and one of
-# b = 64 with 64. There is no noise. The error is measured on new inputs, relative to the size of
-# the true outputs. So 0 is perfect, and 1 is no better than answering zero.
+# Each is learned by three layers: a dense one, one of b = 8, and one of b = 64. There is no noise.
+# The error is measured on new inputs, relative to the size of the true outputs. So 0 is perfect,
+# and 1 is no better than answering zero.
 #
 # **Predict** the table: nine numbers, each near 0, near 1 or in between. In which rows will the
 # dense layer be the best of the three?

@@ -584,8 +584,8 @@ compared.round({"validation loss": 2, "test BLEU": 1})
 # ### Exercise 6.3 ★★ 20 minutes, an open question
 #
 # The rule says $\sqrt b$ times the rate. Is that the best factor for the tiny network? In the live
-# cell, try 1, 2, 4 and 8 times the rate for b = 8, and the same for b = 32. **Predict:** does the
-# best factor double when b is four times as large?
+# cell, try several factors for b = 8, each twice the one before. Do the same for b = 32.
+# **Predict:** does the best factor double when b is four times as large?
 #
 # <details class="help"><summary>What to look at</summary>
 #

@@ -110,8 +110,8 @@ moving(draw, zeros=list(written), sentence=captions.german)
 network_figures.learning_rates(table, "pruned");
 
 # %% [markdown]
-# **What to notice.** Half the rate is the worst choice at both levels. (At 4x a quarter of the
-# weights is left, after six rounds; at 16x a sixteenth, after twelve.) It costs more at 16x: the
+# **What to notice.** Half the rate is the worst choice at both levels. Six rounds leave a quarter
+# of the weights, which is 4x. Twelve rounds leave a sixteenth. There the wrong rate costs more: the
 # more has been cut, the more there is to learn anew. Both curves are lowest at *twice* the rate of
 # the training. Renda, Frankle and Carbin reported in 2020, too, that the low rate at the end of a
 # training is not the best for fine-tuning. One rate must serve all rounds here. It is the one with

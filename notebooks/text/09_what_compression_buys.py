@@ -34,7 +34,7 @@ from torch import nn
 from circtools import BlockCirculantLinear, counting, prune
 from circtools.experiments import results
 from circtools.experiments.methods import METHODS
-from circtools.products import choose, dft_products
+from circtools.products import choose
 from circtools.report import decision, facts, speed_figures, style
 from circtools.structures import LowRankLinear
 
@@ -239,9 +239,7 @@ gain[[2, 8, 32, 128]].rename(columns="b = {}".format)
 
 # %% tags=["nbval-check-output"]
 def two_limits(tokens, n=2048, b=8):
-    products, blocks = dft_products(b), n // b
-    flops = 2 * tokens * blocks * products * (blocks + 2 * b)
-    moved = 4 * (2 * tokens * n + products * blocks**2)
+    flops, moved = speed_figures.work(tokens, n, b)
     cell = cells[(cells["mode"] == "inference") & (cells["tokens"] == tokens) & (cells["n"] == n)
                  & (cells["block_size"] == b)].iloc[0]
     return [flops / machine["flops"], moved / machine["bandwidth"], cell["seconds"]]
@@ -261,9 +259,9 @@ print("FULL-SCALE TIMINGS: microseconds")
 speed_figures.roofline(cells, machine);
 
 # %% [markdown]
-# With one token, small blocks reach the memory's limit. (A mark above the slanted line is no error:
-# weights that stay in the cache are read faster than from memory.) With larger blocks so little is
-# left to do that the calls are the time, whatever b is.
+# With one token, small blocks reach the memory's limit. A mark may even be above the slanted line,
+# where weights stay in the cache. With larger blocks so little is left to do that the calls are the
+# time, whatever b is.
 #
 # ### Exercise 9.3 ★ 5 minutes
 #
