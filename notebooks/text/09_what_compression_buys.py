@@ -304,7 +304,7 @@ summary.T.round(2)
 # %% tags=["nbval-check-output"]
 missed = enough[enough["ratio"] < 0.95].sort_values("ratio")
 print(f"{len(missed)} of {len(enough)} cells miss the first aim:")
-missed[["mode", "n", "tokens", "block_size", "ratio"]].round(2).reset_index(drop=True)
+missed[["mode", "n", "tokens", "block_size", "ratio"]].round(3).reset_index(drop=True)
 
 # %% [markdown]
 # The cells that miss are at the smallest width, where there is little to win. The second aim is
@@ -344,6 +344,8 @@ panels[0].legend(loc="upper left");
 # - The FFT leaves the frequencies side by side in memory, so multiplying frequency by frequency
 #   takes large steps. With the frequencies in front, each is one contiguous product.
 #
+# The course's layer takes an FFT as well, of real numbers, and for long blocks alone.
+#
 # ## Memory in training
 #
 # What a layer keeps between forward and backward, besides its weights:
@@ -356,9 +358,10 @@ kept.columns = ["block size", "algorithm", "block-circulant, MB", "nn.Linear, MB
 kept.round(1).reset_index(drop=True)
 
 # %% [markdown]
-# The dense layer keeps its input. The block-circulant layer keeps the spectrum of its input, with
-# three real numbers for every complex one. So it has fewer weights, gradients and optimizer states,
-# and keeps more between forward and backward.
+# The dense layer keeps its input. The block-circulant layer keeps the spectrum of its input. By DFT
+# that is up to half as much again, three real numbers for every complex one. By FFT it is twice as
+# much. So it has fewer weights, gradients and optimizer states, and keeps more between forward and
+# backward.
 #
 # ## A whole network
 #
