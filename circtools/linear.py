@@ -15,7 +15,7 @@ from circtools.matrices import (
     check_order,
     nearest_circulant,
 )
-from circtools.products import ALGORITHMS, FAST, MANY_TOKENS, choose, is_traced
+from circtools.products import ALGORITHMS, FAST, HALF, MANY_TOKENS, choose, is_traced
 
 # The number of entries of x that are multiplied at a time where no gradient is needed. Larger
 # spectra get fresh memory from the system at every call, which takes longer than the products.
@@ -258,7 +258,9 @@ def _product(x: Tensor, weight: Tensor, out_features: int, order: Order, algorit
     if x.dtype != converted.dtype:
         raise TypeError(f"the input is {x.dtype} and the weight {converted.dtype}; convert one "
                         "with .to(dtype), or use torch.autocast")
-    name = _choice(algorithm, weight.shape[2], x.shape[0])  # len would fix it in an export
+    # Half precision keeps to the DFT: torch.fft would compute in float32. (len would fix the tokens
+    # in an export.)
+    name = _choice(algorithm, weight.shape[2], 1 if x.dtype in HALF else x.shape[0])
     if kept is not None and converted is weight:
         name = name if name in kept else "dense"
         operand = kept[name]

@@ -466,6 +466,9 @@ def test_block_size_and_tokens_choose_the_algorithm() -> None:
         close(few, many[:10], 1e-5)
         layer.prepare()
         assert torch.equal(layer(x), many) and torch.equal(layer(x[:10]), few)
+        half = layer.bfloat16()(x.bfloat16())  # by the DFT, which needs no float32
+        layer.algorithm = "dft"
+        assert torch.equal(layer(x.bfloat16()), half)
 
 
 @pytest.mark.slow
