@@ -1,14 +1,14 @@
 """The Multi30k experiments: their sizes, and which runs there are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from circtools.experiments import choices, training
-from circtools.experiments.choices import TRIAL_PRESET, HparamScale
+from circtools.experiments.choices import SLIGHT, TRIAL_PRESET, HparamScale
 from circtools.experiments.methods import CONTROL_LEVELS, METHODS, ROUNDS_AT, tuned_as
 from circtools.experiments.runs import SEARCH_SEEDS, Run
 from circtools.experiments.store import Store
@@ -21,6 +21,7 @@ TRIAL_ROUNDS = 12
 TRIAL_STRIDE = 2  # rounds that a trial prunes at once, and one epoch of fine-tuning after them
 RATES = {"from scratch": (1.0, 2.0, 4.0, 8.0),  # multiples of the base learning rate
          "fine-tuning": (0.5, 1.0, 2.0, 4.0)}
+SLIGHT_RATES = (0.25, 0.5, 1.0)  # of fine-tuning, in claim 3's own test
 MATRIX_LR_SCALE = 4.0  # tried for the Transformer layers' matrices alone
 BASE = HparamScale()
 
@@ -67,6 +68,9 @@ PRESETS = {
     "base": Preset(3, 256, 8, 1024, dropout=0.3),
     "large": Preset(6, 512, 8, 2048, dropout=0.4, recipe=Recipe(lr=5e-4)),
 }
+# Claim 3 has a test of its own, small networks pruned for three rounds. A training and a round both
+# average their weights over the last two epochs.
+PRESETS[SLIGHT] = replace(PRESETS["small"], recipe=Recipe(lr=2e-3, average=2), rounds=3)
 
 
 def plan(preset: str, seeds: int, kept: Store, table: pd.DataFrame,
@@ -83,8 +87,11 @@ def plan(preset: str, seeds: int, kept: Store, table: pd.DataFrame,
             rounds of pruning and of its control.
         kept: where the results are.
         table: the results that there are.
-        methods: of :data:`METHODS`; ``dense`` is always among them.
+        methods: of :data:`METHODS`; ``dense`` is always among them. The preset :data:`SLIGHT`
+            takes those that prune.
     """
+    if preset == SLIGHT:
+        return _slight(seeds, kept, table, [m for m in methods if METHODS[m].prunes])
     only_dense = set(methods) <= {"dense"}
     tied = range(seeds if only_dense else min(seeds, FULL_SEEDS))
     stages = [[dense(preset, seed, tied=True) for seed in tied]]
@@ -100,6 +107,23 @@ def plan(preset: str, seeds: int, kept: Store, table: pd.DataFrame,
              if seed < FULL_SEEDS or method in EXTRA_SEED_ROUNDS
              for run in _of_method(method, preset, seed, chosen)]
     stages.append(list(dict.fromkeys(final)))
+    return stages
+
+
+def _slight(seeds: int, kept: Store, table: pd.DataFrame, methods: Sequence[str]
+            ) -> list[list[Run]]:
+    """Return the runs of claim 3's test in stages; each method's first seeds choose its rate."""
+    starts = [dense(SLIGHT, seed) for seed in range(seeds)]
+
+    def chains(seeds: Sequence[Run], rates: dict[str, Sequence[float]]) -> list[Run]:
+        return [_run(SLIGHT, method, start.seed, HparamScale(lr), start=start,
+                     rounds=PRESETS[SLIGHT].rounds)
+                for start in seeds for method in methods for lr in rates[method]]
+
+    stages = [starts, chains(starts[:choices.SLIGHT_TRIED], dict.fromkeys(methods, SLIGHT_RATES))]
+    if not any(map(kept.missing, stages)):
+        best = choices.slight_scales(table)
+        stages.append(chains(starts, {method: [best[method].lr] for method in methods}))
     return stages
 
 
