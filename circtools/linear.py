@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from circtools.matrices import (
     Order,
     block_circulant,
-    check_block_size,
     check_order,
+    check_size,
     nearest_circulant,
 )
 from circtools.products import ALGORITHMS, FAST, HALF, MANY_TOKENS, choose, is_traced
@@ -47,11 +47,8 @@ class StructuredLinear(nn.Module, ABC):
                  device: torch.device | str | None = None,
                  dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        for name, size in (("in_features", in_features), ("out_features", out_features)):
-            if isinstance(size, bool) or not isinstance(size, int):
-                raise TypeError(f"{name} must be an int, got {size!r}")
-            if size < 1:
-                raise ValueError(f"{name} must be 1 or more, got {size}")
+        check_size("in_features", in_features)
+        check_size("out_features", out_features)
         self.in_features, self.out_features = in_features, out_features
         self._factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.bias = self._new(out_features) if bias else None
@@ -166,11 +163,12 @@ class BlockCirculantLinear(StructuredLinear):
                  device: torch.device | str | None = None, dtype: torch.dtype | None = None, *,
                  order: Order = "contiguous", algorithm: str = "auto") -> None:
         super().__init__(in_features, out_features, bias, device, dtype)
-        check_block_size(block_size, largest=max(in_features, out_features))
+        check_size("block_size", block_size, largest=max(in_features, out_features))
+        check_order(order)
         if algorithm not in ("auto", *ALGORITHMS):
             raise ValueError(f"algorithm must be one of auto, {', '.join(ALGORITHMS)}, "
                              f"got {algorithm!r}")
-        self.block_size, self.order, self.algorithm = block_size, check_order(order), algorithm
+        self.block_size, self.order, self.algorithm = block_size, order, algorithm
         p, q = -(-out_features // block_size), -(-in_features // block_size)
         self.weight = self._new(p, q, block_size)
         self._prepared: tuple[dict[str, Tensor], Tensor, Tensor, int] | None = None

@@ -26,39 +26,29 @@ from torch import Tensor
 Order = Literal["contiguous", "strided"]
 
 
-def check_order(order: Order) -> Order:
-    """Return ``order`` if it is one."""
+def check_order(order: Order) -> None:
+    """Raise an error if this is not an order."""
     if order not in get_args(Order):
         raise ValueError(f"order must be one of {', '.join(get_args(Order))}, got {order!r}")
-    return order
 
 
-def check_block_size(block_size: int, largest: int | None = None) -> int:
-    """Return ``block_size`` if it is an integer of at least 1 (and at most ``largest``)."""
-    if isinstance(block_size, bool) or not isinstance(block_size, int):
-        raise TypeError(
-            f"block_size must be an int, got {block_size!r} of type {type(block_size).__name__}; "
-            "use 1 for an unstructured matrix, n for a fully circulant one"
-        )
-    if block_size < 1:
-        raise ValueError(f"block_size must be 1 or more, got {block_size}")
-    if largest is not None and block_size > largest:
-        raise ValueError(
-            f"block_size {block_size} is larger than the matrix: it would only store padding; "
-            f"use at most {largest}"
-        )
-    return block_size
+def check_size(name: str, size: int, largest: int | None = None) -> None:
+    """Raise an error if a size is not an integer of at least 1 (and at most ``largest``)."""
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"{name} must be an int, got {size!r}")
+    if size < 1:
+        raise ValueError(f"{name} must be 1 or more, got {size}")
+    if largest is not None and size > largest:
+        raise ValueError(f"{name} {size} is larger than the matrix: it would only store padding; "
+                         f"use at most {largest}")
 
 
-def _rows(rows: Tensor, dims: int, name: str) -> Tensor:
+def _check_rows(rows: Tensor, dims: int) -> None:
     if not isinstance(rows, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {type(rows).__name__}")
+        raise TypeError(f"first rows must be a torch.Tensor, got {type(rows).__name__}")
     if rows.dim() < dims or rows.shape[-1] == 0:
-        raise ValueError(
-            f"{name} must have {dims} or more dimensions and a last one of at least 1, "
-            f"got shape {tuple(rows.shape)}"
-        )
-    return rows
+        raise ValueError(f"first rows must have {dims} or more dimensions and a last one of at "
+                         f"least 1, got shape {tuple(rows.shape)}")
 
 
 def circulant(row: Tensor) -> Tensor:
@@ -74,7 +64,7 @@ def circulant(row: Tensor) -> Tensor:
         TypeError: if ``row`` is not a tensor.
         ValueError: if ``row`` is empty or has no dimension.
     """
-    _rows(row, 1, "row")
+    _check_rows(row, 1)
     b = row.shape[-1]
     # Row r is the window of the doubled row (w, w) that starts at b - r. Windows are views, and
     # their backward is a plain sum, several times faster than that of an index.
@@ -98,9 +88,10 @@ def block_circulant(rows: Tensor, order: Order = "contiguous") -> Tensor:
         ValueError: if ``rows`` has fewer than three dimensions or an empty last one, or the order
             is unknown.
     """
-    _rows(rows, 3, "rows")
+    _check_rows(rows, 3)
+    check_order(order)
     blocks = circulant(rows)  # (..., out_blocks, in_blocks, b, b)
-    last = (-4, -2, -3, -1) if check_order(order) == "contiguous" else (-3, -1, -4, -2)
+    last = (-4, -2, -3, -1) if order == "contiguous" else (-3, -1, -4, -2)
     return blocks.movedim((-4, -3, -2, -1), last).flatten(-4, -3).flatten(-2, -1)  # (..., out, in)
 
 
@@ -127,26 +118,31 @@ def nearest_circulant(matrix: Tensor, block_size: int, order: Order = "contiguou
     Source: T. F. Chan, "An Optimal Circulant Preconditioner for Toeplitz Systems", SIAM J. Sci.
     Stat. Comput. 9 (1988), section 2, block by block.
     """
-    check_block_size(block_size)
+    check_size("block_size", block_size)
     if not isinstance(matrix, Tensor):
         raise TypeError(f"matrix must be a torch.Tensor, got {type(matrix).__name__}")
     if matrix.dim() != 2:
         raise ValueError(f"matrix must have two dimensions, got shape {tuple(matrix.shape)}")
-    total, count = (_diagonal_sums(entries, block_size, check_order(order))
-                    for entries in (matrix, torch.ones_like(matrix)))
-    return total / count.clamp(min=1)  # a diagonal that lies wholly in the padding stays zero
+    p, q = (-(-size // block_size) for size in matrix.shape)
+    numbers = torch.arange(p * q * block_size, device=matrix.device).view(p, q, block_size)
+    table = block_circulant(numbers, order)[:matrix.shape[0], :matrix.shape[1]]
+    return shared_means(matrix, table, numbers.numel()).view(p, q, block_size)
 
 
-def _diagonal_sums(matrix: Tensor, b: int, order: Order) -> Tensor:
-    """Sum each block's wrapped diagonals: (out, in) -> (out_blocks, in_blocks, b)."""
-    pad_out, pad_in = -matrix.shape[0] % b, -matrix.shape[1] % b
-    padded = torch.nn.functional.pad(matrix, (0, pad_in, 0, pad_out))
-    p, q = padded.shape[0] // b, padded.shape[1] // b
-    blocks = (padded.view(p, b, q, b).transpose(1, 2) if order == "contiguous" else
-              padded.view(b, p, b, q).permute(1, 3, 0, 2))  # (out_blocks, in_blocks, b, b)
-    # Rotating row r left by r puts diagonal d into column d.
-    r, d = torch.arange(b, device=matrix.device).view(-1, 1), torch.arange(b, device=matrix.device)
-    return blocks.gather(-1, ((r + d) % b).expand_as(blocks)).sum(-2)  # (out_blocks, in_blocks, b)
+def shared_means(matrix: Tensor, table: Tensor, count: int) -> Tensor:
+    """Return the weights whose matrix ``weights[table]`` is nearest, in the Frobenius norm.
+
+    Each is the mean of the entries where it stands, and zero if it stands nowhere.
+
+    Args:
+        matrix: shape ``(out_features, in_features)``.
+        table: the number of the weight that stands at each place of the matrix.
+        count: of the weights.
+    """
+    wide = matrix.flatten().to(torch.promote_types(matrix.dtype, torch.float32))
+    total, times = (wide.new_zeros(count).index_add(0, table.flatten(), values)
+                    for values in (wide, torch.ones_like(wide)))
+    return (total / times.clamp(min=1)).to(torch.result_type(matrix, 1.0))  # (count,)
 
 
 def spectrum(rows: Tensor) -> Tensor:
@@ -167,7 +163,7 @@ def spectrum(rows: Tensor) -> Tensor:
 
     Source: Gray (2006), theorem 3.1.
     """
-    _rows(rows, 1, "rows")
+    _check_rows(rows, 1)
     # Not fft(rows).conj(): that would conjugate complex rows too.
     return torch.fft.ifft(rows, norm="forward").resolve_conj()  # (..., b)
 

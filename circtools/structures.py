@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from circtools.linear import BlockCirculantLinear, StructuredLinear
-from circtools.matrices import block_circulant, check_block_size
+from circtools.matrices import block_circulant, check_size, shared_means
 
 
 class SharedLinear(StructuredLinear):
@@ -41,9 +41,7 @@ class SharedLinear(StructuredLinear):
         return F.linear(x, self.dense_weight())
 
     def project(self, matrix: Tensor) -> None:
-        places = self.table.flatten()
-        total = torch.zeros_like(self.weight).index_add_(0, places, matrix.flatten())
-        self.weight.copy_(total / torch.bincount(places, minlength=len(self.weight)).clamp(min=1))
+        self.weight.copy_(shared_means(matrix, self.table, len(self.weight)))
 
 
 class RandomSharingLinear(SharedLinear):
@@ -62,7 +60,7 @@ class RandomSharingLinear(SharedLinear):
 
     def __init__(self, in_features: int, out_features: int, block_size: int,
                  **options: Any) -> None:
-        check_block_size(block_size, largest=max(in_features, out_features))
+        check_size("block_size", block_size, largest=max(in_features, out_features))
         b, p, q = block_size, -(-out_features // block_size), -(-in_features // block_size)
         blocks = block_circulant(torch.arange(p * q * b).view(p, q, b))
         blocks = blocks.view(p, b, q, b).transpose(1, 2)  # (out_blocks, in_blocks, b, b)
@@ -95,7 +93,8 @@ class TileCirculantLinear(SharedLinear):
 
     def __init__(self, in_features: int, out_features: int, block_size: int,
                  arrangement: str = "local", **options: Any) -> None:
-        side, tile = math.isqrt(in_features), math.isqrt(check_block_size(block_size))
+        check_size("block_size", block_size)
+        side, tile = math.isqrt(in_features), math.isqrt(block_size)
         if in_features != out_features or in_features != side**2 or block_size != tile**2 \
                 or side % tile:
             raise ValueError("an image of in_features = out_features pixels and a tile of "
