@@ -1,7 +1,7 @@
 """How many weights a model stores, and how many times fewer than a dense one."""
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,18 @@ from torch.nn.modules.conv import _ConvNd
 from circtools.linear import StructuredLinear
 from circtools.pruning import Mask, mask_of
 
+Over = Literal["compressed", "weights", "model"]  # each set holds the one before
+
+
+class Row(NamedTuple):
+    """The weights of a layer, or of several."""
+
+    name: str
+    kind: str
+    dense: int  # weights of a dense layer of this size
+    stored: int
+    over: Over  # the smallest set that counts them
+
 
 def weight_layers(model: nn.Module) -> dict[str, nn.Linear | StructuredLinear]:
     """Return the linear layers, dense or structured, by name."""
@@ -17,13 +29,12 @@ def weight_layers(model: nn.Module) -> dict[str, nn.Linear | StructuredLinear]:
             if isinstance(m, (nn.Linear, StructuredLinear))}
 
 
-def compression_ratio(model: nn.Module,
-                      over: Literal["compressed", "weights", "model"] = "compressed") -> float:
+def compression_ratio(model: nn.Module, over: Over = "compressed") -> float:
     """Return dense weights / stored weights.
 
     Args:
-        model: with block-circulant or pruned layers, or neither (the ratio is then 1).
-        over: the set that is counted. ``"compressed"``: the weight matrices of the circulant and
+        model: with structured or pruned layers, or neither (the ratio is then 1).
+        over: the set that is counted. ``"compressed"``: the weight matrices of the structured and
             pruned layers; ``"weights"``: those and all other weights of linear layers and of
             convolutions, without embeddings, norms and biases; ``"model"``: every parameter.
 
@@ -34,16 +45,17 @@ def compression_ratio(model: nn.Module,
     Raises:
         ValueError: if ``over`` is none of these.
     """
-    if over not in ("compressed", "weights", "model"):
-        raise ValueError(f"over must be 'compressed', 'weights' or 'model', got {over!r}")
-    counts = _counts(model)
-    dense, stored = (sum(count[kind] for layer, count in counts.items() if over != "compressed"
-                         or isinstance(layer, StructuredLinear) or mask_of(layer) is not None)
-                     for kind in (0, 1))
-    if over == "model":
-        rest = stored_weights(model, "model") - stored
-        dense, stored = dense + rest, stored + rest
-    return dense / stored if stored else float("inf") if dense else 1.0
+    rows = _rows(model, over)
+    dense, stored = sum(row.dense for row in rows), sum(row.stored for row in rows)
+    return dense / stored if stored else math.inf if dense else 1.0
+
+
+def stored_weights(model: nn.Module, over: Over = "weights") -> int:
+    """Return how many weights a model, or a part of one, stores, over the same sets.
+
+    Of ``nn.MultiheadAttention`` only the output projection is a weight matrix.
+    """
+    return sum(row.stored for row in _rows(model, over))
 
 
 def summary(model: nn.Module) -> str:
@@ -52,77 +64,70 @@ def summary(model: nn.Module) -> str:
     A layer that was left dense stands there with its type; all other parameters (embeddings, norms,
     biases, the packed weights of ``nn.MultiheadAttention``) are one row.
     """
-    names = {layer: name or "(the model)" for name, layer in model.named_modules()}
-    rows = [(names[layer], type(layer).__name__.removeprefix("Parametrized"), *count)
-            for layer, count in _counts(model).items()]
-    total = stored_weights(model, "model")
-    rest = total - sum(stored for *_, stored in rows)
-    rows += [("other parameters", "", rest, rest),
-             ("all", "", rest + sum(dense for _, _, dense, _ in rows), total)]
-    wide, kinds = max(len(name) for name, *_ in rows), max(len(kind) for _, kind, *_ in rows)
+    rows = _rows(model, "model")
+    dense, stored = sum(row.dense for row in rows), sum(row.stored for row in rows)
+    rows.append(Row("all", "", dense, stored, "model"))
+    wide, kinds = max(len(row.name) for row in rows), max(len(row.kind) for row in rows)
     return "\n".join([
         f"{'layer':{wide}}  {'type':{kinds}}  {'dense':>13}  {'stored':>13}  times fewer",
         *(f"{name:{wide}}  {kind:{kinds}}  {dense:13,}  {stored:13,}  "
-          f"{dense / stored if stored else math.nan:11.1f}" for name, kind, dense, stored in rows)])
-
-
-def stored_weights(model: nn.Module, over: Literal["weights", "model"] = "weights") -> int:
-    """Return how many weights a model, or a part of one, stores, without pruned ones; over the same
-    sets as above. (Of ``nn.MultiheadAttention`` only the output projection is a weight matrix.)"""
-    left = _left(model)
-    counted = left if over == "model" else frozenset[nn.Parameter]().union(*_matrices(model))
-    return sum(_count(parameter, left[parameter]) for parameter in counted)
+          f"{dense / stored if stored else math.nan:11.1f}"
+          for name, kind, dense, stored, _ in rows)])
 
 
 def file_bytes(model: nn.Module) -> int:
     """Return the bytes of a file that holds the model's parameters in fp32, without any padding.
 
-    A pruned matrix is stored in the shortest of three ways: dense; the weights that remain and a
-    bit for each place; or those weights with their columns (2 bytes each, 4 in a matrix wider
-    than 65,536) and the start of each row (4 bytes), as in the CSR format. Of layers that share a
-    weight and are pruned apart, the weights that any of them keeps are stored, once.
+    Each is stored in the shortest of three ways: dense; the weights that remain and a bit for each
+    place; or those weights with their columns (2 bytes each, 4 in a matrix wider than 65,536) and
+    the start of each row (4 bytes), as in the CSR format.
     """
     total = 0
-    for parameter, mask in _left(model).items():
-        size, left = parameter.numel(), _count(parameter, mask)
-        total += 4 * size
-        if mask is not None:
-            bitmap = 4 * left + math.ceil(size / 8)
-            csr = (4 + (2 if size <= 65_536 * len(mask) else 4)) * left + 4 * (len(mask) + 1)
-            total += min(4 * size, bitmap, csr) - 4 * size
+    for parameter, left in _stored(model).items():
+        size, rows = parameter.numel(), parameter.shape[0] if parameter.ndim else 1
+        bitmap = 4 * left + math.ceil(size / 8)
+        csr = (4 + (2 if size <= 65_536 * rows else 4)) * left + 4 * (rows + 1)
+        total += min(4 * size, bitmap, csr)
     return total
 
 
-def _count(parameter: nn.Parameter, mask: Tensor | None) -> int:
-    return parameter.numel() if mask is None else int(torch.count_nonzero(mask))
+def _rows(model: nn.Module, over: Over) -> list[Row]:
+    """Return what is counted: a row per layer with a weight matrix, one for all other parameters.
+
+    A weight counts for the first of the layers that share it.
+    """
+    sets = get_args(Over)
+    if over not in sets:
+        raise ValueError(f"over must be one of {', '.join(sets)}, got {over!r}")
+    rows, left = [], _stored(model)
+    for name, layer in model.named_modules():
+        structured = isinstance(layer, StructuredLinear)
+        compressed = structured or mask_of(layer) is not None
+        if not (compressed or isinstance(layer, (nn.Linear, _ConvNd))
+                or type(layer).__name__ == "Conv1D"):  # of GPT-2
+            continue
+        own = {p: left.pop(p) for path, p in layer.named_parameters() if p in left
+               and path.rpartition(".")[0] in ("", "parametrizations.weight")
+               and not path.startswith("bias")}
+        if own:
+            dense = (layer.in_features * layer.out_features if structured
+                     else sum(parameter.numel() for parameter in own))
+            kind = type(layer).__name__.removeprefix("Parametrized")
+            rows.append(Row(name or "(the model)", kind, dense, sum(own.values()),
+                            "compressed" if compressed else "weights"))
+    rest = sum(left.values())
+    rows.append(Row("other parameters", "", rest, rest, "model"))
+    return [row for row in rows if row.over in sets[: sets.index(over) + 1]]
 
 
-def _left(model: nn.Module) -> dict[nn.Parameter, Tensor | None]:
-    """Return where each parameter keeps weights, in any of the layers that share it; None for one
-    that a module reads whole, such as a tied embedding."""
-    left: dict[nn.Parameter, Tensor | None] = {}
+def _stored(model: nn.Module) -> dict[nn.Parameter, int]:
+    """Return how many weights of each parameter remain in any of the layers that share it: all, if
+    a module reads it whole, such as a tied embedding."""
+    masks: dict[nn.Parameter, Tensor | None] = {}
     for module in model.modules():
         mask = next((m.mask for m in module.children() if isinstance(m, Mask)), None)
         for parameter in module.parameters(recurse=False):
-            other = left.get(parameter, mask)
-            left[parameter] = None if mask is None or other is None else mask | other
-    return left
-
-
-def _counts(model: nn.Module) -> dict[nn.Module, tuple[int, int]]:
-    """Return the dense and the stored weights of each layer with a weight matrix."""
-    left = _left(model)
-    return {layer: (layer.in_features * layer.out_features
-                    if isinstance(layer, (nn.Linear, StructuredLinear))
-                    else sum(parameter.numel() for parameter in parameters),
-                    sum(_count(parameter, left[parameter]) for parameter in parameters))
-            for parameters, layer in _matrices(model).items()}
-
-
-def _matrices(model: nn.Module) -> dict[frozenset[nn.Parameter], nn.Module]:
-    """Return the layers with a weight matrix by what they store, so that tied ones count once."""
-    return {frozenset(p for name, p in module.named_parameters() if not name.startswith("bias")
-                      and name.rpartition(".")[0] in ("", "parametrizations.weight")): module
-            for module in model.modules()
-            if isinstance(module, (nn.Linear, StructuredLinear, _ConvNd))
-            or type(module).__name__ == "Conv1D" or mask_of(module) is not None}  # GPT-2's Conv1D
+            other = masks.get(parameter, mask)
+            masks[parameter] = None if mask is None or other is None else mask | other
+    return {parameter: parameter.numel() if mask is None else int(torch.count_nonzero(mask))
+            for parameter, mask in masks.items()}
