@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import nn
 
 from circtools.attention import unpacked
+from circtools.checks import check_choice
 from circtools.linear import BlockCirculantLinear, StructuredLinear
 from circtools.pruning import mask_of
 from circtools.structures import STRUCTURES
@@ -51,8 +52,7 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
         raise ValueError(f"structure must be one of {', '.join(STRUCTURES)} or a class of such "
                          f"layers, got {structure!r}; for example compress(model, "
                          "'block_circulant', block_size=8)")
-    if init not in ("project", "random"):
-        raise ValueError(f"init must be 'project' or 'random', got {init!r}")
+    check_choice("init", init, ("project", "random"))
     layers = _swappable(model, skip)
     replaced: dict[nn.Module, StructuredLinear] = {}  # a module used twice is swapped once
     for name, layer in layers.items():

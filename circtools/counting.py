@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from circtools.checks import check_choice
 from circtools.linear import StructuredLinear
 from circtools.pruning import Mask, mask_of
 
@@ -97,8 +98,7 @@ def _rows(model: nn.Module, over: Over) -> list[Row]:
     A weight counts for the first of the layers that share it.
     """
     sets = get_args(Over)
-    if over not in sets:
-        raise ValueError(f"over must be one of {', '.join(sets)}, got {over!r}")
+    check_choice("over", over, sets)
     rows, left = [], _stored(model)
     for name, layer in model.named_modules():
         structured = isinstance(layer, StructuredLinear)

@@ -2,19 +2,14 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from circtools.matrices import (
-    Order,
-    block_circulant,
-    check_order,
-    check_size,
-    nearest_circulant,
-)
+from circtools.checks import check_choice, check_size
+from circtools.matrices import Order, block_circulant, nearest_circulant
 from circtools.products import ALGORITHMS, FAST, HALF, MANY_TOKENS, choose, is_traced
 
 # The number of entries of x that are multiplied at a time where no gradient is needed. Larger
@@ -29,14 +24,7 @@ class StructuredLinear(nn.Module, ABC):
     A subclass creates its parameters and calls :meth:`reset_parameters`. It says how to multiply,
     how to draw its first weights and which of its matrices is nearest to a dense one.
 
-    Args:
-        in_features: width of the input.
-        out_features: width of the output.
-        bias: learn an additive bias of shape ``(out_features,)``.
-        device, dtype: as for ``torch.nn.Linear``.
-
-    Shapes:
-        input ``(..., in_features)``, output ``(..., out_features)``.
+    Sizes, ``bias``, ``device``, ``dtype`` and shapes are those of ``torch.nn.Linear``.
 
     Raises:
         TypeError: if a size is not an int.
@@ -164,10 +152,8 @@ class BlockCirculantLinear(StructuredLinear):
                  order: Order = "contiguous", algorithm: str = "auto") -> None:
         super().__init__(in_features, out_features, bias, device, dtype)
         check_size("block_size", block_size, largest=max(in_features, out_features))
-        check_order(order)
-        if algorithm not in ("auto", *ALGORITHMS):
-            raise ValueError(f"algorithm must be one of auto, {', '.join(ALGORITHMS)}, "
-                             f"got {algorithm!r}")
+        check_choice("order", order, get_args(Order))
+        check_choice("algorithm", algorithm, ("auto", *ALGORITHMS))
         self.block_size, self.order, self.algorithm = block_size, order, algorithm
         p, q = -(-out_features // block_size), -(-in_features // block_size)
         self.weight = self._new(p, q, block_size)
@@ -178,22 +164,21 @@ class BlockCirculantLinear(StructuredLinear):
         self.weight.copy_(nearest_circulant(matrix, self.block_size, self.order))
 
     def dense_weight(self) -> Tensor:
-        """Return the weight matrix as ``nn.Linear`` would hold it, (out_features, in_features)."""
         return _operand("dense", self.weight, self.order, self.out_features, self.in_features)
 
     def multiply(self, x: Tensor) -> Tensor:
         return _product(x, self.weight, self.out_features, self.order, self.algorithm,
                         self._kept(x))
 
-    def _kept(self, x: Tensor) -> dict[str, Tensor] | None:
+    def _kept(self, x: Tensor) -> dict[str, Tensor]:
         """Return what was prepared, by algorithm, while it holds."""
         if torch.is_grad_enabled():  # an optimizer's step may follow, and torch counts not all
             self._prepared = None
         if self._prepared is None or is_traced(x):
-            return None
+            return {}
         kept, weight, data, version = self._prepared
         same = self.weight is weight and version == _version(weight)
-        return kept if same and data.data_ptr() == weight.data_ptr() else None
+        return kept if same and data.data_ptr() == weight.data_ptr() else {}
 
     @torch.no_grad()
     def prepare(self, keep_dense: bool = True) -> Self:
@@ -212,17 +197,17 @@ class BlockCirculantLinear(StructuredLinear):
         Args:
             keep_dense: False, to save memory, never keeps a dense matrix.
         """
-        narrow = self.algorithm == "auto" and self.out_features * self.in_features <= NARROW
-        names = {_choice(self.algorithm, self.block_size, n) for n in (1, MANY_TOKENS)}
-        if narrow and keep_dense:
+        weight, narrow = self.weight, self.out_features * self.in_features <= NARROW
+        if self.algorithm != "auto":
+            names = {self.algorithm}
+        elif narrow and keep_dense:
             names = {"dense"}
-        elif not keep_dense:
-            names.discard("dense")
-        weight = self.weight
+        else:
+            names = {choose(self.block_size, tokens) for tokens in (1, MANY_TOKENS)}
         kept = {name: _operand(name, weight, self.order, self.out_features, self.in_features)
-                .resolve_conj() for name in names}
+                .resolve_conj() for name in names if keep_dense or name != "dense"}
         # The data stay, so that no other weight can come to lie there.
-        self._prepared = (kept, weight, weight.detach(), _version(weight)) if kept else None
+        self._prepared = kept, weight, weight.detach(), _version(weight)
         return self
 
     def train(self, mode: bool = True) -> Self:
@@ -245,45 +230,41 @@ def _rows(x: Tensor, width: int) -> Tensor:
     """Return an input as (tokens, width)."""
     if x.shape[-1] != width:
         raise ValueError(f"expected an input of width {width}, got shape {tuple(x.shape)}")
-    return x.reshape(math.prod(x.shape[:-1]), width)  # with -1 an empty batch would be undetermined
+    return x.reshape(-1, width)
 
 
 @torch.fx.wrap
 def _product(x: Tensor, weight: Tensor, out_features: int, order: Order, algorithm: str,
-             kept: dict[str, Tensor] | None) -> Tensor:
+             kept: dict[str, Tensor]) -> Tensor:
     """Multiply (tokens, in_features) by a block-circulant matrix, or by what was kept of it."""
     x, converted = _in_autocast_dtype(x, weight)
     if x.dtype != converted.dtype:
         raise TypeError(f"the input is {x.dtype} and the weight {converted.dtype}; convert one "
                         "with .to(dtype), or use torch.autocast")
-    # Half precision keeps to the DFT: torch.fft would compute in float32. (len would fix the tokens
-    # in an export.)
-    name = _choice(algorithm, weight.shape[2], 1 if x.dtype in HALF else x.shape[0])
-    if kept is not None and converted is weight:
-        name = name if name in kept else "dense"
-        operand = kept[name]
-    else:
-        operand = _operand(name, converted, order, out_features, x.shape[1])
-    if name == "dense":
+    if converted is not weight:
+        kept = {}
+    (tokens, in_features), (p, q, b) = x.shape, weight.shape
+    if "dense" in kept:
+        algorithm = "dense"
+    elif algorithm == "auto":  # half precision keeps to the DFT: torch.fft computes in float32
+        algorithm = choose(b, 1 if x.dtype in HALF else tokens)
+    operand = (kept[algorithm] if algorithm in kept else
+               _operand(algorithm, converted, order, out_features, in_features))
+    if algorithm == "dense":
         return F.linear(x, operand)
-    p, q, b = weight.shape
-    strided = order == "strided"
-    shape_in, shape_out = ((b, q), (b, p)) if strided else ((q, b), (p, b))
-    x = F.pad(x, (0, q * b - x.shape[1])) if q * b > x.shape[1] else x
+
+    shape_in, shape_out = ((b, q), (b, p)) if order == "strided" else ((q, b), (p, b))
+    x = F.pad(x, (0, q * b - in_features)) if q * b > in_features else x
     blocks = x.unflatten(1, shape_in)  # (tokens, q, b) or (tokens, b, q)
-    product = FAST[name].product
+    product = FAST[algorithm].product
     if torch.is_grad_enabled() or is_traced(x) or blocks.numel() <= PART:
-        y = product(blocks, operand, strided)
+        y = product(blocks, operand, order == "strided")
     else:
-        y = x.new_empty(len(x), *shape_out)
+        y = x.new_empty(tokens, *shape_out)
         step = max(1, PART // (q * b))
         for part, out in zip(blocks.split(step), y.split(step), strict=True):
-            out.copy_(product(part, operand, strided))
+            out.copy_(product(part, operand, order == "strided"))
     return y.flatten(1)[:, :out_features].contiguous()  # (tokens, out_features)
-
-
-def _choice(algorithm: str, block_size: int, tokens: int) -> str:
-    return choose(block_size, tokens) if algorithm == "auto" else algorithm
 
 
 def _operand(name: str, weight: Tensor, order: Order, out_features: int, in_features: int

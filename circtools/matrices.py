@@ -23,24 +23,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from circtools.checks import check_choice, check_size
+
 Order = Literal["contiguous", "strided"]
-
-
-def check_order(order: Order) -> None:
-    """Raise an error if this is not an order."""
-    if order not in get_args(Order):
-        raise ValueError(f"order must be one of {', '.join(get_args(Order))}, got {order!r}")
-
-
-def check_size(name: str, size: int, largest: int | None = None) -> None:
-    """Raise an error if a size is not an integer of at least 1 (and at most ``largest``)."""
-    if isinstance(size, bool) or not isinstance(size, int):
-        raise TypeError(f"{name} must be an int, got {size!r}")
-    if size < 1:
-        raise ValueError(f"{name} must be 1 or more, got {size}")
-    if largest is not None and size > largest:
-        raise ValueError(f"{name} {size} is larger than the matrix: it would only store padding; "
-                         f"use at most {largest}")
 
 
 def _check_rows(rows: Tensor, dims: int) -> None:
@@ -89,7 +74,7 @@ def block_circulant(rows: Tensor, order: Order = "contiguous") -> Tensor:
             is unknown.
     """
     _check_rows(rows, 3)
-    check_order(order)
+    check_choice("order", order, get_args(Order))
     blocks = circulant(rows)  # (..., out_blocks, in_blocks, b, b)
     last = (-4, -2, -3, -1) if order == "contiguous" else (-3, -1, -4, -2)
     return blocks.movedim((-4, -3, -2, -1), last).flatten(-4, -3).flatten(-2, -1)  # (..., out, in)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from circtools.checks import check_choice
+
 AMOUNT = 0.21  # the poster's share of the remaining weights that a round of pruning takes
 GRADUAL = (0.2, 0.7)  # the shares of a training where gradual pruning begins and ends
 ORIGINAL, MASK = "parametrizations.weight.original", "parametrizations.weight.0"  # torch's names
@@ -61,8 +63,7 @@ def prune(layers: Iterable[nn.Module], amount: float = AMOUNT,
         raise ValueError("there is no layer to prune")
     if not 0 <= amount < 1:
         raise ValueError(f"amount must be at least 0 and less than 1, got {amount}")
-    if method not in ("magnitude", "random"):
-        raise ValueError(f"method must be one of magnitude, random, got {method!r}")
+    check_choice("method", method, ("magnitude", "random"))
     for layer in layers:
         if mask_of(layer) is None:
             new = Mask(layer.get_parameter("weight"))

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from circtools.checks import check_choice, check_size
 from circtools.linear import BlockCirculantLinear, StructuredLinear
-from circtools.matrices import block_circulant, check_size, shared_means
+from circtools.matrices import block_circulant, shared_means
 
 
 class SharedLinear(StructuredLinear):
@@ -94,6 +95,7 @@ class TileCirculantLinear(SharedLinear):
     def __init__(self, in_features: int, out_features: int, block_size: int,
                  arrangement: str = "local", **options: Any) -> None:
         check_size("block_size", block_size)
+        check_choice("arrangement", arrangement, ("local", "strided", "raster"))
         side, tile = math.isqrt(in_features), math.isqrt(block_size)
         if in_features != out_features or in_features != side**2 or block_size != tile**2 \
                 or side % tile:
@@ -106,9 +108,6 @@ class TileCirculantLinear(SharedLinear):
             pixels = pixels.view(n, tile, n, tile).permute(0, 2, 1, 3)
         elif arrangement == "strided":
             pixels = pixels.view(tile, n, tile, n).permute(1, 3, 0, 2)
-        elif arrangement != "raster":
-            raise ValueError("arrangement must be 'local', 'strided' or 'raster', got "
-                             f"{arrangement!r}")
         r, c = torch.arange(block_size) // tile, torch.arange(block_size) % tile
         shift = ((r[None] - r[:, None]) % tile) * tile + (c[None] - c[:, None]) % tile  # (b, b)
         block = torch.arange(n**4).view(n * n, 1, n * n, 1) * block_size  # (tiles, 1, tiles, 1)
