@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from circtools import products
 from circtools.checks import check_choice, check_size
 from circtools.matrices import Order, block_circulant, nearest_circulant
-from circtools.products import ALGORITHMS, FAST, HALF, MANY_TOKENS, choose, is_traced
 
 # The number of entries of x that are multiplied at a time where no gradient is needed. Larger
 # spectra get fresh memory from the system at every call, which takes longer than the products.
@@ -153,7 +153,7 @@ class BlockCirculantLinear(StructuredLinear):
         super().__init__(in_features, out_features, bias, device, dtype)
         check_size("block_size", block_size, largest=max(in_features, out_features))
         check_choice("order", order, get_args(Order))
-        check_choice("algorithm", algorithm, ("auto", *ALGORITHMS))
+        check_choice("algorithm", algorithm, ("auto", *products.ALGORITHMS))
         self.block_size, self.order, self.algorithm = block_size, order, algorithm
         p, q = -(-out_features // block_size), -(-in_features // block_size)
         self.weight = self._new(p, q, block_size)
@@ -174,7 +174,7 @@ class BlockCirculantLinear(StructuredLinear):
         """Return what was prepared, by algorithm, while it holds."""
         if torch.is_grad_enabled():  # an optimizer's step may follow, and torch counts not all
             self._prepared = None
-        if self._prepared is None or is_traced(x):
+        if self._prepared is None or products.is_traced(x):
             return {}
         kept, weight, data, version = self._prepared
         same = self.weight is weight and version == _version(weight)
@@ -203,7 +203,7 @@ class BlockCirculantLinear(StructuredLinear):
         elif narrow and keep_dense:
             names = {"dense"}
         else:
-            names = {choose(self.block_size, tokens) for tokens in (1, MANY_TOKENS)}
+            names = {products.choose(self.block_size, n) for n in (1, products.MANY_TOKENS)}
         kept = {name: _operand(name, weight, self.order, self.out_features, self.in_features)
                 .resolve_conj() for name in names if keep_dense or name != "dense"}
         # The data stay, so that no other weight can come to lie there.
@@ -247,7 +247,7 @@ def _product(x: Tensor, weight: Tensor, out_features: int, order: Order, algorit
     if "dense" in kept:
         algorithm = "dense"
     elif algorithm == "auto":  # half precision keeps to the DFT: torch.fft computes in float32
-        algorithm = choose(b, 1 if x.dtype in HALF else tokens)
+        algorithm = products.choose(b, 1 if x.dtype in products.HALF else tokens)
     operand = (kept[algorithm] if algorithm in kept else
                _operand(algorithm, converted, order, out_features, in_features))
     if algorithm == "dense":
@@ -256,8 +256,8 @@ def _product(x: Tensor, weight: Tensor, out_features: int, order: Order, algorit
     shape_in, shape_out = ((b, q), (b, p)) if order == "strided" else ((q, b), (p, b))
     x = F.pad(x, (0, q * b - in_features)) if q * b > in_features else x
     blocks = x.unflatten(1, shape_in)  # (tokens, q, b) or (tokens, b, q)
-    product = FAST[algorithm].product
-    if torch.is_grad_enabled() or is_traced(x) or blocks.numel() <= PART:
+    product = products.PRODUCT[algorithm]
+    if torch.is_grad_enabled() or products.is_traced(x) or blocks.numel() <= PART:
         y = product(blocks, operand, order == "strided")
     else:
         y = x.new_empty(tokens, *shape_out)
@@ -272,7 +272,7 @@ def _operand(name: str, weight: Tensor, order: Order, out_features: int, in_feat
     """Return what an algorithm multiplies inputs by."""
     if name == "dense":
         return block_circulant(weight, order)[:out_features, :in_features]
-    return FAST[name].spectrum(weight)
+    return products.SPECTRUM[name](weight)
 
 
 def _version(weight: Tensor) -> int:

@@ -14,9 +14,8 @@ The plain reference for both is :func:`circtools.matrices.block_circulant`.
 """
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +48,7 @@ def fft_product(x: Tensor, spectrum: Tensor, strided: bool = False) -> Tensor:
 def dft_spectrum(w: Tensor) -> Tensor:
     """Return the real numbers that inputs are multiplied by, (products, out_blocks, in_blocks)."""
     p, q, b = w.shape
-    of_w = dft_matrices(b, w).of_w  # (products, b)
+    _, of_w, _ = dft_matrices(b, w)  # (products, b)
     return (of_w @ w.reshape(p * q, b).T).unflatten(1, (p, q))
 
 
@@ -102,22 +101,14 @@ class Products(torch.autograd.Function):
         return gradient @ w.mT if of_x else None, (gradient.mT @ x).mT if of_w else None
 
 
-class DftMatrices(NamedTuple):
-    """The transforms as matrices (products, b); see :func:`dft_matrices`."""
-
-    of_x: Tensor
-    of_w: Tensor
-    back: Tensor
-
-
 def dft_products(b: int) -> int:
     """Return how many real products a block of size b takes: one or three per frequency."""
     real = 2 - b % 2  # the constant one and, for even b, the alternating one
     return real + 3 * (b - real) // 2
 
 
-def dft_matrices(b: int, like: Tensor) -> DftMatrices:
-    """Return the matrices that transform inputs, weights, and products back to outputs.
+def dft_matrices(b: int, like: Tensor) -> tuple[Tensor, ...]:
+    """Return the matrices that transform inputs, weights, and products back: (products, b) each.
 
     For a circulant matrix C of first row w, ``C x = ((of_x @ x) * (of_w @ w)) @ back``.
 
@@ -134,7 +125,7 @@ def dft_matrices(b: int, like: Tensor) -> DftMatrices:
     return compute(b, like.dtype, like.device)
 
 
-def _dft_matrices(b: int, dtype: torch.dtype, device: torch.device) -> DftMatrices:
+def _dft_matrices(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
     positions = torch.arange(b, device=device)
     real = [torch.ones(1, b, dtype=torch.float64, device=device)]
     if b % 2 == 0:
@@ -146,11 +137,11 @@ def _dft_matrices(b: int, dtype: torch.dtype, device: torch.device) -> DftMatric
     of_x = torch.cat([*real, cos + sin, cos, sin])
     of_w = torch.cat([*real, cos, cos + sin, cos - sin])
     back = torch.cat([*real, 2 * (cos + sin), -2 * sin, -2 * cos]) / b
-    return DftMatrices(of_x.to(dtype), of_w.to(dtype), back.to(dtype))
+    return of_x.to(dtype), of_w.to(dtype), back.to(dtype)
 
 
 @lru_cache(maxsize=128)
-def _cached_dft_matrices(b: int, dtype: torch.dtype, device: torch.device) -> DftMatrices:
+def _cached_dft_matrices(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
     with torch.inference_mode(False):  # or else no later training could use them
         return _dft_matrices(b, dtype, device)
 
@@ -164,15 +155,10 @@ def is_traced(x: Tensor) -> bool:
             or type(x) not in (Tensor, nn.Parameter))
 
 
-class Algorithm(NamedTuple):
-    """The two steps of a fast product: ``product(x, spectrum(w), strided)``."""
-
-    spectrum: Callable[[Tensor], Tensor]
-    product: Callable[[Tensor, Tensor, bool], Tensor]
-
-
-FAST = {"fft": Algorithm(fft_spectrum, fft_product), "dft": Algorithm(dft_spectrum, dft_product)}
-ALGORITHMS = ("dense", *FAST)
+# The two steps of the fast products: PRODUCT[name](x, SPECTRUM[name](w), strided).
+SPECTRUM = {"fft": fft_spectrum, "dft": dft_spectrum}
+PRODUCT = {"fft": fft_product, "dft": dft_product}
+ALGORITHMS = ("dense", *PRODUCT)
 
 
 def choose(block_size: int, tokens: int) -> str:
