@@ -19,7 +19,8 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
              **options: Any) -> nn.Module:
     """Swap the ``nn.Linear`` layers of a model, and GPT-2's ``Conv1D``, for structured ones.
 
-    For example ``compress(model, "block_circulant", block_size=8, skip=["head"])``.
+    For example ``compress(model, "block_circulant", block_size=8, skip=["head"])``. Make the
+    optimizer afterwards: one made before does not know the new weights.
 
     Args:
         model: any module; its submodules are replaced in place.
@@ -35,17 +36,14 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
         The model; if it is itself an ``nn.Linear``, the layer that replaces it.
 
     Raises:
-        TypeError, ValueError: for an unknown structure, bad options, a ``skip`` that matches
-            nothing, an unknown ``init``, a model without a layer to swap, one that would become
-            larger, a layer whose weight is pruned or computed from others, or a weight that the
-            layer shares with another module (tied output weights): nothing is swapped then.
+        TypeError, ValueError: for bad arguments; if no layer is left to swap; if a layer would
+            grow, is pruned or computes its weight from others, or shares it with another module
+            (tied output weights). Nothing is swapped then.
 
     Layers whose weights are read past them (in ``nn.MultiheadAttention``, in
-    ``nn.TransformerEncoderLayer`` and in torchvision's Swin) cannot be swapped; they and subclasses
-    of ``nn.Linear`` are left dense, with a warning. For the first two there is
-    :func:`circtools.split_attention`. The parts of LoRA adapters are left alone too: merge
-    adapters first.
-    Make the optimizer afterwards: one made before does not know the new weights.
+    ``nn.TransformerEncoderLayer`` and in torchvision's Swin) and subclasses of ``nn.Linear`` are
+    left dense, with a warning; for the first two there is :func:`circtools.split_attention`. The
+    parts of LoRA adapters are left alone too: merge adapters first.
     """
     kind = STRUCTURES.get(structure) if isinstance(structure, str) else structure
     if not isinstance(kind, type) or not issubclass(kind, StructuredLinear):
@@ -56,30 +54,40 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
     layers = _swappable(model, skip)
     replaced: dict[nn.Module, StructuredLinear] = {}  # a module used twice is swapped once
     for name, layer in layers.items():
-        _check_swappable(model, name, layer)
         try:
+            _check_own_weight(model, layer)
             replaced[layer] = replaced.get(layer) or _replacement(
-                name, layer, kind, project=init == "project", **options)
+                layer, kind, project=init == "project", **options)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{name or 'the model'}: {error}") from error
     for name, layer in layers.items():
         if name == "":
             return replaced[layer]
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, replaced[layer])
+        model.set_submodule(name, replaced[layer])
     return model
 
 
-def _replacement(name: str, layer: nn.Module, kind: type[StructuredLinear], project: bool,
-                 **options: Any) -> StructuredLinear:
+def _replacement(layer: nn.Module, kind: type[StructuredLinear], project: bool, **options: Any
+                 ) -> StructuredLinear:
     linear = layer if isinstance(layer, nn.Linear) else unpacked(
         layer.get_parameter("weight").T, layer.get_parameter("bias"))
     new = kind.from_linear(linear.train(layer.training), project=project, **options)
     dense, stored = (sum(p.numel() for p in m.parameters()) for m in (layer, new))
     if stored > dense:
         raise ValueError(f"it would grow from {dense} to {stored} parameters; choose other options "
-                         f"or pass skip=[{name!r}]")
+                         "or skip it")
     return new
+
+
+def _check_own_weight(model: nn.Module, layer: nn.Module) -> None:
+    if computed := {"weight", "bias"} - layer._parameters.keys():
+        raise ValueError(f"its {min(computed)} is computed from others, as by pruning or "
+                         "weight_norm; make that permanent first, for example with "
+                         "torch.nn.utils.parametrize.remove_parametrizations, or skip it")
+    for name, other in model.named_modules():
+        if other is not layer and any(p is layer.weight for p in other._parameters.values()):
+            raise ValueError(f"it shares its weight with {name!r}, and swapping it would untie "
+                             "them; skip it")
 
 
 def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[str, nn.Module]:
@@ -98,42 +106,31 @@ def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[str, nn.Module]:
     layers: dict[str, nn.Module] = {}
     passed_by: set[nn.Module] = set()  # their weights are read past them
     for name, module in named:
-        kind = type(module).__name__
+        kind, why = type(module).__name__, ""
         conv1d = kind.endswith("Conv1D") and hasattr(module, "nf")  # of GPT-2, a transposed Linear
         packed = module.self_attn if isinstance(module, nn.TransformerEncoderLayer) else module
-        if module not in passed_by and (isinstance(packed, nn.MultiheadAttention)
-                                        or kind.startswith("ShiftedWindowAttention")):  # of Swin
+        if module in passed_by or "lora_" in name:
+            continue
+        if isinstance(packed, nn.MultiheadAttention) or kind.startswith("ShiftedWindowAttention"):
             passed_by.update(module.modules())
-            if module not in skipped:
-                warnings.warn(f"{name or 'the model'}: {kind} reads weights past its submodules, "
-                              "which are left dense; circtools.split_attention(model) first makes "
-                              "torch's own swappable", stacklevel=3)
-        elif ((isinstance(module, nn.Linear) or conv1d) and module not in passed_by | skipped
-              and "lora_" not in name):
-            if type(module) is nn.Linear or conv1d or mask_of(module) is not None:
-                layers[name] = module
-            else:
-                warnings.warn(f"{name or 'the model'}: {kind} is more than an nn.Linear and is "
-                              "left dense", stacklevel=3)
+            why = ("reads weights past its submodules, which are left dense; "
+                   "circtools.split_attention(model) first makes torch's own swappable")
+        elif not (isinstance(module, nn.Linear) or conv1d):
+            continue
+        elif not (type(module) is nn.Linear or conv1d or mask_of(module) is not None):
+            why = "is more than an nn.Linear and is left dense"
+        if module in skipped:
+            continue
+        if why:
+            warnings.warn(f"{name or 'the model'}: {kind} {why}", stacklevel=3)
+        else:
+            layers[name] = module
     if not layers:
         kinds = {f"{type(module).__module__}.{type(module).__name__}" for _, module in named
                  if hasattr(module, "weight")}
         raise ValueError("there is no nn.Linear to swap; the types with a weight are "
                          f"{', '.join(sorted(kinds)) or 'none'}, and skip={list(skip)}")
     return layers
-
-
-def _check_swappable(model: nn.Module, name: str, layer: nn.Module) -> None:
-    if mask_of(layer) is not None:
-        raise ValueError(f"{name!r} is pruned; make the pruning permanent first "
-                         "(torch.nn.utils.parametrize.remove_parametrizations) or skip it")
-    if computed := {"weight", "bias"} - layer._parameters.keys():
-        raise ValueError(f"the {min(computed)} of {name!r} is computed from others (weight_norm, "
-                         "spectral_norm, torch.nn.utils.prune); remove that first or skip it")
-    for other_name, other in model.named_modules():
-        if other is not layer and any(p is layer.weight for p in other._parameters.values()):
-            raise ValueError(f"{name!r} shares its weight with {other_name!r}, and swapping it "
-                             f"would untie them; pass skip=[{name!r}]")
 
 
 def prepare(model: nn.Module, keep_dense: bool = True) -> nn.Module:

@@ -99,7 +99,7 @@ def test_a_layer_is_skipped_by_either_of_its_names(name: str) -> None:
 
 def test_tied_weights_are_refused_unless_skipped() -> None:
     model = Tied()
-    with pytest.raises(ValueError, match="'output' shares its weight with 'embedding'"):
+    with pytest.raises(ValueError, match="output: it shares its weight with 'embedding'"):
         compress(model, 2)
     assert type(model.hidden) is nn.Linear, "nothing is swapped then"
     compress(model, 2, skip=["output"])
@@ -127,7 +127,7 @@ def test_what_cannot_be_swapped_is_said() -> None:
     normed, pruned = nn.utils.spectral_norm(nn.Linear(8, 8)), nn.Linear(8, 8)
     torch_prune.l1_unstructured(pruned, "bias", 2)
     for layer, name in (normed, "weight"), (pruned, "bias"):
-        with pytest.raises(ValueError, match=f"the {name} of '0' is computed from others"):
+        with pytest.raises(ValueError, match=f"0: its {name} is computed from others"):
             compress(nn.Sequential(layer), 4)
     parametrized = parametrizations.weight_norm(nn.Linear(8, 8))
     with pytest.warns(UserWarning, match="0: ParametrizedLinear is more than an nn.Linear"):
@@ -144,7 +144,7 @@ def test_a_model_without_a_layer_to_swap_is_refused() -> None:
 
 def test_a_layer_that_would_grow_is_refused() -> None:
     model = nn.ModuleDict({"body": nn.Linear(64, 65), "head": nn.Linear(65, 1)})
-    with pytest.raises(ValueError, match=r"head: .*from 66 to 129 .*skip=\['head'\]"):
+    with pytest.raises(ValueError, match="head: it would grow from 66 to 129"):
         compress(model, 64)
     assert circulant_names(model) == [], "nothing is swapped then"
     assert circulant_names(compress(model, 64, skip=["head"])) == ["body"]
@@ -179,7 +179,7 @@ def test_conv1d_of_gpt2_is_swapped_and_counted() -> None:
     assert stored_weights(model) == 8 * 12 // 4 + 12 * 4
     assert compression_ratio(model, "weights") == 144 / 72
     prune([model[1]], 0.5)
-    with pytest.raises(ValueError, match="'1' is pruned"):
+    with pytest.raises(ValueError, match="1: its weight is computed"):
         compress(model, 4)
 
 
@@ -326,7 +326,7 @@ def test_prepare_reaches_every_layer() -> None:
 def test_a_pruned_layer_is_refused() -> None:
     model = network()
     prune([model[3]], 0.5)
-    with pytest.raises(ValueError, match="'3' is pruned"):
+    with pytest.raises(ValueError, match="3: its weight is computed"):
         compress(model, 4)
 
 
