@@ -390,8 +390,7 @@ def test_a_cluster_loses_nothing_when_a_worker_is_killed(
         from threading import Thread
 
         Thread(target=kill_after_the_first, daemon=True).start()
-        execute._run_on_cluster(cluster.scheduler_address, execute.execute, runs, of(folder),
-                                "cpu")
+        execute._stage(runs, of(folder), "cpu", 2, cluster.scheduler_address)
     assert len(list(folder.rglob("*.json"))) == len(runs)
     assert len(results.load(folder, data="sample")) == len(runs)
     alone = json.loads(execute.execute(runs[-1], of(tmp_path / "alone")).read_text())

@@ -47,6 +47,7 @@ TASKS = {
     "multi30k": Task(multi30k.load, multi30k_runs.PRESETS, multi30k_runs.plan,
                      multi30k_runs.epochs, multi30k.Experiment),
 }
+Job = Callable[[Run, Store, str, str | None], object]
 _ONE_AT_A_TIME = threading.Lock()  # of a process's threads: they share torch's random numbers
 
 
@@ -130,52 +131,38 @@ def run_all(task: str, preset: str = "base", seeds: int = 5, workers: int = 2,
 
 def _stage(runs: Sequence[Run], kept: Store, device: str, workers: int, scheduler: str | None
            ) -> None:
-    """Do the runs of a stage; first the networks they start from and whose weights are lost."""
-    threads = max(1, joblib.cpu_count() // workers)
+    """Do the runs of a stage; first the networks they start from and whose weights are lost.
+
+    They are done one by one, by processes of this machine, or by the workers of a Dask cluster;
+    what a worker had begun that dies goes to another.
+    """
     minutes = sum(estimate_seconds(runs, kept, device)) / 60
-    where = (f"{minutes:.0f} minutes of one worker, on {scheduler}" if scheduler else
-             f"{minutes / workers:.0f} minutes with {workers} workers of {threads} threads")
+    threads, cluster = max(1, joblib.cpu_count() // workers), {}
+    where = f"{minutes / workers:.0f} minutes with {workers} workers of {threads} threads"
+    if scheduler is not None:  # whose workers have the threads that they were given
+        threads, cluster = 0, {"backend": "dask", "scheduler_host": scheduler}
+        where = f"{minutes:.0f} minutes of one worker, on {scheduler}"
     print(f"{len(runs)} runs to do in this stage, about {where}", flush=True)
-    lost = {run.start.name: run.start for run in runs if run.start is not None
-            and not kept.weights(run.start).exists()}
-    jobs: list[tuple[Callable[..., object], list[Run]]] = [
-        (_train_again, list(lost.values())), (execute, list(runs))]
-    for job, batch in jobs:
-        if scheduler is not None:
-            _run_on_cluster(scheduler, job, batch, kept, device)
-        elif workers == 1:  # in this process, so that each run shows its own progress
-            for i, run in enumerate(batch, start=1):
-                _work(job, run, kept, device, threads, f"run {i} of {len(batch)}")
-        else:
-            pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-            work = (joblib.delayed(_work)(job, run, kept, device, threads) for run in batch)
-            for _ in tqdm(pool(work), total=len(batch), desc="runs", unit="run", mininterval=1,
-                          disable=not batch):
+    one_by_one = workers == 1 and scheduler is None  # in this process: each shows its progress
+    lost = {run.start: None for run in runs
+            if run.start is not None and not kept.weights(run.start).exists()}
+    with joblib.parallel_config(**cluster):
+        pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1,
+                               pre_dispatch="all")
+        for job, batch in (_train_again, list(lost)), (execute, runs):
+            done = pool(joblib.delayed(_work)(
+                job, run, kept, device, threads, f"run {i} of {len(batch)}" if one_by_one else None)
+                for i, run in enumerate(batch, start=1))
+            for _ in tqdm(done, total=len(batch), desc="runs", unit="run", mininterval=1,
+                          disable=one_by_one or not batch):
                 pass
 
 
-def _run_on_cluster(scheduler: str, job: Callable[..., object], runs: Sequence[Run], kept: Store,
-                    device: str) -> None:
-    """Run on the workers of a Dask cluster; what a worker that dies had begun goes to another."""
-    if not runs:
-        return
-    try:
-        from distributed import Client, as_completed
-    except ImportError as error:
-        raise ValueError("--scheduler needs Dask: pip install 'circtools[cluster]'") from error
-    with Client(scheduler) as client:
-        futures = [client.submit(_work, job, run, kept, device, pure=False,
-                                 key=f"{job.__name__} {kept.path(run)}") for run in runs]
-        for future in tqdm(as_completed(futures), total=len(runs), desc="runs", unit="run",
-                           mininterval=1):
-            future.result()
-
-
-def _work(job: Callable[..., object], run: Run, kept: Store, device: str,
-          threads: int | None = None, progress: str | None = None) -> None:
-    """Do a job on a run, :func:`execute` or :func:`_train_again`, with this many threads."""
+def _work(job: Job, run: Run, kept: Store, device: str, threads: int, progress: str | None
+          ) -> None:
+    """Do a job on a run, with this many threads; 0 leaves the process's own number."""
     with _ONE_AT_A_TIME:
-        if threads is not None:
+        if threads:
             torch.set_num_threads(threads)
         job(run, kept, device, progress)
 
