@@ -92,60 +92,18 @@ class Task(Generic[Model]):
     evaluate: Callable[[Model], dict[str, float]]  # called in evaluation mode
 
 
-class _Average:
-    """The mean of the weights after each of the last epochs."""
-
-    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
-        self.parameters = list(model.parameters())
-        self.recipe = recipe
-        self.mean: list[Tensor] = []  # its part of the epochs so far
-
-    def add(self, epoch: int) -> None:
-        """Take in the weights as they are after this epoch, if it is one of the last."""
-        n = self.recipe.average
-        if n > 1 and epoch >= self.recipe.epochs - n:
-            parts = [p.detach() / n for p in self.parameters]
-            self.mean = ([m + p for m, p in zip(self.mean, parts, strict=True)]
-                         if self.mean else parts)
-
-    @torch.no_grad()
-    def write(self) -> None:
-        """Put the mean into the model."""
-        if self.mean:
-            for parameter, mean in zip(self.parameters, self.mean, strict=True):
-                parameter.copy_(mean)
-
-
-class _Checkpoint:
-    """The file that a killed training goes on from; without a path, nothing is kept."""
-
-    def __init__(self, path: Path | None, settings: dict[str, Any], model: nn.Module,
-                 optimizer: torch.optim.Optimizer, average: _Average) -> None:
-        self.path, self.settings = path, settings
-        self.model, self.optimizer, self.average = model, optimizer, average
-        self.saved = time.monotonic()
-
-    def resume(self) -> list[dict[str, float]]:
-        """Load everything from the file, if there is one; return the history of its epochs."""
-        if self.path is None or not self.path.exists():
-            return []
-        device = self.average.parameters[0].device
-        state = load_saved(self.path, device)
-        if self.settings | state["settings"] != self.settings:
-            raise ValueError(f"{self.path} is of a training with {state['settings']}, not "
-                             f"{self.settings}; delete it, or name another file")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average.mean = state["mean"]
-        return state["history"]
-
-    def save(self, history: list[dict[str, float]]) -> None:
-        """Write the file, if the last time is long enough ago."""
-        if self.path is not None and time.monotonic() - self.saved > CHECKPOINT_SECONDS:
-            save_atomically({"model": self.model.state_dict(), "history": history,
-                             "optimizer": self.optimizer.state_dict(), "mean": self.average.mean,
-                             "settings": self.settings}, self.path)
-            self.saved = time.monotonic()
+def _resume(checkpoint: Path | None, settings: dict[str, Any], model: nn.Module,
+            optimizer: torch.optim.Optimizer) -> tuple[list[dict[str, float]], list[Tensor]]:
+    """Load the state of a killed training; return its history, and its part of the mean weights."""
+    if checkpoint is None or not checkpoint.exists():
+        return [], []
+    state = load_saved(checkpoint, next(model.parameters()).device)
+    if settings | state["settings"] != settings:
+        raise ValueError(f"{checkpoint} is of a training with {state['settings']}, not "
+                         f"{settings}; delete it, or name another file")
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["history"], state["mean"]
 
 
 def _adam(model: nn.Module, recipe: Recipe, lr_scale: Callable[[str, nn.Parameter], float]
@@ -159,9 +117,9 @@ def _adam(model: nn.Module, recipe: Recipe, lr_scale: Callable[[str, nn.Paramete
     return optimizer, list(groups)
 
 
-def _train_epoch(model: Model, task: Task[Model], recipe: Recipe, optimizer: torch.optim.Optimizer,
-                 lr_scales: list[float], epoch: int, bar: tqdm) -> float:
-    """Train for one epoch; return the mean of the loss over all that is counted in it."""
+def _epoch(model: Model, task: Task[Model], recipe: Recipe, optimizer: torch.optim.Optimizer,
+           lr_scales: list[float], epoch: int, bar: tqdm) -> dict[str, float]:
+    """Train for one epoch; return its metrics, with the mean loss over all that is counted."""
     model.train()
     parameters = list(model.parameters())
     device = parameters[0].device
@@ -175,7 +133,7 @@ def _train_epoch(model: Model, task: Task[Model], recipe: Recipe, optimizer: tor
         for scale, group in zip(lr_scales, optimizer.param_groups, strict=True):
             group["lr"] = scale * lr
         loss = task.loss(model, batch)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
         if recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
@@ -184,46 +142,40 @@ def _train_epoch(model: Model, task: Task[Model], recipe: Recipe, optimizer: tor
         # Reading the loss would make a GPU wait, so it is shown on the CPU only.
         if bar.update(count) and device.type == "cpu":
             bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, loss {loss.item():.2f}")
-    return float(total) / sum(counts)
+    model.eval()
+    with torch.inference_mode():
+        return {"train_loss": float(total) / sum(counts), **task.evaluate(model)}
 
 
-def fit(
-    model: Model,
-    task: Task[Model],
-    recipe: Recipe,
-    *,
-    seed: int,
-    lr_scale: Callable[[str, nn.Parameter], float] = lambda name, parameter: 1.0,
-    before_epoch: Callable[[float], None] = lambda progress: None,
-    checkpoint: Path | None = None,
-    progress: Progress = None,
-) -> list[dict[str, float]]:
-    """Train a model with Adam and return its metrics, one dictionary per epoch.
+def fit(model: Model, task: Task[Model], recipe: Recipe, *, seed: int,
+        lr_scale: Callable[[str, nn.Parameter], float] = lambda name, parameter: 1.0,
+        before_epoch: Callable[[float], None] = lambda progress: None,
+        checkpoint: Path | None = None, progress: Progress = None) -> list[dict[str, float]]:
+    """Train a model in place with Adam and return its metrics, one dictionary per epoch.
 
     Every epoch seeds torch's random numbers from ``seed`` and its own number, so a training that
     was killed and resumed ends with the same numbers as one left alone (on the same machine with
-    the same number of threads).
+    the same number of threads). The model's first weights are the caller's.
 
     Args:
-        model: trained in place, left in evaluation mode.
+        model: left in evaluation mode.
         task: what it learns.
         recipe: the numbers of the training.
-        seed: of everything random in the training; not of the model's first weights.
+        seed: of everything random in the training.
         lr_scale: multiple of the learning rate for a parameter, given with its name.
         before_epoch: called before each epoch with the share of the training that is done; may
             change masks, not parameters.
         checkpoint: file to resume from and to write to; removed by the caller.
-        progress: label of the progress bar, or a file that it is written to; without either none
-            is shown.
+        progress: label of the progress bar, or a file that it is written to; None for no bar.
 
     Raises:
         ValueError: if the checkpoint is of a training with another recipe or seed.
         Diverged: if the loss or a metric is not finite, which a smaller learning rate avoids.
     """
     optimizer, lr_scales = _adam(model, recipe, lr_scale)
-    average = _Average(model, recipe)
-    kept = _Checkpoint(checkpoint, asdict(recipe) | {"seed": seed}, model, optimizer, average)
-    history = kept.resume()
+    settings = asdict(recipe) | {"seed": seed}
+    history, mean = _resume(checkpoint, settings, model, optimizer)
+    saved = time.monotonic()
     label, file = (progress, None) if isinstance(progress, str) else (None, progress)
     with tqdm(total=recipe.epochs * task.size, initial=len(history) * task.size, desc=label,
               file=file, disable=progress is None, leave=False, mininterval=0.5, unit=task.unit,
@@ -232,17 +184,23 @@ def fit(
             torch.manual_seed(seed * 10_000 + epoch)
             before_epoch(epoch / recipe.epochs)
             started = time.monotonic()
-            loss = _train_epoch(model, task, recipe, optimizer, lr_scales, epoch, bar)
-            model.eval()
-            with torch.inference_mode():
-                metrics = {"train_loss": loss, **task.evaluate(model)}
+            metrics = _epoch(model, task, recipe, optimizer, lr_scales, epoch, bar)
             for name, value in metrics.items():
                 if not math.isfinite(value):
                     raise Diverged(f"{name} is {value} after epoch {epoch + 1}; try a learning "
                                    f"rate below {recipe.lr}", history)
             history.append(metrics | {"seconds": round(time.monotonic() - started, 3)})
-            average.add(epoch)
-            kept.save(history)
-    average.write()
+            if recipe.average > 1 and epoch >= recipe.epochs - recipe.average:
+                parts = [p.detach() / recipe.average for p in model.parameters()]
+                mean = [m + part for m, part in zip(mean, parts, strict=True)] if mean else parts
+            if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                save_atomically({"model": model.state_dict(), "history": history, "mean": mean,
+                                 "optimizer": optimizer.state_dict(), "settings": settings},
+                                checkpoint)
+                saved = time.monotonic()
+    if mean:
+        with torch.no_grad():
+            for parameter, average in zip(model.parameters(), mean, strict=True):
+                parameter.copy_(average)
     model.eval()  # also if the checkpoint was that of the last epoch
     return history
