@@ -149,7 +149,7 @@ def _stage(runs: Sequence[Run], kept: Store, device: str, workers: int, schedule
     with joblib.parallel_config(**cluster):
         pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1,
                                pre_dispatch="all")
-        for job, batch in (_train_again, list(lost)), (execute, runs):
+        for job, batch in (_trained, list(lost)), (execute, runs):
             done = pool(joblib.delayed(_work)(
                 job, run, kept, device, threads, f"run {i} of {len(batch)}" if one_by_one else None)
                 for i, run in enumerate(batch, start=1))
@@ -164,7 +164,10 @@ def _work(job: Job, run: Run, kept: Store, device: str, threads: int, progress: 
     with _ONE_AT_A_TIME:
         if threads:
             torch.set_num_threads(threads)
-        job(run, kept, device, progress)
+        try:
+            job(run, kept, device, progress)
+        except training.Diverged as error:  # a start: what needs it says so in its own result
+            tqdm.write(f"{run.name} diverged: {error}")
 
 
 def estimate_seconds(runs: Iterable[Run], kept: Store, device: str = "cpu") -> list[float]:
@@ -249,44 +252,40 @@ def _chain(work: Experiment, kept: Store, before: int, history: list[dict[str, f
     takes = METHODS[run.method].prunes
     amount = 0.0 if takes == "nothing" else 1 - (1 - pruning.AMOUNT) ** work.rounds_at_once
     pruning.prune(targets, amount=0.0)  # puts the masks on, so that a state can be loaded
-    state_path = kept.checkpoint(run, "rounds")
-    if state_path.exists():
-        state = training.load_saved(state_path)
+    rounds = kept.checkpoint(run, "rounds")
+    if rounds.exists():
+        state = training.load_saved(rounds)
         work.model.load_state_dict(state["model"])
         history += state["history"]
         final += state["final"]
     else:
         final.append(_measure(work, path, 0, before, 0.0))
-    saved = time.monotonic()
     for number in range(final[-1]["round"] + work.rounds_at_once, run.rounds + 1,
                         work.rounds_at_once):
         # A round has a seed of its own, so that its batches differ from those of the last one.
         seed = run.seed + 100_000 * number
         torch.manual_seed(seed)
         pruning.prune(targets, amount, "random" if takes == "random" else "magnitude")
+        unfinished = kept.checkpoint(run, f"round{number}")
         try:
-            trained = work.fit(work.finetune_epochs, seed, kept.checkpoint(run, f"round{number}"))
+            trained = work.fit(work.finetune_epochs, seed, unfinished)
         except training.Diverged as error:
-            until = [epoch | {"round": number} for epoch in error.history]
-            raise training.Diverged(str(error), until) from error
+            error.history = [epoch | {"round": number} for epoch in error.history]
+            raise
         history += [epoch | {"round": number} for epoch in trained]
         final.append(_measure(work, path, number, before + len(final) * work.finetune_epochs,
                               round(final[-1]["seconds"] + _seconds(trained), 3)))
-        if time.monotonic() - saved > training.CHECKPOINT_SECONDS:
-            training.save_atomically({"model": work.model.state_dict(), "history": history,
-                                      "final": final}, state_path)
-            saved = time.monotonic()
-            for file in state_path.parent.glob(f"{run.name}-round[0-9]*.ckpt"):
-                file.unlink()
+        training.save_atomically({"model": work.model.state_dict(), "history": history,
+                                  "final": final}, rounds)
+        unfinished.unlink(missing_ok=True)
 
 
 def _measure(work: Experiment, path: Path, number: int, epochs: int, seconds: float
              ) -> dict[str, Any]:
-    """Return the final metrics of a run or a round; keep the texts that it wrote."""
+    """Return the final metrics of a run or a round; write the texts beside its result."""
     model = work.model.eval()
     with torch.inference_mode():
-        metrics = work.measure()
-    work.keep_round(path, number)
+        metrics = work.measure(path, number)
     return {"round": number, **work.counts(), **metrics, "epochs": epochs, "seconds": seconds,
             "empty_layers": pruning.empty_layers(model)}
 
@@ -304,14 +303,6 @@ def _trained(start: Run, kept: Store, device: str, progress: str | None = None
         training.save_atomically(work.model.state_dict(), path)
         checkpoint.unlink(missing_ok=True)
     return training.load_saved(path)
-
-
-def _train_again(start: Run, kept: Store, device: str, progress: str | None = None) -> None:
-    """Train a dense network whose weights are lost; what starts from it says if it diverges."""
-    try:
-        _trained(start, kept, device, progress)
-    except training.Diverged as error:
-        tqdm.write(f"{start.name} diverged: {error}")
 
 
 def _seconds(history: Iterable[dict[str, float]]) -> float:

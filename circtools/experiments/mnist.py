@@ -203,7 +203,7 @@ class Experiment(runs.Experiment):
         names = ["hidden"] if self.run.layers == "first" else ["hidden", "output"]
         return [self.model.get_submodule(name) for name in names]
 
-    def measure(self) -> dict[str, Any]:
+    def measure(self, path: Path, number: int) -> dict[str, Any]:
         digits = self.digits
         metrics = {"val_error": error(self.model, digits.val_x, digits.val_y)}
         if self.run.stage == "final":
@@ -224,6 +224,3 @@ class Experiment(runs.Experiment):
             mask = pruning.masks(self.model)["hidden"].cpu().numpy()
             store.write_arrays({"mask": np.packbits(mask), "shape": np.array(mask.shape)},
                                path.with_suffix(".npz"))
-
-    def seconds_per_epoch(self) -> float:
-        return self.fit(1, 0, None)[0]["seconds"]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,6 @@ class Experiment(runs.Experiment):
             pruning.prune(self.prunable(), amount=0.0)  # masks, so that a state can be loaded
         final = run.stage == "final"
         self._extra = extra_test_sets() if final and origin == "real" else {}
-        self._written: dict[str, tuple[list[str], list[str]]] = {}  # by test set: and references
 
     def begin(self) -> dict[str, Any]:
         if self.run.method != "projected":
@@ -230,30 +230,24 @@ class Experiment(runs.Experiment):
         target = pruning.gradual_density(done, 1 / self.run.block_size)
         pruning.prune(layers, max(0.0, 1 - target / pruning.density(layers)))
 
-    def measure(self) -> dict[str, Any]:
+    def measure(self, path: Path, number: int) -> dict[str, Any]:
         corpus, val = self.corpus, self.corpus.val
-        vocab = corpus.vocab
-        metrics: dict[str, Any] = {
-            "val_loss": validation_loss(self.model, val.to(self.device))}
-        self._written = {}
+        metrics: dict[str, Any] = {"val_loss": validation_loss(self.model, val.to(self.device))}
+        if self.run.stage == "search":
+            return metrics
         compression.prepare(self.model)
-        if self.run.stage == "final":
-            written = translation.translate(self.model, vocab, val.tokens)
-            metrics["val_bleu"] = bleu.score(written, val.english, resamples=0).bleu
-            for name, split in {"": corpus.test, **self._extra}.items():
-                texts = translation.translate(self.model, vocab, split.tokens)
-                self._written[name] = texts, split.english
-            scored = {name: bleu.score(*texts) for name, texts in self._written.items()}
-            metrics |= {f"test_{name}": value for name, value in asdict(scored.pop("")).items()}
-            metrics["extra"] = {name: {"bleu": score.bleu, "chrf": score.chrf}
-                                for name, score in scored.items()}
-        return metrics
-
-    def keep_round(self, path: Path, number: int) -> None:
-        """Write beside the result what the last measurement translated."""
-        for name, (texts, references) in self._written.items():
+        translate = partial(translation.translate, self.model, corpus.vocab)
+        metrics["val_bleu"] = bleu.score(translate(val.tokens), val.english, resamples=0).bleu
+        scores = {}
+        for name, split in {"": corpus.test, **self._extra}.items():
+            texts = translate(split.tokens)
             store.write_texts(texts, path, number, name)
-            store.write_counts(bleu.sentence_counts(texts, references), path, number, name)
+            store.write_counts(bleu.sentence_counts(texts, split.english), path, number, name)
+            scores[name] = bleu.score(texts, split.english)
+        metrics |= {f"test_{name}": value for name, value in asdict(scores.pop("")).items()}
+        metrics["extra"] = {name: {"bleu": score.bleu, "chrf": score.chrf}
+                            for name, score in scores.items()}
+        return metrics
 
     def counts(self) -> dict[str, Any]:
         """Return the compression over the Transformer layers, over all weight matrices but the
@@ -294,11 +288,9 @@ class Experiment(runs.Experiment):
 
     def seconds_per_epoch(self) -> float:
         """Time an eighth of an epoch."""
-        whole = self.corpus.train
-        corpus = replace(self.corpus, train=whole.first(len(whole) // 8))
-        history = train(self.model, corpus, replace(self.recipe, epochs=1, average=1), seed=0,
-                        device=self.device, precision=self.precision)
-        return 8 * history[0]["seconds"]
+        train = self.corpus.train
+        self.corpus = replace(self.corpus, train=train.first(len(train) // 8))
+        return 8 * super().seconds_per_epoch()
 
 
 def _stored(model: Transformer) -> tuple[int, int, int]:

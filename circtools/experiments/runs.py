@@ -93,20 +93,20 @@ class Experiment(ABC):
         """Return the layers that rounds of pruning prune."""
 
     @abstractmethod
-    def measure(self) -> dict[str, Any]:
-        """Return the metrics on validation and, in a final run only, on the test set."""
+    def measure(self, path: Path, number: int) -> dict[str, Any]:
+        """Return the metrics on validation and, in a final run only, on the test set.
+
+        What it translates for them is written beside the result, with the number of the round.
+        """
 
     @abstractmethod
     def counts(self) -> dict[str, Any]:
         """Return the compression over the compressed layers, all weight matrices, the model."""
 
-    def keep_round(self, path: Path, number: int) -> None:  # noqa: B027 - a classifier has none
-        """Write beside the result what the last measurement left, if it left anything."""
-
     @abstractmethod
     def keep(self, path: Path) -> None:
         """Write beside the result of seed 0 what the notebooks show of a network."""
 
-    @abstractmethod
     def seconds_per_epoch(self) -> float:
         """Time an epoch, or a part of one."""
+        return self.fit(1, 0, None)[0]["seconds"]
