@@ -162,7 +162,7 @@ def test_a_damaged_cache_is_made_anew(files: Path, damage: str) -> None:
     again = load("real")
     assert again.vocab == first.vocab and torch.equal(again.train.source, first.train.source)
     assert [other.name for other in (files / "cache").iterdir()] == [path.name]
-    assert torch.load(path, weights_only=True)["vocab"]["german"] == first.vocab.german
+    assert torch.load(path, weights_only=False).vocab == first.vocab
 
 
 def test_the_tokens_of_a_sentence_serve_as_well_as_its_text(corpus: Corpus) -> None:

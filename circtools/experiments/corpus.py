@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -35,7 +35,7 @@ Origin = Literal["real", "sample"]
 Language = Literal["de", "en"]
 Pairs = list[tuple[str, str]]  # German, English
 Sentences = list[list[str]]  # tokens
-Read = TypeVar("Read")
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -96,18 +96,15 @@ def load(origin: str = "auto") -> Corpus:
 
 @cache
 def _real() -> Corpus:
-    def make() -> dict[str, Any]:
-        folder = data.locate("multi30k") / "multi30k"
-        return _encode({split: _pairs(folder, name) for split, name in SPLITS.items()})
-
-    return _cached("multi30k", {}, make, partial(_corpus, "real"))
+    return _cached("multi30k", {}, Corpus, lambda folder: _corpus(
+        "real", {split: _pairs(folder, name) for split, name in SPLITS.items()}))
 
 
 @cache
 def _sample() -> Corpus:
     pairs = captions()
-    return _corpus("sample", _encode({"train": pairs[:-1_000], "val": pairs[-1_000:-500],
-                                      "test": pairs[-500:]}))
+    return _corpus("sample", {"train": pairs[:-1_000], "val": pairs[-1_000:-500],
+                              "test": pairs[-500:]})
 
 
 def captions() -> Pairs:
@@ -135,38 +132,36 @@ def extra_test_sets() -> dict[str, Split]:
     """
     vocab = load("real").vocab
 
-    def make() -> dict[str, Any]:
-        folder = data.locate("multi30k-extra") / "multi30k"
+    def make(folder: Path) -> dict[str, Split]:
         pairs = {name: _pairs(folder, name) for name in EXTRA}
-        return {name: _encode_split(pairs[name], _tokens(pairs[name], name), vocab)
-                for name in EXTRA}
+        return {name: _split(pairs[name], _tokens(pairs[name], name), vocab) for name in EXTRA}
 
-    return _cached("multi30k-extra", {"vocab": [vocab.german, vocab.english]}, make,
-                   lambda stored: {name: _split(stored[name]) for name in EXTRA})
+    return _cached("multi30k-extra", {"vocab": [vocab.german, vocab.english]}, dict, make)
 
 
-def _cached(task: str, settings: dict[str, Any], make: Callable[[], dict[str, Any]],
-            read: Callable[[dict[str, Any]], Read]) -> Read:
-    """Read a task's encoded file in the cache; make it anew if it is missing or damaged.
+def _cached(task: str, settings: dict[str, Any], kind: type[Kept], make: Callable[[Path], Kept]
+            ) -> Kept:
+    """Read what is made of a task's files from the cache; make it if it is missing or damaged.
 
-    Its name tells the data, the settings and the version of spaCy, which decides where sentences
-    are split. A machine without spaCy takes the file of any version.
+    The file's name tells the data, the settings and the version of spaCy, which decides where
+    sentences are split. A machine without spaCy takes the file of any version.
     """
     settings |= {"files": [entry["sha256"] for entry in data.manifest(task)],
-                 "tokenizer": "spacy.blank, lower case", "min_count": MIN_COUNT, "format": 3}
+                 "tokenizer": "spacy.blank, lower case", "min_count": MIN_COUNT, "format": 4}
     stem = f"{task}-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]}-spacy"
     try:
         own = CACHE / f"{stem}{metadata.version('spacy')}.pt"
     except metadata.PackageNotFoundError:
         own = None
     for path in [own] if own else sorted(CACHE.glob(f"{stem}*.pt")):
-        with suppress(*DAMAGED):
-            return read(torch.load(path, weights_only=True))
-    stored = make()  # which needs spaCy
+        with suppress(*DAMAGED), torch.serialization.safe_globals([Corpus, Split, Vocab]):
+            if isinstance(kept := torch.load(path, weights_only=True), kind):
+                return kept
+    made = make(data.locate(task) / "multi30k")  # which needs spaCy
     if own:
         with suppress(OSError):  # a course that nobody may write into goes on without
-            save_atomically(stored, own)
-    return read(stored)
+            save_atomically(made, own)
+    return made
 
 
 def _pairs(folder: Path, name: str) -> Pairs:
@@ -256,27 +251,15 @@ def _tokens(pairs: Pairs, name: str) -> tuple[Sentences, Sentences]:
     return of(0, "de"), of(1, "en")
 
 
-def _encode(splits: dict[str, Pairs]) -> dict[str, Any]:
-    """Tokenise and index everything; the result is what the cache holds."""
-    tokens = {split: _tokens(pairs, split) for split, pairs in splits.items()}
+def _split(pairs: Pairs, tokens: tuple[Sentences, Sentences], vocab: Vocab) -> Split:
+    german, english = map(list, zip(*pairs, strict=True))
+    return Split(german, english, _indices(tokens[0], vocab.german, start=False),
+                 _indices(tokens[1], vocab.english, start=True), tokens[0])
+
+
+def _corpus(origin: Origin, pairs: dict[str, Pairs]) -> Corpus:
+    tokens = {name: _tokens(pairs[name], name) for name in pairs}
     vocab = Vocab(*map(vocabulary, tokens["train"]))
-    encoded = {split: _encode_split(pairs, tokens[split], vocab)
-               for split, pairs in splits.items()}
-    encoded["train"]["tokens"] = []
-    return {"vocab": vars(vocab), "splits": encoded}
-
-
-def _encode_split(pairs: Pairs, tokens: tuple[Sentences, Sentences],
-                  vocab: Vocab) -> dict[str, Any]:
-    return {"german": [german for german, _ in pairs], "english": [english for _, english in pairs],
-            "source": _indices(tokens[0], vocab.german, start=False).short(),
-            "target": _indices(tokens[1], vocab.english, start=True).short(), "tokens": tokens[0]}
-
-
-def _split(stored: dict[str, Any]) -> Split:
-    return Split(**stored | {side: stored[side].long() for side in ("source", "target")})
-
-
-def _corpus(origin: Origin, stored: dict[str, Any]) -> Corpus:
-    splits = {name: _split(split) for name, split in stored["splits"].items()}
-    return Corpus(origin, Vocab(**stored["vocab"]), **splits)
+    splits = {name: _split(pairs[name], tokens[name], vocab) for name in pairs}
+    splits["train"] = replace(splits["train"], tokens=[])  # nobody asks for so many
+    return Corpus(origin, vocab, **splits)
