@@ -41,10 +41,10 @@ def write(path: Path, lines: list[bytes]) -> Path:
 
 
 def test_pairs_are_read(tmp_path: Path) -> None:
-    german = write(tmp_path / "de.gz", ["Ein Mädchen. ".encode(), b"Zwei"])
+    write(tmp_path / "a.de.gz", ["Ein Mädchen. ".encode(), b"Zwei"])
     for english in [b"A girl.", b"Two"], [b"A girl.\r", b"Two\r"], [b"A girl.\rTwo"]:
-        assert read_pairs(german, write(tmp_path / "en.gz", english)) == [
-            ("Ein Mädchen.", "A girl."), ("Zwei", "Two")]
+        write(tmp_path / "a.en.gz", english)
+        assert read_pairs(tmp_path, "a") == [("Ein Mädchen.", "A girl."), ("Zwei", "Two")]
 
 
 @pytest.mark.parametrize(("german", "english", "words"), [
@@ -54,26 +54,29 @@ def test_pairs_are_read(tmp_path: Path) -> None:
 ])
 def test_bad_lines_are_named(tmp_path: Path, german: list[bytes], english: list[bytes],
                              words: str) -> None:
+    write(tmp_path / "a.de.gz", german)
+    write(tmp_path / "a.en.gz", english)
     with pytest.raises(data.CorruptData, match=words):
-        read_pairs(write(tmp_path / "de.gz", german), write(tmp_path / "en.gz", english))
+        read_pairs(tmp_path, "a")
 
 
 @pytest.mark.parametrize("damage", ["text", "truncated", "garbled"])
 def test_a_file_that_is_no_whole_gzip_is_named(tmp_path: Path, damage: str) -> None:
-    english = write(tmp_path / "en.gz", [b"A girl.", b"Two"])
+    write(tmp_path / "a.de.gz", [b"Ein Kind.", b"Zwei"])
+    english = write(tmp_path / "a.en.gz", [b"A girl.", b"Two"])
     whole = english.read_bytes()
     english.write_bytes({"text": b"A girl.\nTwo\n", "truncated": whole[:-9],
                          "garbled": whole[:10] + b"\xff" + whole[11:]}[damage])
     with pytest.raises(data.CorruptData, match=r"en\.gz is no gzip file, or only a part of one"):
-        read_pairs(write(tmp_path / "de.gz", [b"Ein Kind.", b"Zwei"]), english)
+        read_pairs(tmp_path, "a")
 
 
 @pytest.mark.parametrize("content", [b"", gzip.compress(b"")])
 def test_two_empty_files_are_no_corpus(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "de.gz").write_bytes(content)
-    (tmp_path / "en.gz").write_bytes(content)
+    (tmp_path / "a.de.gz").write_bytes(content)
+    (tmp_path / "a.en.gz").write_bytes(content)
     with pytest.raises(data.CorruptData, match=r"de\.gz and .*en\.gz are empty"):
-        read_pairs(tmp_path / "de.gz", tmp_path / "en.gz")
+        read_pairs(tmp_path, "a")
 
 
 def test_without_data_and_network_the_sample_serves(

@@ -97,7 +97,7 @@ def load(origin: str = "auto") -> Corpus:
 @cache
 def _real() -> Corpus:
     return _cached("multi30k", {}, Corpus, lambda folder: _corpus(
-        "real", {split: _pairs(folder, name) for split, name in SPLITS.items()}))
+        "real", {split: read_pairs(folder, name) for split, name in SPLITS.items()}))
 
 
 @cache
@@ -133,7 +133,7 @@ def extra_test_sets() -> dict[str, Split]:
     vocab = load("real").vocab
 
     def make(folder: Path) -> dict[str, Split]:
-        pairs = {name: _pairs(folder, name) for name in EXTRA}
+        pairs = {name: read_pairs(folder, name) for name in EXTRA}
         return {name: _split(pairs[name], _tokens(pairs[name], name), vocab) for name in EXTRA}
 
     return _cached("multi30k-extra", {"vocab": [vocab.german, vocab.english]}, dict, make)
@@ -164,43 +164,39 @@ def _cached(task: str, settings: dict[str, Any], kind: type[Kept], make: Callabl
     return made
 
 
-def _pairs(folder: Path, name: str) -> Pairs:
-    return read_pairs(folder / f"{name}.de.gz", folder / f"{name}.en.gz")
-
-
-def read_pairs(german: Path, english: Path) -> Pairs:
-    """Return the sentence pairs of two gzipped text files of one sentence per line.
+def read_pairs(folder: Path, name: str) -> Pairs:
+    """Return the sentence pairs of ``name.de.gz`` and ``name.en.gz``, one sentence per line.
 
     Raises:
         circtools.experiments.data.CorruptData: naming file and line, if a line is empty or no
             UTF-8; or if a file is no whole gzip file, both are empty, or one has more lines.
     """
-    sides = []
-    for path in (german, english):
-        sentences = []
-        try:
-            lines = gzip.decompress(path.read_bytes()).splitlines()
-        except data.DAMAGE as error:
-            raise data.CorruptData(f"{path} is no gzip file, or only a part of one ({error}); get "
-                                   "it again, or pack it with gzip") from error
-        for number, line in enumerate(lines, start=1):
-            try:
-                sentence = line.decode("utf-8").strip()
-            except UnicodeDecodeError as error:
-                raise data.CorruptData(f"{path}, line {number}: no valid UTF-8 ({error}); "
-                                       "save the file in UTF-8") from error
-            if not sentence:
-                raise data.CorruptData(f"{path}, line {number} is empty; each line must hold "
-                                       "the translation of the same line of the other file")
-            sentences.append(sentence)
-        sides.append(sentences)
-    if not any(sides):
+    german, english = (folder / f"{name}.{language}.gz" for language in ("de", "en"))
+    sides = _lines(german), _lines(english)
+    sizes = list(map(len, sides))
+    if not any(sizes):
         raise data.CorruptData(f"{german} and {english} are empty")
-    if len(sides[0]) != len(sides[1]):
-        short = min(len(sides[0]), len(sides[1]))
-        raise data.CorruptData(f"{german} has {len(sides[0])} lines and {english} has "
-                               f"{len(sides[1])}; from line {short + 1} on nothing pairs up")
+    if sizes[0] != sizes[1]:
+        raise data.CorruptData(f"{german} has {sizes[0]} lines and {english} has {sizes[1]}; from "
+                               f"line {min(sizes) + 1} on nothing pairs up")
     return list(zip(*sides, strict=True))
+
+
+def _lines(path: Path) -> list[str]:
+    sentences = []
+    try:
+        for number, line in enumerate(gzip.decompress(path.read_bytes()).splitlines(), start=1):
+            sentences.append(line.decode("utf-8").strip())
+            if not sentences[-1]:
+                raise data.CorruptData(f"{path}, line {number} is empty; each line must hold the "
+                                       "translation of the same line of the other file")
+    except UnicodeDecodeError as error:
+        raise data.CorruptData(f"{path}, line {number}: no valid UTF-8 ({error}); save the file in "
+                               "UTF-8") from error
+    except data.DAMAGE as error:
+        raise data.CorruptData(f"{path} is no gzip file, or only a part of one ({error}); get it "
+                               "again, or pack it with gzip") from error
+    return sentences
 
 
 # --- Tokens and indices --------------------------------------------------------------------------
@@ -244,11 +240,9 @@ def _indices(sentences: Sequence[Sequence[str]], vocab: Sequence[str], start: bo
 
 
 def _tokens(pairs: Pairs, name: str) -> tuple[Sentences, Sentences]:
-    def of(side: int, language: Language) -> Sentences:
-        return [tokenise(pair[side], language) for pair in tqdm(
-            pairs, desc=f"tokenising {name}.{language}", leave=False, mininterval=0.5)]
-
-    return of(0, "de"), of(1, "en")
+    both = [(tokenise(german, "de"), tokenise(english, "en")) for german, english in tqdm(
+        pairs, desc=f"tokenising {name}", leave=False, mininterval=0.5)]
+    return [german for german, _ in both], [english for _, english in both]
 
 
 def _split(pairs: Pairs, tokens: tuple[Sentences, Sentences], vocab: Vocab) -> Split:
