@@ -1,6 +1,5 @@
 """Finding, downloading and verifying the data; MNIST and the sample that stands in for it."""
 
-import functools
 import gzip
 import hashlib
 import http.server
@@ -9,7 +8,7 @@ import json
 import socket
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -167,14 +166,17 @@ def test_an_answer_that_is_no_http_counts_as_no_answer(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def locate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> functools.partial[Path]:
-    """data.locate with a manifest of two small files that no address serves."""
+def two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """A manifest of two small files, at addresses where nothing answers until others are given."""
+    def at(digits: str, labels: str) -> None:
+        files = [entry(digits, digits), entry(labels, labels) | {"path": "MNIST/raw/labels"}]
+        data.MANIFEST.write_text(json.dumps({"files": files}), encoding="utf-8")
+
     monkeypatch.delenv("CIRCTOOLS_DATA", raising=False)
-    address = closed_address()
-    files = [entry(address, address), entry(address, address) | {"path": "MNIST/raw/labels"}]
-    path = tmp_path / "manifest.json"
-    path.write_text(json.dumps({"files": files}), encoding="utf-8")
-    return functools.partial(data.locate, raw=tmp_path / "raw", manifest_path=path)
+    monkeypatch.setattr(data, "RAW", tmp_path / "raw")
+    monkeypatch.setattr(data, "MANIFEST", tmp_path / "manifest.json")
+    at(closed_address(), closed_address())
+    return at
 
 
 def put(folder: Path, digits: bytes = CONTENT, labels: bytes | None = CONTENT) -> Path:
@@ -185,34 +187,29 @@ def put(folder: Path, digits: bytes = CONTENT, labels: bytes | None = CONTENT) -
     return folder
 
 
-def test_order_of_look_up(
-    locate: functools.partial[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("two_files")
+def test_order_of_look_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given, raw = tmp_path / "given", tmp_path / "raw"
     given.mkdir()
     monkeypatch.setenv("CIRCTOOLS_DATA", str(given))
     with pytest.raises(data.DataUnavailable):  # nowhere, and no address answers
-        locate("mnist")
+        data.locate("mnist")
     put(raw)
-    assert locate("mnist") == raw
+    assert data.locate("mnist") == raw
     put(given)
-    assert locate("mnist") == given
+    assert data.locate("mnist") == given
     monkeypatch.delenv("CIRCTOOLS_DATA")
-    assert locate("mnist") == raw
+    assert data.locate("mnist") == raw
 
 
 def test_only_what_is_missing_is_downloaded(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_files: Callable[[str, str], None], server: Server, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv("CIRCTOOLS_DATA", raising=False)
     server.files |= {"/digits": CONTENT, "/labels": CONTENT}
-    files = [entry(f"{server.address}/digits"),
-             entry(f"{server.address}/labels") | {"path": "MNIST/raw/labels"}]
-    path = tmp_path / "manifest.json"
-    path.write_text(json.dumps({"files": files}), encoding="utf-8")
+    two_files(f"{server.address}/digits", f"{server.address}/labels")
     raw = put(tmp_path / "raw", labels=None)
     for _ in range(2):
-        assert data.locate("mnist", raw=raw, manifest_path=path) == raw
+        assert data.locate("mnist") == raw
     assert server.asked == ["/labels"]
 
 
@@ -222,43 +219,44 @@ def test_only_what_is_missing_is_downloaded(
     (CONTENT[::-1], "digits is corrupted: SHA-256"),
 ])
 @pytest.mark.parametrize("place", ["given", "raw"])
+@pytest.mark.usefixtures("two_files")
 def test_a_damaged_file_on_disk_is_named(
-    locate: functools.partial[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    place: str, content: bytes, words: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, content: bytes, words: str
 ) -> None:
     folder = put(tmp_path / place, digits=content)
     if place == "given":
         monkeypatch.setenv("CIRCTOOLS_DATA", str(folder))
     with pytest.raises(data.CorruptData, match=words) as caught:
-        locate("mnist")
+        data.locate("mnist")
     assert str(folder) in str(caught.value) and "delete it" in str(caught.value)
 
 
+@pytest.mark.usefixtures("two_files")
 def test_a_missing_file_of_a_given_folder_is_named(
-    locate: functools.partial[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CIRCTOOLS_DATA", str(put(tmp_path / "given", labels=None)))
     with pytest.raises(data.CorruptData, match="lacks MNIST/raw/labels; copy it there"):
-        locate("mnist")
+        data.locate("mnist")
 
 
 @pytest.mark.parametrize("name", ["~/given", "given"])
+@pytest.mark.usefixtures("two_files")
 def test_a_given_folder_is_the_same_from_everywhere(
-    locate: functools.partial[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(data, "ROOT", tmp_path)
     monkeypatch.setenv("CIRCTOOLS_DATA", name)
     given = put(tmp_path / "given")
-    assert locate("mnist") == given
+    assert data.locate("mnist") == given
 
 
-def test_a_given_folder_that_is_none(
-    locate: functools.partial[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("two_files")
+def test_a_given_folder_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIRCTOOLS_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(NotADirectoryError, match="nowhere is not a folder"):
-        locate("mnist")
+        data.locate("mnist")
 
 
 def test_the_manifest_is_complete_and_an_unknown_task_is_named() -> None:
@@ -271,19 +269,21 @@ def test_the_manifest_is_complete_and_an_unknown_task_is_named() -> None:
         data.manifest("cifar")
 
 
-def test_a_missing_manifest_says_how_to_install_the_course(tmp_path: Path) -> None:
+def test_a_missing_manifest_says_how_to_install_the_course(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "MANIFEST", tmp_path / "manifest.json")
     with pytest.raises(FileNotFoundError, match="Clone the course"):
-        data.manifest("mnist", tmp_path / "manifest.json")
+        data.manifest("mnist")
 
 
 # --- MNIST and the sample ------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("two_files")
 def test_without_data_and_network_the_sample_serves_with_a_notice(
-    locate: functools.partial[Path], monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(data, "locate", locate)
     assert mnist.load().origin == "sample"
     printed = capsys.readouterr().out
     assert printed.startswith("NOTICE: MNIST is not available") and "data: sample" in printed
@@ -293,10 +293,10 @@ def test_without_data_and_network_the_sample_serves_with_a_notice(
     assert capsys.readouterr().out == "", "no notice when the sample was asked for"
 
 
+@pytest.mark.usefixtures("two_files")
 def test_damaged_data_is_an_error_and_not_replaced_by_the_sample(
-    locate: functools.partial[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(data, "locate", locate)
     monkeypatch.setenv("CIRCTOOLS_DATA", str(put(tmp_path / "given", digits=b"")))
     with pytest.raises(data.CorruptData, match="truncated: 0 bytes"):
         mnist.load()

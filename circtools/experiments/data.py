@@ -30,19 +30,19 @@ class CorruptData(ValueError):
     """A data file is incomplete, or not the one that the manifest names."""
 
 
-def manifest(task: str, path: Path = MANIFEST) -> list[dict[str, Any]]:
+def manifest(task: str) -> list[dict[str, Any]]:
     """Return the manifest's entries for a task: path, address, mirror, size, sha256, licence.
 
     Raises:
         FileNotFoundError: if the course's ``data`` folder is not there.
         ValueError: if the manifest has no such task.
     """
-    if not path.exists():
+    if not MANIFEST.exists():
         raise FileNotFoundError(
-            f"{path} is missing: circtools is installed without the course. Clone the course's "
+            f"{MANIFEST} is missing: circtools is installed without the course. Clone the course's "
             "repository and install it with 'pip install -e .' to use its data and results"
         )
-    entries = json.loads(path.read_text(encoding="utf-8"))["files"]
+    entries = json.loads(MANIFEST.read_text(encoding="utf-8"))["files"]
     chosen = [entry for entry in entries if entry["task"] == task]
     if not chosen:
         tasks = sorted({entry["task"] for entry in entries})
@@ -50,53 +50,38 @@ def manifest(task: str, path: Path = MANIFEST) -> list[dict[str, Any]]:
     return chosen
 
 
-def locate(task: str, *, raw: Path = RAW, manifest_path: Path = MANIFEST) -> Path:
-    """Return a folder that holds every file of a task, downloading what is missing.
+def locate(task: str) -> Path:
+    """Return the folder below which a task's files lie, each verified; download what is missing.
 
     A relative ``CIRCTOOLS_DATA`` is seen from the course's folder: the notebooks run in another.
-
-    Args:
-        task: ``"mnist"``, ``"multi30k"`` or ``"multi30k-extra"``.
-        raw: folder to download into.
-        manifest_path: list of the files.
-
-    Returns:
-        The folder below which the manifest's paths lie; each file there has been verified.
 
     Raises:
         CorruptData: if a file is incomplete or has the wrong content, on disk or as downloaded.
         DataUnavailable: if a download is needed and no address answers.
         NotADirectoryError: if ``CIRCTOOLS_DATA`` names no folder.
     """
-    entries = manifest(task, manifest_path)
+    entries, folder = manifest(task), RAW
     if given := os.environ.get("CIRCTOOLS_DATA"):
-        folder = ROOT / os.path.expanduser(given)
-        if not folder.is_dir():
-            raise NotADirectoryError(f"CIRCTOOLS_DATA: {folder} is not a folder; point it at one "
+        own = ROOT / os.path.expanduser(given)
+        if not own.is_dir():
+            raise NotADirectoryError(f"CIRCTOOLS_DATA: {own} is not a folder; point it at one "
                                      f"that holds {entries[0]['path']}, or unset it")
-        missing = [e["path"] for e in entries if not (folder / e["path"]).exists()]
+        missing = [e["path"] for e in entries if not (own / e["path"]).exists()]
         if 0 < len(missing) < len(entries):
             raise CorruptData(f"CIRCTOOLS_DATA={given} lacks {', '.join(missing)}; copy it there, "
                               "or unset CIRCTOOLS_DATA to download everything")
-        if not missing:
-            for entry in entries:
-                _verify_kept(folder / entry["path"], entry)
-            return folder
+        folder = RAW if missing else own
     for entry in entries:
-        path = raw / entry["path"]
-        if path.exists():
-            _verify_kept(path, entry)
-        else:
+        path = folder / entry["path"]
+        if not path.exists():
             download(entry, path)
-    return raw
-
-
-def _verify_kept(path: Path, entry: dict[str, Any]) -> None:
-    try:
-        verify(path, entry)
-    except CorruptData as error:
-        raise CorruptData(f"{error}; delete it and run 'circtools data {entry['task']}' to get it "
-                          "again (or copy it anew, if it is in your CIRCTOOLS_DATA)") from error
+            continue
+        try:
+            verify(path, entry)
+        except CorruptData as error:
+            raise CorruptData(f"{error}; delete it and run 'circtools data {task}' to get it "
+                              "again (or copy it anew, if it is in your CIRCTOOLS_DATA)") from error
+    return folder
 
 
 def verify(path: Path, entry: dict[str, Any]) -> None:
@@ -155,13 +140,9 @@ def real_or_sample(origin: str, real: Callable[[], Data], sample: Callable[[], D
                    contents: str) -> Data:
     """Return real data, or the built-in sample where they cannot be had.
 
-    Args:
-        origin: ``"auto"`` falls back to the sample, with a printed notice, if the data is on no
-            disk and cannot be downloaded; ``"real"`` raises instead; ``"sample"`` asks for it.
-        real: loads the data.
-        sample: makes the sample.
-        name: of the data, for the notice.
-        contents: of the sample, for the notice.
+    With the origin ``"auto"`` the sample serves, with a printed notice of the data's name and the
+    sample's contents, if the data is on no disk and cannot be downloaded; ``"real"`` raises
+    instead, and ``"sample"`` asks for it.
 
     Raises:
         DataUnavailable: for ``"real"``, without data and network.
