@@ -158,10 +158,6 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _translate(options: argparse.Namespace) -> None:
-    if not options.model.exists():
-        raise FileNotFoundError(f"there is no model {options.model}; 'circtools run multi30k "
-                                "--preset tiny --seeds 1' trains one and leaves it as a .pt file "
-                                "beside its result: name that file with --model")
     model, words = multi30k.load_model(options.model)
     for text in translation.translate(model, words, options.sentences, beam=options.beam,
                                       unknown=options.unknown):

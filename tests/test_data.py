@@ -404,13 +404,6 @@ def test_an_unknown_source_is_named() -> None:
         mnist.load("fashion")
 
 
-def test_batches_are_a_permutation_of_the_images() -> None:
-    torch.manual_seed(0)
-    parts = mnist.batches(300)
-    assert [len(part) for part in parts] == [128, 128, 44]
-    assert torch.cat(parts).sort().values.tolist() == list(range(300))
-
-
 def test_error_is_the_share_of_wrong_classes() -> None:
     labels = torch.arange(10).repeat(250)  # more than one part of 1000
     logits = torch.eye(10)[labels]

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,11 +142,6 @@ def classifier(hidden: int = PIXELS) -> nn.Sequential:
     ))
 
 
-def batches(n: int, batch_size: int = BATCH_SIZE) -> tuple[Tensor, ...]:
-    """Return the indices 0 ... n - 1 in random order (torch's generator), cut into batches."""
-    return torch.randperm(n).split(batch_size)
-
-
 def train(model: nn.Module, digits: Mnist, *, epochs: int, lr: float, seed: int,
           checkpoint: Path | None = None, progress: training.Progress = None
           ) -> list[dict[str, float]]:
@@ -157,7 +152,7 @@ def train(model: nn.Module, digits: Mnist, *, epochs: int, lr: float, seed: int,
     """
     x, y = digits.train_x, digits.train_y
     task = training.Task[nn.Module](
-        batches=lambda epoch: batches(len(x)),
+        batches=lambda epoch: torch.randperm(len(x)).split(BATCH_SIZE),
         loss=lambda m, index: F.cross_entropy(m(x[index]), y[index]),
         count=len, size=len(x), unit="image",
         evaluate=lambda m: {"val_error": error(m, digits.val_x, digits.val_y)},
@@ -211,9 +206,9 @@ class Experiment(runs.Experiment):
         return metrics
 
     def counts(self) -> dict[str, Any]:
-        return {"compression": counting.compression_ratio(self.model, "compressed"),
-                "compression_all": counting.compression_ratio(self.model, "weights"),
-                "compression_model": counting.compression_ratio(self.model, "model")}
+        ratio = partial(counting.compression_ratio, self.model)
+        return {"compression": ratio(), "compression_all": ratio("weights"),
+                "compression_model": ratio("model")}
 
     def keep(self, path: Path) -> None:
         layer = self.model.hidden

@@ -129,6 +129,10 @@ def load_model(path: Path) -> tuple[Transformer, Vocab]:
         FileNotFoundError: if there is no such file.
         ValueError: if the file holds something else.
     """
+    if not path.exists():
+        raise FileNotFoundError(f"there is no model {path}; 'circtools run multi30k --preset tiny "
+                                "--seeds 1' trains one and leaves it as a .pt file beside its "
+                                "result: name that file")
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(stored, dict):
@@ -141,8 +145,6 @@ def load_model(path: Path) -> tuple[Transformer, Vocab]:
             state["output.weight"] = state["target_embedding.weight"]
         model.load_state_dict(state)
         return model.eval(), Vocab(**stored["words"])
-    except FileNotFoundError:
-        raise
     except DAMAGED as error:
         raise ValueError(f"{path} holds no model saved by circtools ({error!r:.80}); if it is "
                          "damaged, delete it and train it or get it again") from error
