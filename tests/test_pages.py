@@ -99,6 +99,11 @@ def test_every_claim_has_its_words(values: dict[str, Any]) -> None:
         pages.claims_table([dataclasses.replace(claim("x", 1, 1, 1), key="claim5")])
 
 
+def test_without_results_of_translation_there_are_no_facts(table: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="circtools run multi30k"):
+        facts.facts(table[table["task"] == "mnist"])
+
+
 def test_a_level_is_chosen_on_validation() -> None:
     """The first failure ends the search, whatever the test set says."""
     dense = pd.DataFrame({"val_bleu": [40.0]})

@@ -12,8 +12,10 @@ from matplotlib.text import Text
 from pypdf import PageObject, PdfReader
 
 from circtools.experiments import results
-from circtools.report import facts, poster
+from circtools.report import facts, poster, sheets
 from circtools.report.gallery import FOLDER
+
+LAYOUT = FOLDER / "poster.typ"
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +39,7 @@ def drawn(table: pd.DataFrame) -> dict[str, Figure]:
 
 @pytest.fixture(scope="module")
 def pages(named: dict[str, Any], drawn: dict[str, Figure]) -> list[PageObject]:
-    return PdfReader(io.BytesIO(poster.typeset(named, drawn, format="pdf"))).pages
+    return PdfReader(io.BytesIO(sheets.typeset(named, drawn, LAYOUT, format="pdf"))).pages
 
 
 def test_two_pages_of_a0_with_few_large_words(pages: list[PageObject]) -> None:
@@ -72,9 +74,9 @@ def test_a_name_that_is_missing_and_a_sentence_that_is_false_stop_it(
     named: dict[str, Any], drawn: dict[str, Figure]
 ) -> None:
     with pytest.raises(ValueError, match="lent_4x_base"):
-        poster.typeset({k: v for k, v in named.items() if k != "lent_4x_base"}, drawn)
+        sheets.typeset({k: v for k, v in named.items() if k != "lent_4x_base"}, drawn, LAYOUT)
     with pytest.raises(ValueError, match="one learning rate cost five BLEU"):
-        poster.typeset(named | {"lent_4x_base": named["block_circulant_4x_base"]}, drawn)
+        sheets.typeset(named | {"lent_4x_base": named["block_circulant_4x_base"]}, drawn, LAYOUT)
 
 
 def test_the_qr_code_waits_for_an_address(
@@ -85,7 +87,7 @@ def test_the_qr_code_waits_for_an_address(
                                     if k not in address}}
     for shown, values in ((False, without),
                           (True, named | {"citation": named["citation"] | address})):
-        pdf = poster.typeset(values, drawn, format="pdf")
+        pdf = sheets.typeset(values, drawn, LAYOUT, format="pdf")
         text = PdfReader(io.BytesIO(pdf)).pages[0].extract_text()
         assert ("Course, code, data" in text) == shown
 
@@ -97,7 +99,7 @@ def test_a_verdict_needs_three_trainings(
     named: dict[str, Any], drawn: dict[str, Figure], seeds: int, verdict: str, shown: str
 ) -> None:
     claim = replace(named["claim2_by_eight_small"], seeds=seeds, verdict=verdict)
-    pdf = poster.typeset(named | {"claim2_by_eight_small": claim}, drawn)
+    pdf = sheets.typeset(named | {"claim2_by_eight_small": claim}, drawn, LAYOUT)
     assert shown in PdfReader(io.BytesIO(pdf)).pages[0].extract_text()
 
 
@@ -106,8 +108,3 @@ def test_the_committed_poster_is_the_made_one_to_the_byte(table: pd.DataFrame, t
         assert path.read_bytes() == (FOLDER / path.name).read_bytes(), "run 'make poster'"
     assert (FOLDER / "poster.png").stat().st_size < 1_000_000
     assert not list(tmp_path.glob(".*"))
-
-
-def test_without_results_of_translation_there_is_none(table: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match="circtools run multi30k"):
-        poster.make(table[table["task"] == "mnist"], {})

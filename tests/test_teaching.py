@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from pypdf import PageObject, PdfReader
 
 from circtools.experiments import results
-from circtools.report import facts, poster, teaching
+from circtools.report import facts, sheets, teaching
 from circtools.report import pages as report_pages
 
 NOTEBOOKS = teaching.FOLDER.parent
@@ -72,7 +72,7 @@ def titles(table: pd.DataFrame) -> teaching.Titles:
 @pytest.fixture(scope="module")
 def made(table: pd.DataFrame, titles: teaching.Titles
          ) -> Iterator[tuple[dict[str, Any], dict[str, Figure]]]:
-    yield teaching.numbers(table, facts.facts(table), titles), teaching.pictures(table)
+    yield teaching.numbers(facts.facts(table), titles), teaching.pictures(table)
     plt.close("all")
 
 
@@ -111,4 +111,4 @@ def test_a_finding_that_is_false_stops_the_slides(
     named, drawn = made
     named = named | {"lent_4x_base": named["block_circulant_4x_base"]}
     with pytest.raises(ValueError, match=r"slides\.typ.*one learning rate cost five BLEU"):
-        poster.typeset(named, drawn, teaching.FOLDER / "slides.typ")
+        sheets.typeset(named, drawn, teaching.FOLDER / "slides.typ")

@@ -1,8 +1,7 @@
 """The slides and the handout for a class, from the results: ``make slides``.
 
-Their layouts and sentences are beside them in ``notebooks/teaching``; Typst sets them as it sets
-the poster. A ``table`` is rows of :func:`circtools.experiments.results.load`, read from one folder,
-and ``found`` its facts.
+Their layouts and sentences are beside them in ``notebooks/teaching``. A ``table`` is rows of
+:func:`circtools.experiments.results.load`, read from one folder, and ``found`` its facts.
 """
 
 import re
@@ -10,12 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from circtools.experiments.files import ROOT, replacing
-from circtools.report import headlines, poster, style
+from circtools.experiments.files import ROOT
+from circtools.report import headlines, sheets, style
 from circtools.report.gallery import FIGURES
 
 FOLDER = ROOT / "notebooks" / "teaching"
@@ -31,10 +29,10 @@ OF_THE_GALLERY = {  # their names there, and letters that keep clear of each oth
     "speed": ("layer_speed", 13)}
 
 
-def numbers(table: pd.DataFrame, found: dict[str, Any], titles: Titles) -> dict[str, Any]:
-    """Return what the layouts name: as the poster's, with the figures' titles and the glossary."""
-    return poster.numbers(table, found) | {
-        "glossary": glossary(),
+def numbers(found: dict[str, Any], titles: Titles) -> dict[str, Any]:
+    """Return what the layouts name: facts, the figures' titles, the glossary, who made it."""
+    return found | {
+        "citation": sheets.citation(), "glossary": glossary(),
         "titles": {name: titles[name]() for name in FIGURES if name in titles}}
 
 
@@ -49,7 +47,7 @@ def glossary() -> dict[str, str]:
 def pictures(table: pd.DataFrame) -> dict[str, Figure]:
     """Return the figures, as large as they are shown, by their names in the layouts."""
     return {name: card(table, SIZE, LETTERS) for name, card in CARDS.items()} | {
-        name: poster.printed(FIGURES[figure](table), SIZE, letters)
+        name: sheets.printed(FIGURES[figure](table), SIZE, letters)
         for name, (figure, letters) in OF_THE_GALLERY.items()}
 
 
@@ -58,15 +56,8 @@ def make(table: pd.DataFrame, found: dict[str, Any], titles: Titles, folder: Pat
     """Write ``slides.pdf`` and ``handout.pdf``; return their paths.
 
     Raises:
-        ValueError: as :func:`circtools.report.poster.typeset`.
+        ValueError: as :func:`circtools.report.sheets.typeset`.
     """
-    named, drawn = numbers(table, found, titles), pictures(table)
     paths = [folder / "slides.pdf", folder / "handout.pdf"]
-    for path in paths:
-        page = poster.typeset(named, drawn, FOLDER / f"{path.stem}.typ", format="pdf",
-                              pdf_standards="ua-1")
-        with replacing(path) as temporary:
-            temporary.write_bytes(page)
-    for figure in drawn.values():
-        plt.close(figure)
+    sheets.write(paths, FOLDER, numbers(found, titles), pictures(table))
     return paths
