@@ -23,8 +23,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "technique_pruning": lambda table: diagrams.pruning_technique(),
     "technique_circulant": lambda table: diagrams.circulant_technique(),
     "compressed_transformer": lambda table: architecture.transformer(
-        ("attention", "feed_forward"),
-        PRESETS[comparisons.main_preset(table) or "small"].layers),
+        ("attention", "feed_forward"), PRESETS[comparisons.main_preset(table)].layers),
     "mnist_benchmark": mnist.mnist_benchmark,
     "mnist_gap": mnist.mnist_gap,
     "mnist_permuted": mnist.mnist_permuted,
@@ -46,7 +45,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
 @style.context()
 def make_all(table: pd.DataFrame, titles: Mapping[str, Callable[[], str]],
              folder: Path = FOLDER) -> list[Path]:
-    """Write every figure that there are results for, as SVG and PNG; return the paths.
+    """Write every figure as SVG and PNG; return the paths.
 
     The same results give the same bytes.
 
@@ -59,10 +58,8 @@ def make_all(table: pd.DataFrame, titles: Mapping[str, Callable[[], str]],
         ValueError: if the results do not say any more what a figure's title says.
         FileNotFoundError: if the layer's benchmark has left no timings in the table's folder.
     """
-    missing, paths = _missing(table), []
+    paths = []
     for name, draw in FIGURES.items():
-        if name in missing:
-            continue
         figure = draw(table)
         if name in titles:  # the figures in the notebooks have none: there the reader looks first
             lines = [titles[name](), figure.get_suptitle()]
@@ -70,16 +67,3 @@ def make_all(table: pd.DataFrame, titles: Mapping[str, Callable[[], str]],
         paths += style.save(figure, folder / name)
         plt.close(figure)
     return paths
-
-
-def _missing(table: pd.DataFrame) -> set[str]:
-    """Return the names of the figures for which there are no results."""
-    rows = comparisons.of_multi30k(table)
-    shared = results.select(table, method="random_sharing", series="tuned")["task"]
-    if rows.empty:
-        return {"headline", "sharing_or_structure", "translation_benchmark", "translation_sets",
-                "translation_gap", *translation.PANELS, "circulant_transformer", "slightly_pruned"}
-    found = {"pruned_entire_network": "pruned_all" in set(rows["method"]),
-             "circulant_transformer": translation.has_circulant(rows),
-             "sharing_or_structure": shared.nunique() == 2}
-    return {name for name, there in found.items() if not there}

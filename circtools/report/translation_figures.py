@@ -33,7 +33,7 @@ RANKED = ("dense", "small_dense", "pruned", "pruned_all", "gradual", "block_circ
 # The original poster's panels: a title, the methods, and over what compression is counted.
 PANELS = {
     "pruned_transformer": ("Pruned Transformer", (
-        "pruned", "gradual", "random_pruned", "finetune_control"), "compression"),
+        "pruned", "gradual", "random_pruned"), "compression"),
     "pruned_entire_network": ("Pruned entire network", (
         "pruned", "pruned_all"), "compression_all"),
     "block_circulant_transformer": ("Block-circulant Transformer", (
@@ -51,8 +51,7 @@ def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
                 by: str = "compression") -> None:
     """Draw the test BLEU of methods against compression, and the dense network's as a line.
 
-    A method that has not been tuned yet is drawn, with hollow marks, at the base settings, if it
-    has been trained at these. The grey band is the dense network's 95 % interval.
+    The grey band is the dense network's 95 % interval.
     """
     tuned = select(rows, series="tuned")
     dense = select(tuned, method="dense")
@@ -63,9 +62,6 @@ def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
                  label=f"dense (grey: 95 %, over {over})")
     for method in methods:
         chosen, look = select(tuned, method=method), style.METHOD_LOOK[method]
-        if chosen.empty:
-            chosen = select(rows, series="same", method=method)
-            look = look | {"markerfacecolor": "white", "label": f"{look['label']} (not tuned)"}
         if len(chosen):
             # Seeds prune to the same number of weights: name the level by its mean compression.
             level = chosen.groupby(["round", "block_size"])[by].transform("mean").round(6)
@@ -135,12 +131,11 @@ def poster_panel(table: pd.DataFrame, name: str) -> Figure:
     title, methods, by = PANELS[name]
     rows = of_multi30k(table)
     figure, axes = plt.subplots(figsize=(9, 6.8))
-    control = select(rows, series="tuned", method="finetune_control")
-    if "finetune_control" in methods and len(control):
-        # Drawn where pruning would stand after as many rounds.
-        placed = control.assign(level=(1 - AMOUNT) ** -control["round"].astype(float))
-        curve(axes, placed, by="level", metric="test_bleu", **style.METHOD_LOOK["finetune_control"])
-    bleu_curves(axes, rows, [method for method in methods if method != "finetune_control"], by)
+    if name == "pruned_transformer":  # its control stands where pruning would after as many rounds
+        control = select(rows, series="tuned", method="finetune_control")
+        control = control.assign(level=(1 - AMOUNT) ** -control["round"].astype(float))
+        curve(axes, control, "level", "test_bleu", **style.METHOD_LOOK["finetune_control"])
+    bleu_curves(axes, rows, methods, by)
     axes.set_title(f"{title} ({_note(rows)})")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
@@ -154,18 +149,16 @@ def circulant_transformer(table: pd.DataFrame) -> Figure:
     rows = of_multi30k(table)
     figure, axes = plt.subplots(figsize=(9, 6))
     bleu_curves(axes, rows, ("block_circulant",))
-    tuned = select(rows, series="tuned", method="block_circulant")
-    widest = tuned.loc[tuned["block_size"].idxmax()]
     preset = PRESETS[rows["preset"].iloc[0]]
     head = preset.d_model // preset.heads
-    if widest["block_size"] > head:
-        axes.axvspan(head, axes.get_xlim()[1], color=style.YELLOW, alpha=0.25, linewidth=0,
-                     label=f"blocks wider than a head ({head}): heads share")
-    if has_circulant(rows):
-        axes.annotate(f"fully circulant,\nb = {widest['block_size']}",
-                      (widest["compression"], widest["test_bleu"]), xytext=(0, 110),
-                      textcoords="offset points", ha="right",
-                      arrowprops={"arrowstyle": "->", "color": style.BLACK})
+    widest = select(rows, series="tuned", method="block_circulant", block_size=preset.d_model
+                    ).iloc[0]
+    axes.axvspan(head, axes.get_xlim()[1], color=style.YELLOW, alpha=0.25, linewidth=0,
+                 label=f"blocks wider than a head ({head}): heads share")
+    axes.annotate(f"fully circulant,\nb = {preset.d_model}",
+                  (widest["compression"], widest["test_bleu"]), xytext=(0, 110),
+                  textcoords="offset points", ha="right",
+                  arrowprops={"arrowstyle": "->", "color": style.BLACK})
     axes.set_title(f"Circulant Transformer ({_note(rows)})")
     axes.legend(loc="lower left")
     return figure
