@@ -288,7 +288,7 @@ def test_speed_figures() -> None:
     cells = pd.DataFrame([
         {"n": n, "tokens": t, "mode": mode, "block_size": b, "algorithm": "dft",
          "seconds": 1e-3, "ratio": float(b) / 4}
-        for n in (512, 1024, 4096) for t in (1, 32, 256) for mode in ("inference", "training")
+        for n in (512, 1024, 2048) for t in (1, 32, 256) for mode in ("inference", "training")
         for b in (2, 8, 32, n)])
     others = pd.DataFrame([{"method": name, "compression": c, "n": 1024, "tokens": t, "ratio": 1.0}
                            for name in list(speed_figures.LOOKS)[1:] for c in (2, 4)
@@ -298,10 +298,10 @@ def test_speed_figures() -> None:
     assert figure.axes[0].texts[0].get_text() == "0.50"
     figure = speed_figures.against_compression(cells, others)
     assert len(labels(figure)) == len(speed_figures.LOOKS)
-    figure = speed_figures.roofline(cells, {"flops": 1e11, "bandwidth": 1e10}, n=512)
+    figure = speed_figures.roofline(cells, {"flops": 1e11, "bandwidth": 1e10})
     assert {"1 token", "256 tokens"} < labels(figure)
     assert {text.get_text() for text in figure.axes[0].texts} == {
-        "b = 2", "b = 8", "b = 32", "b = 512"}
+        "b = 2", "b = 8", "b = 32", "b = 2048"}
     with pytest.raises(FileNotFoundError, match="benchmarks"):
         results.timings("nothing")
 

@@ -46,7 +46,7 @@ def headline(table: pd.DataFrame, size: Size = (11, 6.2), font: float = 15, titl
     return figure
 
 
-def headline_gap(table: pd.DataFrame, size: Size = (8, 6.2), font: float = 15) -> Figure:
+def headline_gap(table: pd.DataFrame, size: Size, font: float) -> Figure:
     """BLEU of pruned minus block-circulant, level by level, and the original poster's eight."""
     with _picture(size, font) as (figure, axes):
         parts.halves(axes, top=0.62)
@@ -74,7 +74,7 @@ def headline_gap(table: pd.DataFrame, size: Size = (8, 6.2), font: float = 15) -
     return figure
 
 
-def mnist_card(table: pd.DataFrame, size: Size = (8, 5), font: float = 15) -> Figure:
+def mnist_card(table: pd.DataFrame, size: Size, font: float) -> Figure:
     """MNIST test error against compression of the first layer."""
     rows = select(table, task="mnist", preset="base", series="tuned", layers="first",
                   pixels="natural")
@@ -96,7 +96,7 @@ def mnist_card(table: pd.DataFrame, size: Size = (8, 5), font: float = 15) -> Fi
     return figure
 
 
-def learning_rate_card(table: pd.DataFrame, size: Size = (8, 5), font: float = 15) -> Figure:
+def learning_rate_card(table: pd.DataFrame, size: Size, font: float) -> Figure:
     """BLEU of one block-circulant network with its own learning rate and with a lent one."""
     own = select(table, task="multi30k", preset="base", tied=False, series="tuned")
     lent = comparisons.lent(table, "base")
@@ -113,7 +113,7 @@ def learning_rate_card(table: pd.DataFrame, size: Size = (8, 5), font: float = 1
     return figure
 
 
-def file_size_card(table: pd.DataFrame, size: Size = (8, 5), font: float = 15) -> Figure:
+def file_size_card(table: pd.DataFrame, size: Size, font: float) -> Figure:
     """BLEU against megabytes: narrower dense networks, and the two methods."""
     tuned = comparisons.of_compared_seeds(
         select(table, task="multi30k", preset="base", tied=False))

@@ -141,14 +141,14 @@ def artefacts(table: pd.DataFrame, method: str, **values: object) -> dict[str, n
     return store.arrays(*rows[["run", "folder"]].iloc[0])
 
 
-def emptied_layers(run: dict[str, Any], rounds: Sequence[int] = (3, 9, 15)) -> Figure:
+def emptied_layers(run: dict[str, Any]) -> Figure:
     """Which weights global pruning leaves: the share left of each matrix, round by round.
 
     Numbers stand where a matrix is far from the average. The run is a pruned Transformer's result,
     as :func:`circtools.experiments.store.read` gives it.
     """
     density = pd.DataFrame({f["round"]: f["density"] for f in run["final"] if "density" in f})
-    shown = density[[n for n in rounds if n in density]]
+    shown = density[[3, 9, 15]]
     relative = np.log2((shown / shown.mean()).where(shown > 0))  # an empty matrix has none
     top = max(1.0, relative.abs().max(axis=None))
     texts = shown.map(lambda value: f"{value:.0%}" if value >= 0.095 else f"{value:.1%}")

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from circtools.experiments.results import select
 from circtools.products import dft_products
 from circtools.report import style
-from circtools.report.parts import heat_map
+from circtools.report.parts import compression_axis, heat_map
 from circtools.report.style import METHOD_LOOK
 
 LOOKS: dict[str, dict[str, Any]] = {
@@ -32,15 +32,14 @@ def _tokens(count: int) -> str:
 
 
 def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048),
-                  mode: Literal["inference", "training"] = "inference",
-                  ratio: Literal["ratio", "strided_ratio"] = "ratio") -> Figure:
+                  mode: Literal["inference", "training"] = "inference") -> Figure:
     """How many times as fast as a dense layer, by width and block size: one panel per batch."""
     figure, panels = plt.subplots(1, len(tokens), squeeze=False, sharey=True,
                                   figsize=(max(7.5, 3.6 * len(tokens) + 1), 4.6))
     for axes, count in zip(panels.flat, tokens, strict=True):
         rows = select(cells, mode=mode, tokens=count)
         column = rows["block_size"].astype(str).where(rows["block_size"] < rows["n"], "n")
-        wide = rows.assign(b=column).pivot(index="n", columns="b", values=ratio)[column.unique()]
+        wide = rows.assign(b=column).pivot(index="n", columns="b", values="ratio")[column.unique()]
         shades = np.log2(wide)
         picture = heat_map(axes, shades, wide.map(_times), shades.abs() > 2.2, cmap=style.SPEED,
                            vmin=-3.5, vmax=3.5, origin="lower")
@@ -50,8 +49,7 @@ def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048
     bar = figure.colorbar(picture, ax=panels, shrink=0.8)
     bar.set_ticks([-3, -2, -1, 0, 1, 2, 3], labels=["1/8", "1/4", "1/2", "1", "2", "4", "8"])
     bar.set_label("times as fast as nn.Linear")
-    order = "" if ratio == "ratio" else ", strided order"
-    figure.suptitle(f"Block-circulant{order}, {mode}: blue is faster than dense, orange slower",
+    figure.suptitle(f"Block-circulant, {mode}: blue is faster than dense, orange slower",
                     fontsize=15)
     return figure
 
@@ -60,34 +58,32 @@ def _times(value: float) -> str:
     return f"{value:.{2 if value < 1 else 1 if value < 10 else 0}f}"
 
 
-def against_compression(cells: pd.DataFrame, others: pd.DataFrame, n: int = 1024,
-                        tokens: Sequence[int] = (1, 256)) -> Figure:
-    """Inference speed of every method against its compression, at one width."""
-    figure, panels = plt.subplots(1, len(tokens), figsize=(13, 5.4), sharey=True)
-    for axes, count in zip(panels, tokens, strict=True):
+def against_compression(cells: pd.DataFrame, others: pd.DataFrame) -> Figure:
+    """Inference speed of every method against its compression, at a width of 1,024."""
+    n, factors = 1024, (2, 4, 8, 16, 32, 64, 128)
+    figure, panels = plt.subplots(1, 2, figsize=(13, 5.4), sharey=True)
+    for axes, count in zip(panels, (1, 256), strict=True):
         ours = select(cells, mode="inference", n=n, tokens=count)
-        ours = ours[ours["block_size"] <= 128]
+        ours = ours[ours["block_size"].isin(factors)]
         axes.plot(ours["block_size"], ours["ratio"], **LOOKS["block-circulant"])
         for name, rows in select(others, n=n, tokens=count).groupby("method"):
             axes.plot(rows["compression"], rows["ratio"], **LOOKS[name])
         axes.axhline(1, color=style.BLACK, linewidth=1)
-        axes.set_xscale("log", base=2)
+        compression_axis(axes, "compression (stored weights; of int8: bytes)", factors, font=13)
         axes.set_yscale("log", base=2)
-        factors = (2, 4, 8, 16, 32, 64, 128)
-        axes.set_xticks(factors, labels=[f"{c}x" for c in factors])
         axes.set_yticks([0.25, 0.5, 1, 2, 4, 8, 16], labels=["1/4", "1/2", 1, 2, 4, 8, 16])
-        axes.set(title=f"{_tokens(count)}, n = {n}",
-                 xlabel="compression (stored weights; of int8: bytes)")
+        axes.set_title(f"{_tokens(count)}, n = {n}")
     panels[0].set_ylabel("speed, times nn.Linear")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 
-def roofline(cells: pd.DataFrame, machine: dict[str, float], n: int = 2048) -> Figure:
+def roofline(cells: pd.DataFrame, machine: dict[str, float]) -> Figure:
     """Achieved speed in inference by the algorithm ``dft`` against operations per byte.
 
-    The two limits are the machine's ``flops`` and ``bandwidth``; the layers have width n.
+    The two limits are the machine's ``flops`` and ``bandwidth``; the layers are 2,048 wide.
     """
+    n = 2048
     figure, axes = plt.subplots(figsize=(9.5, 6))
     intensity = np.geomspace(0.3, 300, 100)
     axes.plot(intensity, np.minimum(machine["flops"], intensity * machine["bandwidth"]) / 1e9,

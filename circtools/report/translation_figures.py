@@ -318,15 +318,13 @@ def side_by_side(rows: pd.DataFrame, sentence: int) -> pd.DataFrame:
     return pd.DataFrame(texts).reindex([f"{b}x" for b in order]).dropna(how="all")
 
 
-def bleu_by_length(table: pd.DataFrame, block_size: int = 16, parts: int = 4) -> Figure:
-    """Whether compression hurts long sentences more: BLEU by the length of the reference.
-
-    The sentences are split into so many ``parts`` of equal size.
-    """
+def bleu_by_length(table: pd.DataFrame) -> Figure:
+    """Whether compression by 16 hurts long sentences more: BLEU by the length of the reference."""
+    b, parts = 16, 4  # groups of sentences, of equal size
     tuned = select(of_multi30k(table), series="tuned", seed=0)
     runs = {"dense": select(tuned, method="dense"),
-            "pruned": select(tuned, method="pruned", round=ROUNDS_AT[block_size]),
-            "block_circulant": select(tuned, method="block_circulant", block_size=block_size)}
+            "pruned": select(tuned, method="pruned", round=ROUNDS_AT[b]),
+            "block_circulant": select(tuned, method="block_circulant", block_size=b)}
     figure, axes = plt.subplots(figsize=(9, 5))
     for i, (method, rows) in enumerate(runs.items()):
         counts = store.counts(*rows[["run", "round", "folder"]].iloc[0])
@@ -339,7 +337,7 @@ def bleu_by_length(table: pd.DataFrame, block_size: int = 16, parts: int = 4) ->
     axes.set_xticks(range(parts), [f"{n.min()} to {n.max()}" for n in lengths])
     axes.set(xlabel="words and signs of the reference, in groups of "
              f"{len(groups[0])} sentences", ylabel="test BLEU",
-             title=f"Short and long sentences, dense and at {block_size}x ({_note(tuned)})")
+             title=f"Short and long sentences, dense and at {b}x ({_note(tuned)})")
     axes.legend(loc="upper right", ncols=3)
     axes.set_ylim(0, 1.2 * max(axes.get_ylim()))
     return figure
