@@ -4,7 +4,7 @@ Curves carry their names; there are no legends. Every function takes rows of res
 in inches and its letters in points.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,6 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from circtools.experiments.methods import ROUNDS_AT
 from circtools.experiments.results import select
@@ -40,7 +39,7 @@ def headline(table: pd.DataFrame, size: Size = (11, 6.2), font: float = 15, titl
         _method(axes, above, 1.05 * place, curves[above][place] + 0.15, ha="left", va="bottom")
         _method(axes, below, place / 1.05, curves[below][place] - 0.25, ha="right", va="top")
         _name(axes, f"dense: {dense:.1f}", style.BLACK, place, dense + 0.12, va="bottom", ha="left")
-        _compression(axes, ROUNDS_AT, font)
+        parts.compression_axis(axes, parts.LAYERS, ROUNDS_AT, font)
         axes.set(ylabel="BLEU, German to English", ylim=(curves.min(axis=None) - 1, dense + 1))
         axes.set_title(title, loc="left", fontsize=1.15 * font)
     return figure
@@ -58,17 +57,14 @@ def headline_gap(table: pd.DataFrame, size: Size, font: float) -> Figure:
             pairs = comparisons.pairs_at_equal_compression(rows)
             if pairs.empty:
                 continue
-            look = {key: style.SIZE_LOOK[preset][key] for key in ("color", "marker")}
             each = comparisons.compare(pairs).each
-            each = each.assign(x=each["block_size"] * 1.05**side)
-            decided = each[each["decided"] != 0]
-            axes.plot(decided["x"], decided["mean"], linestyle="", zorder=3, **look)
-            axes.errorbar(each["x"], each["mean"], yerr=each["high"] - each["mean"], linestyle="",
-                          markerfacecolor="white", markeredgewidth=0.15 * font,
-                          capsize=0.3 * font, elinewidth=0.15 * font, **look)
-            _name(axes, preset, look["color"], each["x"].iloc[end] * 1.07**side,
+            each = each.assign(compression=each["block_size"])
+            look = style.SIZE_LOOK[preset] | {"linestyle": ""}
+            parts.gaps(axes, each, 1.05**side, **look, capsize=0.3 * font, elinewidth=0.15 * font,
+                       markeredgewidth=0.15 * font)
+            _name(axes, preset, look["color"], each["compression"].iloc[end] * (1.05 * 1.07)**side,
                   each["mean"].iloc[end], ha=place, va="center")
-        _compression(axes, ROUNDS_AT, font)
+        parts.compression_axis(axes, parts.LAYERS, ROUNDS_AT, font)
         axes.set(ylabel="BLEU, pruned minus block-circulant", xlim=(1.1, 60),
                  ylim=(-2.6, POSTERS_GAP + 0.8))
     return figure
@@ -90,7 +86,7 @@ def mnist_card(table: pd.DataFrame, size: Size, font: float) -> Figure:
         _method(axes, "pruned", 260, 1.78, ha="left")
         _method(axes, "block_circulant", 60, 2.3, ha="right")
         _name(axes, "dense", style.BLACK, 260, dense - 0.03, va="top", ha="left")
-        _compression(axes, (2, 8, 32, 128, 512), font, "compression of the first layer")
+        parts.compression_axis(axes, "compression of the first layer", (2, 8, 32, 128, 512), font)
         parts.error_axis(axes)
         axes.set_ylim(1.2, 3.9)
     return figure
@@ -165,8 +161,3 @@ def _method(axes: Axes, method: str, x: float, y: float, **more: Any) -> None:
 
 def _name(axes: Axes, text: str, color: str, x: float, y: float, **more: Any) -> None:
     axes.text(x, y, text, color=color, fontweight="bold", **more)
-
-
-def _compression(axes: Axes, ticks: Iterable[int], font: float, label: str = parts.LAYERS) -> None:
-    parts.compression_axis(axes, label, ticks, font)
-    axes.xaxis.set_minor_locator(NullLocator())

@@ -54,10 +54,10 @@ def _error_panel(axes: Axes, series: str) -> None:
 def mnist_gap(table: pd.DataFrame) -> Figure:
     """The quality of pruned minus that of block-circulant networks, level by level."""
     figure, axes = plt.subplots(figsize=(10, 6))
-    looks = {"same": (-0.5, {"color": "0.45", "marker": "^", "linestyle": ":"}),
-             "tuned": (0.5, {"color": style.BLACK, "marker": "o", "linestyle": "-"})}
-    for series, (place, look) in looks.items():
-        gaps(axes, compare(mnist_pairs(table, series)).each, SERIES[series], place, **look)
+    for series, aside, color, line in (("same", 1.06**-0.5, "0.45", "^:"),
+                                       ("tuned", 1.06**0.5, style.BLACK, "o-")):
+        gaps(axes, compare(mnist_pairs(table, series)).each, aside, label=SERIES[series],
+             color=color, marker=line[0], linestyle=line[1])
     halves(axes, x=0.62)
     axes.set_ylabel("quality, pruned minus block-circulant\n(percentage points of test error)")
     seeds = select(table, task="mnist", preset="base", series="tuned")["seed"].nunique()

@@ -55,15 +55,16 @@ def curve(axes: Axes, rows: pd.DataFrame, by: str = "compression", metric: str =
                       alpha=0.2, linewidth=0)
 
 
-def gaps(axes: Axes, each: pd.DataFrame, label: str, place: float = 0.0, **look: Any) -> None:
+def gaps(axes: Axes, each: pd.DataFrame, aside: float = 1.0, capsize: float = 4,
+         markeredgewidth: float = 2, **look: Any) -> None:
     """Draw the differences of :func:`circtools.report.statistics.levels`, filled where decided.
 
-    They stand so many steps to the side as ``place`` says, so that no series hides another.
+    Their compression is drawn ``aside`` times as large, so that no series hides another.
     """
-    each = each.assign(compression=each["compression"] * 1.06**place)
+    each = each.assign(compression=each["compression"] * aside)
     axes.errorbar(each["compression"], each["mean"],
-                  yerr=[each["mean"] - each["low"], each["high"] - each["mean"]],
-                  capsize=4, markerfacecolor="white", markeredgewidth=2, label=label, **look)
+                  yerr=[each["mean"] - each["low"], each["high"] - each["mean"]], capsize=capsize,
+                  markerfacecolor="white", markeredgewidth=markeredgewidth, **look)
     decided = each[each["decided"] != 0]
     axes.plot(decided["compression"], decided["mean"], linestyle="", color=look["color"],
               marker=look["marker"], zorder=3)  # above the open marks

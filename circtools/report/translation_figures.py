@@ -174,12 +174,13 @@ def translation_gap(table: pd.DataFrame) -> Figure:
         *((name, "tuned", style.SIZE_LOOK[name]) for name in others)]
     names = {"tuned": "tuned", "same": "block-circulant at the dense settings"}
     figure, axes = plt.subplots(figsize=(10, 6))
-    for place, (preset, series, look) in enumerate(looks, start=-1):
+    for step, (preset, series, look) in enumerate(looks, start=-1):
         shown = select(table, task="multi30k", tied=False, preset=preset)
         pairs = comparisons.pairs_at_equal_compression(shown, series)
         if len(pairs):
             each, _, seeds = compare(pairs)
-            gaps(axes, each, f"preset {preset}, {names[series]}, {_seeds(seeds)}", place, **look)
+            gaps(axes, each, 1.06**step, **look,
+                 label=f"preset {preset}, {names[series]}, {_seeds(seeds)}")
     halves(axes, top=0.55)
     axes.axhline(POSTERS_GAP, color=style.BLACK, linestyle="--", linewidth=1.2,
                  label=f"the original poster's average gap, {POSTERS_GAP:g}")
