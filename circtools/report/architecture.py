@@ -1,7 +1,7 @@
 """The picture of the encoder-decoder Transformer, with the compressed matrices coloured."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -10,7 +10,7 @@ from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 
 from circtools.report import style
 
-KINDS = ("attention", "feed_forward", "output")  # of matrices
+Kind = Literal["attention", "feed_forward", "output"]  # of matrices
 ATTENTION, FORWARD = ("QKVO", "attention"), ("12", "feed_forward")  # names of matrices, their kind
 ENCODER = [("self-attention", *ATTENTION), ("feed-forward", *FORWARD)]
 DECODER = [("masked self-attention", *ATTENTION), ("cross-attention", *ATTENTION),
@@ -20,19 +20,12 @@ WIDTH, HEIGHT = 8.0, 2.9  # of a block
 LEVELS = [4.1, 8.1, 12.1, 16.1]  # lower edges of the blocks of a stack
 
 
-def transformer(coloured: Sequence[str] = (), layers: int = 3) -> Figure:
+def transformer(coloured: Sequence[Kind] = (), layers: int = 3) -> Figure:
     """Draw the network of :mod:`circtools.transformer`, its weight matrices as tiles.
 
-    Args:
-        coloured: which matrices are compressed, of :data:`KINDS`; the others stay white.
-        layers: how often the encoder's, and the decoder's, layer is repeated.
-
-    Raises:
-        ValueError: if a kind is unknown.
+    Those that are ``coloured`` are compressed, the others stay white. The encoder's, and the
+    decoder's, layer is repeated as often as ``layers`` says.
     """
-    for kind in coloured:
-        if kind not in KINDS:
-            raise ValueError(f"coloured must be among {', '.join(KINDS)}, got {kind!r}")
     figure = plt.figure(figsize=(12, 10.2))
     axes = figure.add_subplot(aspect="equal", xlim=(-1.2, 25.2), ylim=(-1.6, 20.9))
     axes.axis("off")
@@ -59,7 +52,7 @@ def transformer(coloured: Sequence[str] = (), layers: int = 3) -> Figure:
 
 
 def _column(axes: Axes, x: float, words: str, stack: Sequence[tuple[str, str, str]],
-            layers: int, coloured: Sequence[str]) -> None:
+            layers: int, coloured: Sequence[Kind]) -> None:
     _text(axes, x, -1.3, words, size=17, va="bottom")
     arrow(axes, (x, -0.3), (x, 0.5))
     _box(axes, x, 0.5, WIDTH, 1.5, facecolor=GREY)
