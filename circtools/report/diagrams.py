@@ -5,10 +5,12 @@ of the parameters' numbers is built first and coloured second.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,7 +18,7 @@ from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from torch import Tensor, nn
 
 from circtools.matrices import block_circulant, circulant, nearest_circulant, spectrum
-from circtools.pruning import AMOUNT, ORIGINAL, masks, prune
+from circtools.pruning import ORIGINAL, prune
 from circtools.report import style
 
 Range = tuple[float, float]
@@ -43,15 +45,10 @@ def parameter_shades(numbers: Tensor, block_size: int) -> Tensor:
 def parameter_mosaic(axes: Axes, block_size: int, n: int, x: float = 0.0) -> None:
     """Draw an n x n block-circulant matrix, one colour per parameter, the stored rows outlined.
 
-    A cell is one unit wide, the left edge is at x, and rows grow downwards from zero.
-
-    Raises:
-        ValueError: if the block size does not divide n.
+    A cell is one unit wide, the left edge is at x, and rows grow downwards from zero. The block
+    size divides n.
     """
-    if n % block_size:
-        raise ValueError(f"n must be a multiple of the block size {block_size}, got {n}")
-    shades = parameter_shades(parameter_numbers(block_size, n, n), block_size)
-    _show(axes, shades, x)
+    _show(axes, parameter_shades(parameter_numbers(block_size, n, n), block_size), x)
     starts = range(0, n, block_size)
     _grid(axes, x, (*starts, n), n, linewidth=2.5 if block_size > 1 else 0.8)
     if block_size > 1:
@@ -99,7 +96,7 @@ def _canvas(size: Range, x: Range, y: Range) -> tuple[Figure, Axes]:
 
 def block_circulant_ladder(n: int = 16) -> Figure:
     """The ladder b = 1, 2, 4, ..., n from the unstructured to the fully circulant matrix."""
-    sizes = [2**k for k in range(n.bit_length()) if n % 2**k == 0]
+    sizes = [2**k for k in range(n.bit_length())]
     names = {1: "\nunstructured", n: "\nfully circulant"}
     with plt.rc_context({"figure.constrained_layout.w_pad": 0.15,
                          "figure.constrained_layout.h_pad": 0.15}):
@@ -107,9 +104,8 @@ def block_circulant_ladder(n: int = 16) -> Figure:
     for axes, b in zip(panels, sizes, strict=True):
         parameter_mosaic(axes, b, n)
         axes.set_title(f"b = {b}{names.get(b, chr(10))}", fontsize=22)
-        stored = len(parameter_numbers(b, n, n).unique())
-        smaller = f"{n * n // stored}x smaller" if b > 1 else "nothing saved"
-        axes.set_xlabel(f"{stored} numbers\n{smaller}", fontsize=22)
+        smaller = f"{b}x smaller" if b > 1 else "nothing saved"
+        axes.set_xlabel(f"{n * n // b} numbers\n{smaller}", fontsize=22)
     return figure
 
 
@@ -161,8 +157,8 @@ def _arrow(axes: Axes, start: Range, end: Range, color: str = style.BLACK, bend:
 def pruning_technique() -> Figure:
     """Train, zero the smallest weights, fine-tune, iterate; drawn with random weights."""
     n, rounds = 10, 6
-    stages, left = _pruned_weights(n, rounds)
-    first = int((stages[1] != 0).sum())
+    stages = _pruned_weights(n, rounds)
+    first, left = (int((weights != 0).sum()) for weights in (stages[1], stages[-1]))
     shown = [(stages[0], "train", f"{n * n} weights"),
              (stages[1], "zero the\nsmallest", f"{first} left"),
              (stages[2], "fine-tune\nthe rest", f"{first} left"),
@@ -181,20 +177,19 @@ def pruning_technique() -> Figure:
     return figure
 
 
-def _pruned_weights(n: int, rounds: int) -> tuple[list[Tensor], int]:
-    """Return random weights (n, n), pruned and moved in turns, and how many are left."""
-    generator = torch.Generator().manual_seed(3)
-    layer = nn.utils.skip_init(nn.Linear, n, n, bias=False, dtype=torch.float32)
-    with torch.no_grad():
-        layer.weight.copy_(torch.randn(n, n, generator=generator, dtype=torch.float32))
-        stages = [layer.weight.clone()]
-        for _ in range(rounds):
-            prune([layer], AMOUNT)
-            stages.append(layer.weight.clone())
-            noise = torch.randn(n, n, generator=generator, dtype=torch.float32)
-            layer.get_parameter(ORIGINAL).add_(0.35 * noise)  # stands in for fine-tuning
-            stages.append(layer.weight.clone())
-    return stages, int(masks(nn.Sequential(layer))["0"].sum())
+def _pruned_weights(n: int, rounds: int) -> list[Tensor]:
+    """Return random weights (n, n), pruned and moved in turns."""
+    random = partial(torch.randn, n, n, dtype=torch.float32,
+                     generator=torch.Generator().manual_seed(3))
+    layer = nn.utils.skip_init(nn.Linear, n, n, bias=False)
+    layer.weight = nn.Parameter(random(), requires_grad=False)
+    stages = [layer.weight.clone()]
+    for _ in range(rounds):
+        prune([layer])
+        stages.append(layer.weight)  # a new tensor each time
+        layer.get_parameter(ORIGINAL).add_(0.35 * random())  # stands in for fine-tuning
+        stages.append(layer.weight)
+    return stages
 
 
 def _weights(axes: Axes, weights: Tensor, x: float) -> None:
@@ -347,15 +342,15 @@ def kept_and_lost(matrix: Tensor, block_size: int) -> Figure:
 
 def losses(curves: Mapping[str, Mapping[int, float]]) -> Figure:
     """What the projection loses, relative to the matrix, against the block size."""
-    looks = [(style.VERMILION, "s-"), (style.BLUE, "o-"), (style.GREEN, "^-")]
+    lost = pd.DataFrame(curves)  # (block sizes, matrices)
+    sizes = lost.index
     figure, axes = plt.subplots(figsize=(9, 4.8))
-    sizes = sorted({b for curve in curves.values() for b in curve})
-    axes.plot(sizes, [(1 - 1 / b) ** 0.5 for b in sizes], color=style.BLACK, linestyle=":",
-              label=r"$\sqrt{1 - 1/b}$", zorder=3)
-    for (name, curve), (color, line) in zip(curves.items(), looks, strict=False):
-        axes.plot(list(curve), list(curve.values()), line, color=color, label=name)
+    axes.plot(sizes, (1 - 1 / sizes) ** 0.5, ":", color=style.BLACK, label=r"$\sqrt{1 - 1/b}$",
+              zorder=3)
+    lost.plot(ax=axes, style=["s-", "o-", "^-"], legend=False,
+              color=[style.VERMILION, style.BLUE, style.GREEN])
     axes.set_xscale("log", base=2)
-    axes.set_xticks(sizes, labels=[str(b) for b in sizes])
+    axes.set_xticks(sizes, labels=sizes)
     axes.set(xlabel="block size b", ylabel="share of the norm that is lost", ylim=(-0.03, 1.05))
     figure.legend(loc="outside right center")
     return figure
