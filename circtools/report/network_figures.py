@@ -1,4 +1,7 @@
-"""Figures of single networks: how they were trained, and what their weights look like."""
+"""Figures of single networks: how they were trained, and what their weights look like.
+
+A ``table`` is rows of :func:`circtools.experiments.results.load`.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from circtools.experiments import store
 from circtools.experiments.choices import TRIAL_PRESET
-from circtools.experiments.methods import CONTROL_LEVELS, METHODS, ROUNDS_AT
+from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
 from circtools.experiments.results import select
 from circtools.report import comparisons, style
 from circtools.report.parts import heat_map
@@ -20,27 +23,25 @@ from circtools.report.parts import heat_map
 LOSS = "validation loss (nats per token)"
 ROLES = ("encoder self-attention", "decoder self-attention", "cross-attention", "feed-forward")
 
+
 def learning_rates(table: pd.DataFrame, method: str) -> Figure:
     """The short trials by which a method's learning rate was chosen.
 
-    The method is block_circulant (beside it stands the dense network), or another with trials of
-    its own. The table holds rows of :func:`circtools.experiments.results.load`.
+    The method is ``pruned``, or ``block_circulant``; beside that stands the dense network.
     """
     search = select(table, task="multi30k", preset=TRIAL_PRESET, series="search",
                     dropout_factor=1.0, matrix_lr_scale=1.0)
-    rows = select(search, method=method)
-    color = style.METHOD_LOOK[method]["color"]
-    shown = [("dense", select(search, method="dense"), style.BLACK, "--D")]
-    if method != "block_circulant":
-        shown = []
-    for b, line in zip(CONTROL_LEVELS, ("-o", ":s"), strict=True):
-        if METHODS[method].prunes:
-            name, tried = f"{b}x, round {ROUNDS_AT[b]}", select(rows, round=ROUNDS_AT[b])
-        else:
-            name, tried = f"b = {b}", select(rows, block_size=b)
-        shown.append((name, tried, color, line))
+    rows, color = select(search, method=method), style.METHOD_LOOK[method]["color"]
+    if method == "pruned":
+        shown = {f"{b}x, round {ROUNDS_AT[b]}": select(rows, round=ROUNDS_AT[b])
+                 for b in CONTROL_LEVELS}
+        looks = [(color, "-o"), (color, ":s")]
+    else:
+        shown = {"dense": select(search, method="dense"),
+                 **{f"b = {b}": select(rows, block_size=b) for b in CONTROL_LEVELS}}
+        looks = [(style.BLACK, "--D"), (color, "-o"), (color, ":s")]
     figure, axes = plt.subplots(figsize=(8, 4.6))
-    for name, tried, color, line in shown:
+    for (name, tried), (color, line) in zip(shown.items(), looks, strict=True):
         tried = tried.sort_values("lr_factor")
         axes.plot(tried["lr_factor"], tried["val_loss"], line, color=color, label=name)
     axes.set_xscale("log", base=2)
@@ -54,10 +55,7 @@ def learning_rates(table: pd.DataFrame, method: str) -> Figure:
 
 def learning_curves(table: pd.DataFrame, block_size: int = 4, preset: str = TRIAL_PRESET
                     ) -> Figure:
-    """Complete trainings of block-circulant layers at several rates, beside the dense network's.
-
-    The table holds rows of :func:`circtools.experiments.results.load`.
-    """
+    """Complete trainings of block-circulant layers at several rates, beside the dense network's."""
     rows = select(table, task="multi30k", preset=preset, tied=False, seed=0, dropout_factor=1.0)
     rows = rows[~rows["series"].isin(["search", "diverged"])].drop_duplicates("run")
     rows = rows.sort_values(["matrix_lr_scale", "lr_factor"])
@@ -85,8 +83,7 @@ def learning_curves(table: pd.DataFrame, block_size: int = 4, preset: str = TRIA
 def lent_rate(table: pd.DataFrame) -> Figure:
     """Test BLEU at two sizes: with the setting chosen at the smaller one, and with each its own.
 
-    There is one panel per compression. The table holds rows of
-    :func:`circtools.experiments.results.load`.
+    There is one panel per compression.
     """
     sizes = (TRIAL_PRESET, "base")
     tuned = select(table, task="multi30k", tied=False, series="tuned", seed=0)
