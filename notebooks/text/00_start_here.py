@@ -24,7 +24,8 @@
 #
 # ## Is everything here?
 #
-# The next cell imports what the course needs and looks for the data.
+# The next cell imports what the course needs. It looks for the data of MNIST, images of handwritten
+# digits.
 
 # %% tags=["hide-input"]
 from exercises import check, hint, solution  # notebooks/exercises: checks, hints and solutions
@@ -66,16 +67,20 @@ mnist_figures.images(digits.train_x[:16], [f"label {y}" for y in digits.train_y[
 # Where a picture shows the values of weights, red is positive, blue is negative and pale is near
 # zero. A grey dot marks a weight that was zeroed.
 #
-# **Pruning** trains a network, zeroes the weights of smallest magnitude, trains what is left, and
-# repeats. Our rounds take 21 % of the *remaining* weights, as the poster did.
+# **Pruning** trains a network, zeroes the weights of smallest magnitude, fine-tunes what is left,
+# and repeats. *Fine-tuning* is training again. Each of our rounds takes 21 % of the *remaining*
+# weights, as the poster did.
 
 # %% alt="Pruning: each round zeroes the smallest weights and trains what is left"
 diagrams.pruning_technique();
 
 # %% [markdown]
-# **A circulant matrix** is known by its first row: each next row is the one above, rotated right
-# by one. A *block*-circulant matrix is cut into b x b blocks of this kind. It stores b numbers a
-# block instead of b², so the block size b *is* the compression factor.
+# **A circulant matrix** is known by its first row: each next row is the one above, rotated right by
+# one. A *block*-circulant matrix is cut into b x b blocks of this kind. It stores b numbers per
+# block instead of b².
+#
+# **Compression** is the number of weights divided by the number stored. Here it is the block size
+# b.
 #
 # In this picture a colour says only which numbers are the same, and only within a block.
 
@@ -83,18 +88,19 @@ diagrams.pruning_technique();
 diagrams.circulant_technique();
 
 # %% [markdown]
-# A network may store only one number in b. Is it better to *choose* which ones to keep, or to
-# *share* them from the start? That is the question of the course.
+# A network with all its weights is called *dense*. Now suppose that it may store only one number in
+# b. Is it better to *choose* which ones to keep, or to *share* them from the start? That is the
+# question of the course.
 #
 # ## Four questions
 #
-# The poster's four claims are four questions. Below each is a picture of what we measured. The
-# poster gives no tables, so all results here are our own.
+# The poster's four claims are four questions. Below each is a picture of what we measured, at full
+# scale. The poster gives no tables, so all results here are our own.
 #
 # ### 1. Are shared weights better than pruned ones, on MNIST?
 #
-# The poster says that they are, at equal compression, and that the gap grows. **Predict:** which
-# curve of errors is lower?
+# The poster says that they are, at equal compression, and that the gap grows with the compression.
+# **Predict:** which curve of errors is lower?
 
 # %% alt="On MNIST the two methods are close up to 28x; from 49x to 196x pruning has fewer errors"
 table = results.load()
@@ -102,21 +108,26 @@ headlines.mnist_card(table, size=(6.4, 4), font=12);
 
 # %% [markdown]
 # **What to notice.** Pruning has fewer errors in the middle, from 49x to 196x. Nowhere is sharing
-# ahead by more than chance. [Notebook 03](03_mnist_benchmark.ipynb) trains the networks and
-# [notebook 04](04_pruning.ipynb) compares them.
+# ahead by more than chance, not even at the right end of the picture. [Notebook
+# 03](03_mnist_benchmark.ipynb) trains the networks and [notebook 04](04_pruning.ipynb) compares
+# them.
 #
 # ### 2. Is pruning better in translation, by eight BLEU?
 #
-# BLEU scores a translation from 0 to 100. The poster says that pruning is eight points ahead on
-# average. **Predict:** how many do we find?
+# A Transformer translates from German into English. BLEU scores its translations from 0 to 100, and
+# more is better. The poster says that pruning is eight points ahead on average. **Predict:** how
+# many do we find?
 
 # %% alt="In translation all differences are small, far below the original poster's eight BLEU"
 headlines.headline_gap(table, size=(6.4, 4.4), font=12);
 
 # %% [markdown]
-# **What to notice.** On average the two are less than one BLEU apart, at both sizes of network. A
-# filled mark is a difference that is decided, at 5 %. The smaller size, `small`, has three
-# trainings of each method, `base` has one. [Notebook 08](08_analysis.ipynb) has the comparison.
+# **What to notice.** On average the two are less than one BLEU apart, at both sizes of network.
+# Bars are 95 % intervals. A filled mark is a decided difference: chance alone would hardly give it.
+# This is tested at 5 % for all five levels together, so a bar may clear zero and its mark be open.
+#
+# The smaller size, `small`, has three trainings of each method. `base` has one, so its bars leave
+# out how trainings differ. [Notebook 08](08_analysis.ipynb) has the comparison.
 #
 # How can a difference of eight arise? [Notebook 06](06_block_circulant_transformer.ipynb) shows one
 # way: a single learning rate cost almost five BLEU.
@@ -140,20 +151,25 @@ figure.set_size_inches(9.5, 3.2)
 # ### 4. Does sharing need an order among its inputs?
 #
 # The poster says that sharing works on MNIST because images have a symmetry, and fails on words
-# because they have none. One part of that can be tested: shuffle the pixels, the same way in every
-# image. **Predict:** does sharing lose by it, and with which blocks?
+# because they have none. One part of that can be tested: shuffle (*permute*) the pixels, the same
+# way in every image. **Predict:** does sharing then make more errors? At which block sizes?
 
 # %% alt="With shuffled pixels large blocks make more errors; small blocks, once tuned, as many"
 figure = mnist_figures.mnist_permuted(table)
 figure.set_size_inches(12, 5)
 
 # %% [markdown]
-# **What to notice.** Up to 8x shuffling does no harm, once the rate is tuned. From 16x on there are
-# more errors with shuffled pixels. So large blocks use the order of the pixels. Sharing as many
-# weights at random is worse, which fits the poster's reason.
-# [Notebook 03](03_mnist_benchmark.ipynb) tests more.
+# **What to notice.** Up to 8x shuffling does no harm, once the learning rate is tuned, on the
+# right. From 16x on there are more errors with shuffled pixels. So large blocks use the order of
+# the pixels. [Notebook 03](03_mnist_benchmark.ipynb) does the test.
+#
+# Sharing as many weights at random is worse, which fits the poster's reason. See [notebook
+# 08](08_analysis.ipynb).
 #
 # ### The four verdicts
+#
+# A difference is the mean over the levels of compression that were tested. *Preset* names the size
+# of the network, and *seeds* counts the trainings. In claim 2 *they* are the pruned networks.
 
 # %% tags=["hide-input", "nbval-check-output"]
 asked = {("claim1_first", "base"), ("claim2_by_eight", "small"), ("claim3_dense", "small"),
@@ -170,6 +186,8 @@ Markdown(pages.claims_table(verdicts.values()))
 # %% [markdown]
 # ## The map
 #
+# The two techniques, and MNIST:
+#
 # | Notebook | Question | Read | Run |
 # | --- | --- | --- | --- |
 # | **00** start here | What was found, and is my machine ready? | 10 min | < 1 min |
@@ -177,6 +195,11 @@ Markdown(pages.claims_table(verdicts.values()))
 # | **02** block-circulant layers | How does it become a layer of a network? | 25 min | < 1 min |
 # | **03** MNIST benchmark | What does sharing weights cost in accuracy? | 25 min | 1 min |
 # | **04** pruning | Is removing weights better than sharing them? | 25 min | 1 min |
+#
+# Translation, and what to make of it all:
+#
+# | Notebook | Question | Read | Run |
+# | --- | --- | --- | --- |
 # | **05** Transformer | How does a network translate, and how good is ours? | 45 min | a few min |
 # | **06** block-circulant Transformer | What can one learning rate cost? | 25 min | 2 min |
 # | **07** pruned Transformer | Which weights go, and what is left? | 25 min | 2 min |
@@ -217,8 +240,8 @@ check("0.1", remaining)
 # ### Exercise 0.2 ★ 5 minutes
 #
 # A network has weight matrices of several layers, but only some are compressed. Return the
-# compression over *all* its weight matrices. `layers` is a list of pairs: the dense number of
-# weights, and the number stored.
+# compression over *all* its weight matrices taken together. `layers` is a list of pairs: the dense
+# number of weights, and the number stored.
 
 
 # %% tags=["nbval-check-output"]
@@ -237,16 +260,20 @@ check("0.2", overall_compression)
 #
 # 1. **Say what was compressed.** "8 times smaller" may speak of one layer, of all weight matrices,
 #    or of the whole model. Compression is dense weights / stored weights over a named set.
-# 2. **Tune both sides alike.** In the series *tuned* each method has a learning rate of its own,
-#    and Transformers a dropout too. They are chosen on validation data, with equally many trials
-#    for either method. Verdicts come from it. The series *same* keeps one untuned setting, as a
-#    quick reproduction would.
-# 3. **Show the spread.** A number is a mean over several seeds, with a 95 % interval. In
-#    translation the interval also says what another set of test sentences could give. With fewer
-#    than three seeds there is no verdict. No choice uses the test data.
+# 2. **Tune both sides alike.** There are two series of results. In *tuned* each method has a
+#    learning rate of its own, and Transformers a dropout rate too. They are chosen on validation
+#    data, with equally many trials for either method. Verdicts come from this series. The series
+#    *same* keeps one untuned setting for all, as a quick reproduction would.
+# 3. **Show the spread.** A number is a mean over several seeds, with a 95 % interval. A seed is one
+#    training, from its own random start. In translation the interval also says what another set of
+#    test sentences could give. With fewer than three seeds there is no verdict. No choice uses the
+#    test data.
 #
 # Two exceptions: fine-tuning after pruning has no untuned setting, so it is always tuned. Pruning
 # *while* a network is trained keeps the dense network's setting.
+#
+# `compression_ratio` counts for you. The network for MNIST has 784 inputs, one for each pixel, as
+# many hidden units, and ten outputs:
 
 # %% tags=["nbval-check-output"]
 model = mnist.classifier()
@@ -257,8 +284,9 @@ print(f"The MNIST classifier 784-784-10 has {weights:,} weights; "
 # %% [markdown]
 # ## The results that come with the course
 #
-# Every run left one JSON file in `data/results`: its configuration, its metrics by epoch, its
-# device, its commit. `results.load()` gives them as one table.
+# Every run left one JSON file in `data/results`: its configuration, its metrics per epoch, its
+# device, its commit. `results.load()` gives them as one table. *Trials* are the runs that served to
+# choose a setting.
 
 # %% tags=["hide-input", "nbval-check-output"]
 kinds = table["series"].map({"search": "trials of a setting"}).fillna("complete trainings")

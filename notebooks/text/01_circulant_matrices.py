@@ -10,9 +10,10 @@
 # # 01 · Circulant matrices: one row says it all
 #
 # **You will learn** what a circulant matrix is, and why multiplying by it is a convolution. All
-# circulant matrices share their eigenvectors, the waves of the discrete Fourier transform. That
-# turns products, inverses and whole linear systems into arithmetic on n numbers. It takes n log n
-# operations, where a plain product takes n² and a plain inverse n³.
+# circulant matrices of one size share their eigenvectors, the waves of the discrete Fourier
+# transform. That turns products, inverses and whole linear systems into arithmetic on n numbers, if
+# the matrix is n x n. It takes n log n operations, where a plain product with a vector takes n² and
+# a plain inverse n³.
 #
 # **You need** matrix products, and complex numbers as far as $e^{i\varphi} = \cos\varphi +
 # i\sin\varphi$. Eigenvectors are recalled where they are used. No data.
@@ -46,19 +47,22 @@ def compare(what, left, right):
 # Take a row of $b$ numbers. Write it down. Below it write it again, rotated right by one place. The
 # number that falls off on the right comes back on the left. After $b$ rows you have a square matrix
 # that holds $b$ different numbers instead of $b^2$. It is called **circulant**, and it is given by
-# its first row $w$:
+# its first row $w$. With rows $r$ and columns $c$ counted from 0:
 #
 # $$ C_{r,c} = w_{(c - r) \bmod b} $$
+#
+# So row 1 begins with $w_{b-1}$, because $(0 - 1) \bmod b = b - 1$.
 
 # %% alt="A circulant matrix repeats its first row, rotated right by one from row to row"
 diagrams.circulant_technique();
 
 # %% [markdown]
 # Follow one colour on the left: it runs down a diagonal, leaves on the right and comes back on the
-# left. Every such *wrapped diagonal* carries one number. (On the right is a matrix of circulant
-# blocks; that is the subject of notebook 02.)
+# left. That is a *wrapped diagonal*, and it carries one number. We call the one of $w_k$ wrapped
+# diagonal $k$; number 0 is the main diagonal. (On the right is a matrix of circulant blocks, the
+# subject of notebook 02.)
 #
-# The library builds the matrix from the row:
+# The course's library, `circtools`, builds the matrix from the row:
 
 # %% tags=["nbval-check-output"]
 circulant(torch.tensor([1, 2, 3, 4]))
@@ -74,7 +78,8 @@ torch.equal(circulant(w), torch.tensor(scipy.linalg.circulant(w.numpy()).T))
 # %% [markdown]
 # ### Exercise 1.1 ★ 5 minutes
 #
-# Build the circulant matrix of a row yourself, without `circtools`. Two lines are enough.
+# Build the circulant matrix of a row yourself, without `circtools`. `row` is a tensor of $b$
+# numbers; return a tensor of shape $(b, b)$. Two lines are enough.
 
 # %%
 def rotate_rows(row):
@@ -89,7 +94,7 @@ check("1.1", rotate_rows)
 # ## The shift: the one matrix behind all of them
 #
 # The simplest circulant matrix that does something has the first row $(0, 1, 0, \dots, 0)$. Call
-# it $P$.
+# it $P$. Here it has size 5.
 #
 # **Predict:** what does $P$ do to the vector (10, 20, 30, 40, 50)? And what is $P^5$? Decide
 # before you run the next cell.
@@ -103,11 +108,14 @@ print("P^5 is the identity:", torch.equal(P.matrix_power(5), torch.eye(5)))
 print("P^-1 is the transpose of P:", torch.equal(P.inverse(), P.T))
 
 # %% [markdown]
-# $P$ moves every entry up by one place, and the first one comes back at the end; after five steps
-# all are home again. The matrix $P^k$ has its ones exactly on wrapped diagonal $k$. So a circulant
-# matrix is nothing but a weighted sum of shifts:
+# $P$ moves every entry up by one place, and the first one comes back at the end. After five steps
+# all are home again. Its inverse, the transpose, moves them down. The matrix $P^k$ has its ones
+# exactly on wrapped diagonal $k$. So a circulant matrix is a weighted sum of shifts, with the
+# identity $I = P^0$:
 #
 # $$ C = w_0 I + w_1 P + w_2 P^2 + \dots + w_{b-1} P^{b-1} $$
+#
+# In the picture red is positive and blue is negative.
 
 # %% alt="A circulant matrix is the weighted sum of shift matrices, one for each wrapped diagonal"
 diagrams.weighted_shifts(torch.tensor([1.0, -0.7, 0.35, 0.8]));
@@ -117,21 +125,28 @@ w = torch.randn(5)
 compare("C and the sum of shifts", circulant(w), sum(w[k] * P.matrix_power(k) for k in range(5)))
 
 # %% [markdown]
-# **What to notice.** Everything below follows from this one line. What is true of $P$, and survives
-# powers and sums, is true of every circulant matrix.
+# **What to notice.** Everything below follows from this sum of shifts. What is true of $P$, and
+# stays true for powers and sums, is true of every circulant matrix.
+#
+# Here and below, `compare` prints the largest difference between two results. We calculate with 16
+# digits, so a difference below $10^{-12}$ is only rounding.
 #
 # ## A circulant matrix is a convolution
 #
-# Write out one entry of $y = Cx$, with all positions counted modulo $b$:
+# Write out one entry of $y = Cx$, with all positions counted modulo $b$. In the second sum $d$ is
+# the distance $c - r$:
 #
 # $$ y_r = \sum_c w_{c-r}\, x_c = \sum_d w_d\, x_{r+d} $$
 #
 # The same weights $w$ slide along $x$, and at the end of the vector they come round to its
-# beginning. Signal processing calls this a circular **cross-correlation** of $x$ with $w$. It is
-# also what deep-learning libraries compute under the name *convolution*. A convolution in the
-# strict sense runs over $x$ backwards, $\sum_d w_d\, x_{r-d}$, and belongs to the transposed
-# matrix, $C^T x$. To be exact: with our convention $Cx$ is the circular **cross-correlation** of
-# $x$ with the first *row*. That is the circular **convolution** of $x$ with the first *column*.
+# beginning. This has more than one name:
+#
+# - Signal processing calls it the circular **cross-correlation** of $x$ with the first *row*.
+# - Deep-learning libraries compute the same, and call it *convolution*.
+# - A **convolution** in the strict sense runs over $x$ backwards, $\sum_d w_d\, x_{r-d}$. With the
+#   first *column* in place of $w$ it is $Cx$. With the first row it is $C^T x$.
+#
+# The next cell checks all four statements.
 
 # %%
 b = 64
@@ -147,7 +162,7 @@ compare("C^T x and convolution, row", C.T @ x, (w * x[(r - d) % b]).sum(1))
 
 # %% [markdown]
 # An example that you can see: a noisy signal, and a row that averages each point with its two
-# neighbours on either side. That is a circulant matrix with five wrapped diagonals.
+# neighbours on either side. Its matrix has five wrapped diagonals.
 
 # %% alt="A circulant matrix that averages five places smooths a noisy wave"
 t = torch.arange(b)
@@ -169,22 +184,27 @@ shift = circulant(torch.eye(b)[7])  # seven places
 compare("C P^7 x and P^7 C x", circulant(mean) @ shift @ signal, shift @ circulant(mean) @ signal)
 
 # %% [markdown]
-# **What to notice.** A circulant matrix treats all positions alike; it *commutes with shifts*. That
-# is a strong assumption about what $x$ is. For a sound or for a row of pixels it is reasonable. For
-# a vector whose entries have no order, such as a word embedding, nobody promised it. The poster's
-# fourth claim is exactly this thought, and notebook 03 puts it to a test.
+# **What to notice.** The two are the same. $C$ is a sum of powers of $P$, and these can be swapped.
+# So a circulant matrix treats all positions alike; it *commutes with shifts*.
+#
+# That is a strong assumption about what $x$ is. For a sound or for a row of pixels it is
+# reasonable. The entries of a word embedding, the vector that stands for a word, have no order.
+# There nobody promised it. This thought is the fourth claim of the poster that the course tests:
+# sharing works on images, and fails on words. Notebook 03 puts it to a test.
 #
 # ## The eigenvectors are waves
 #
 # An eigenvector keeps its direction under a matrix: $Cf = \lambda f$. Which vectors does the shift
-# $P$ only multiply by a number? Those that look the same, up to a factor, one place further on: the
-# waves
+# $P$ only multiply by a number? Each entry must be the one before it, times this number. After $b$
+# places we are back at the beginning, so the number's $b$-th power is 1. There are $b$ such
+# numbers: the powers $\omega^k$ of $\omega = e^{2\pi i/b}$, which is a $b$-th of a full turn. Each
+# gives a wave that makes $k$ turns:
 #
 # $$ f_k = \big(1,\; \omega^k,\; \omega^{2k},\; \dots,\; \omega^{(b-1)k}\big), \qquad
-#    \omega = e^{2\pi i/b}, \qquad k = 0, \dots, b - 1 $$
+#    k = 0, \dots, b - 1 $$
 #
-# Moving up by one place multiplies by $\omega^k$, and because $\omega^b = 1$ the ends meet. So
-# $P f_k = \omega^k f_k$, and with $C = \sum_j w_j P^j$:
+# So $P f_k = \omega^k f_k$, and $j$ steps give $P^j f_k = \omega^{jk} f_k$. With $C = \sum_j w_j
+# P^j$:
 #
 # $$ C f_k = \lambda_k f_k, \qquad \lambda_k = \sum_j w_j\, \omega^{jk} $$
 
@@ -194,22 +214,27 @@ diagrams.fourier_vectors(8);
 # %% [markdown]
 # **What to notice.** The waves do not depend on $w$ at all: *every* circulant matrix of this size
 # has these eigenvectors. Only the eigenvalues $\lambda_k$, its **spectrum**, tell one circulant
-# matrix from another. And look at the dots only. At $k = 7$ they are those of $k = 1$ with the
-# imaginary part upside down: a wave that runs the other way round. The lines between the dots are
-# there for the eye.
+# matrix from another. `spectrum(w)` computes them.
 #
-# Written as a matrix: put the waves, divided by $\sqrt b$, into the columns of $F$. Its columns are
-# orthogonal and of length one, $F^\ast F = I$, where the star means conjugate and transpose. For
-# the product of two of them is a geometric sum. With $z = \omega^{k-j} \ne 1$ it is
-# $\sum_c z^c / b = (z^b - 1) / (b (z - 1)) = 0$, because $z^b = 1$. So $F^{-1} = F^\ast$, and
-# $CF = F\,\mathrm{diag}(\lambda)$ becomes
+# Look at the dots only. At $k = 7$ they are those of $k = 1$ with the imaginary part upside
+# down: a wave that runs the other way round. The lines between the dots are there for the eye.
+#
+# Written as a matrix: put the waves, divided by $\sqrt b$, into the columns of $F$. They are
+# orthogonal and of length one, $F^\ast F = I$, where the star means conjugate and transpose. Why
+# orthogonal? The inner product of columns $j \ne k$ is a geometric sum. With $z = \omega^{k-j}$ we
+# have $z^b = 1$ and $z \ne 1$:
+#
+# $$ \frac{1}{b} \sum_{c=0}^{b-1} z^c = \frac{z^b - 1}{b\,(z - 1)} = 0 $$
+#
+# So $F^{-1} = F^\ast$. All the equations $C f_k = \lambda_k f_k$ together read
+# $CF = F\,\mathrm{diag}(\lambda)$. Multiply by $F^\ast$ from the right:
 #
 # $$ C = F \,\mathrm{diag}(\lambda)\, F^\ast $$
 #
-# The spectrum $\lambda$ is a discrete Fourier transform of the first row. With our convention the
-# exponent has a plus sign, so that for a real row $\lambda$ is the complex conjugate of
-# `torch.fft.fft(w)`. (Gray's review pairs each eigenvalue with the wave running the other way;
-# the set of pairs is the same.)
+# The sum $\lambda_k$ is a discrete Fourier transform of the first row. Ours has a plus sign in the
+# exponent, and `torch.fft.fft` has a minus sign. So for a real row $\lambda$ is the complex
+# conjugate of `torch.fft.fft(w)`. (Gray's review, in the references, numbers the waves the other
+# way round; the pairs are the same.)
 
 # %%
 b = 64
@@ -235,8 +260,16 @@ print(f"largest distance from an eigenvalue of the routine to one of ours: {dist
 # %% [markdown]
 # ## Spectra in the complex plane
 #
-# **Predict:** where in the complex plane do the eigenvalues of the shift $P$ lie? Of the average
-# over neighbours? Which matrix below has the eigenvalue 0?
+# The next picture shows the eigenvalues of four circulant matrices of size 16:
+#
+# - the shift $P$;
+# - the average of each entry with its two neighbours, $w_0 = w_1 = w_{15} = 1/3$;
+# - the difference between the next entry and this one, $P - I$;
+# - a random row.
+#
+# **Predict:** use $\lambda_k = \sum_j w_j\, \omega^{jk}$. Where in the complex plane do the
+# eigenvalues of the shift lie? Those of the average? Which of the first three matrices sends some
+# vector to zero, and so has the eigenvalue 0?
 
 # %% alt="Eigenvalues: those of the shift lie on the unit circle, those of the average on a line"
 e = torch.eye(16)
@@ -263,22 +296,23 @@ for name, row in rows.items():
 # %% [markdown]
 # **What to notice.**
 #
-# - The shift only moves numbers about, so no wave grows or shrinks: all its eigenvalues have
-#   size 1.
-# - The eigenvalue of $k = 0$, the diamond, is the sum of the row. It is what happens to a constant
+# - The shift only moves numbers about, so no wave grows or shrinks. All its eigenvalues lie on the
+#   unit circle (dashed).
+# - The eigenvalue of $k = 0$, the diamond, is the sum of the row. It is what multiplies a constant
 #   vector. The average keeps constants: 1. The difference removes them: 0. What it removes cannot
-#   be recovered, so it has no inverse.
+#   be recovered, so it has no inverse: it is *singular*.
 # - The average has real eigenvalues, because its matrix is symmetric. They fall as the wave gets
-#   faster, down to -1/3 for the fastest: an average keeps slow changes and damps quick ones. It is
-#   a low-pass filter.
+#   faster, down to -1/3 for the fastest, $k = 8$. An average keeps slow changes and damps quick
+#   ones: it is a low-pass filter.
 # - A real row makes the picture symmetric about the real axis: $\lambda_{b-k}$ is the conjugate of
-#   $\lambda_k$. So $b$ real numbers hold the whole spectrum, and fast programs compute only half.
+#   $\lambda_k$. For the average the two are one dot. So $b$ real numbers hold the whole spectrum,
+#   and fast programs compute only half.
 #
-# Now make a row of your own. With this notebook running, move the six weights below one at a time.
-# Watch which diagonal changes colour, and where the eigenvalues go.
+# Now make a row of your own: with this notebook running, move the six weights below. Watch the
+# diagonals, and where the eigenvalues go.
 #
 # **Predict:** which way do all six eigenvalues go when only $w_0$ grows? How must $w_1$ to $w_5$ be
-# chosen for all of them to be real?
+# chosen for all of them to be real? Think of the average.
 
 # %% alt="A circulant matrix of two wrapped diagonals, and its eigenvalues on a circle from 0 to 1"
 def draw(w0=0.5, w1=0.5, w2=0.0, w3=0.0, w4=0.0, w5=0.0):
@@ -290,12 +324,19 @@ moving(draw, **{f"w{k}": weights for k in range(6)})
 
 # %% [markdown]
 # **What to notice.** $w_0$ adds a multiple of the identity, so all eigenvalues move to the right
-# together. They are real if the row reads the same in both directions, $w_1 = w_5$ and
-# $w_2 = w_4$: then the matrix is symmetric.
+# together. They are real if the matrix is symmetric: $w_1 = w_5$ and $w_2 = w_4$. Then the row
+# reads the same in both directions from $w_1$ on.
 #
 # ## Matrix algebra becomes arithmetic
 #
-# Because all circulant matrices share $F$, it drops out of every calculation:
+# Let $A$ and $B$ be circulant, with the spectra $\alpha$ and $\beta$. Because they share $F$, it
+# drops out of every calculation. The product, for example:
+#
+# $$ AB = F\,\mathrm{diag}(\alpha)\,F^\ast F\,\mathrm{diag}(\beta)\,F^\ast
+#    = F\,\mathrm{diag}(\alpha\beta)\,F^\ast $$
+#
+# So $AB$ is circulant again, and its spectrum is $\alpha_k \beta_k$. The other rules are found in
+# the same way:
 #
 # | matrices | spectra |
 # | --- | --- |
@@ -303,13 +344,13 @@ moving(draw, **{f"w{k}": weights for k in range(6)})
 # | $A B$ | $\alpha_k \beta_k$, so $AB = BA$ |
 # | $A^T$ (real rows) | conjugate of $\alpha_k$ |
 # | $A^{-1}$ | $1 / \alpha_k$, if none is zero |
-# | largest stretch $\lVert A \rVert_2$ | largest $\lvert\alpha_k\rvert$ |
-# | sum of squares $\lVert A \rVert_F^2$ | $\sum_k \lvert\alpha_k\rvert^2$ |
+# | largest stretch of a vector, $\lVert A \rVert_2$ | largest $\lvert\alpha_k\rvert$ |
+# | sum of squares of all entries, $\lVert A \rVert_F^2$ | $\sum_k \lvert\alpha_k\rvert^2$ |
 #
-# The last two hold because $F$ and $F^\ast$ change no length. The results are circulant again. To
-# get back from a spectrum to a first row, undo the sum: $w_j = \frac{1}{b} \sum_k \lambda_k\,
-# \omega^{-jk}$. The minus sign is that of `torch.fft.fft` (for us `fft` is the way *back*), and
-# `norm="forward"` makes it divide by $b$.
+# The last two hold because $F$ and $F^\ast$ change no length. To get back from a spectrum to a
+# first row, undo the sum: $w_j = \frac{1}{b} \sum_k \lambda_k\, \omega^{-jk}$. The minus sign is
+# that of `torch.fft.fft`, so from a spectrum `fft` is the way *back*. With `norm="forward"` it
+# divides by $b$.
 
 # %%
 def first_row(values):
@@ -327,20 +368,21 @@ compare("norm  and largest eigenvalue", torch.linalg.matrix_norm(A, 2), alpha.ab
 compare("sum of squares and spectrum", A.square().sum(), alpha.abs().square().sum())
 
 # %% [markdown]
-# **Predict:** pick two matrices at random. How often do they commute?
+# **Predict:** pick two matrices at random, not circulant ones. How often do they commute?
 
 # %%
 M, N = torch.randn(2, 5, 5)
 print(f"largest entry of M N - N M: {(M @ N - N @ M).abs().max():.1f}")
 
 # %% [markdown]
-# Almost never. All circulant matrices do, which is rare. It is a price as well as a gift. Without a
-# nonlinearity between them the order of two circulant layers cannot matter, and the two are again
-# just one.
+# Almost never. That all circulant matrices do is rare, and a price as well as a gift. Take two
+# circulant layers with no nonlinearity between them. Their order cannot matter, and the two are
+# again just one circulant layer.
 #
 # ### Exercise 1.2 ★★ 10 minutes
 #
-# Return the first row of `circulant(w) @ circulant(v)` without building a matrix.
+# Return the first row of `circulant(w) @ circulant(v)` without building a matrix. You may use
+# `spectrum` and `first_row`.
 
 # %%
 def product_row(w, v):
@@ -354,17 +396,26 @@ check("1.2", product_row)
 # %% [markdown]
 # ## The cost
 #
-# Multiplying a vector by a dense $n \times n$ matrix takes $n^2$ multiplications. With $C =
-# F\,\mathrm{diag}(\lambda)\,F^\ast$ it takes three steps: transform $x$, multiply by $\lambda$,
-# transform back. One more transform gets $\lambda$ from $w$. As matrix products, the transforms
-# would cost $n^2$ as well. But the **fast Fourier transform** splits a transform of size $n$ into
-# two of size $n/2$, of the entries at even and at odd positions. It takes $n/2$ multiplications to
-# put them together.
+# Multiplying a vector $x$ by a dense $n \times n$ matrix takes $n^2$ multiplications. With $C =
+# F\,\mathrm{diag}(\lambda)\,F^\ast$ it takes three steps:
 #
-# **Predict:** for $n = 1024$, how many times fewer multiplications is that: about 3, 16, 100?
+# 1. Transform $x$. This is $F^\ast x$, with a minus sign in the exponent: `torch.fft.fft(x)`.
+# 2. Multiply entry by entry by $\lambda$.
+# 3. Transform back. This is the product with $F$: `torch.fft.ifft`.
 #
-# Let us count. A complex multiplication is four real ones; this counts a complex FFT, though for
-# real vectors half of it would do.
+# Both functions differ from $F^\ast$ and $F$ by factors $\sqrt n$, which cancel. One more transform
+# gets $\lambda$ from $w$.
+#
+# As matrix products, the transforms would cost $n^2$ as well. But the **fast Fourier transform**
+# (FFT) splits a transform of size $n$ into two of half the size. One takes the entries at even
+# positions, the other those at odd ones. It takes $n/2$ multiplications to put them together. One
+# can halve $\log_2 n$ times, so a transform takes $\frac{n}{2} \log_2 n$ multiplications. They are
+# complex, and each is four real ones.
+#
+# **Predict:** for $n = 1024$, $\log_2 n$ is 10. Count three transforms, and the $n$ products with
+# $\lambda$. How many times fewer multiplications than $n^2$ is that: about 3, 16, 100?
+#
+# Let us count. This is a complex FFT; for real vectors half of it would do.
 
 # %% tags=["nbval-check-output"]
 def fft_multiplications(n):
@@ -380,7 +431,7 @@ for n, slow, quick in zip(sizes, dense, fast, strict=True):
 print("closed form, n/2 log2 n:",
       all(fft_multiplications(n) == n // 2 * (n.bit_length() - 1) for n in sizes))
 
-# %% alt="From n = 32 on the product by FFT needs fewer multiplications than the dense one"
+# %% alt="From n = 64 on the product by FFT needs fewer multiplications than the dense one"
 diagrams.multiplication_counts(sizes, dense, fast);
 
 # %% [markdown]
@@ -413,8 +464,8 @@ compare("dense and FFT", C @ x, torch.fft.ifft(lam * torch.fft.fft(x)).real)
 # %% [markdown]
 # ### Exercise 1.3 ★★ 10 minutes
 #
-# Solve `circulant(w) @ x = y` for `x` without building a matrix. (`w` is such that a solution
-# exists.)
+# Solve `circulant(w) @ x = y` for the vector `x` without building a matrix. No eigenvalue of
+# `circulant(w)` is zero. Start from the three steps in *The cost*.
 
 # %%
 def solve_circulant(w, y):
@@ -437,8 +488,8 @@ check("1.3", solve_circulant)
 #   $O(n^2)$ for a product with a vector.
 #
 # A whole layer with only $n$ weights is very little, and it is stiff. Next, [02 · Block-circulant
-# layers](02_block_circulant_layers.ipynb) cuts the matrix into blocks. So it gets everything
-# between a circulant and an unstructured layer. Then [03 · The MNIST
+# layers](02_block_circulant_layers.ipynb) cuts the matrix into blocks. The block size then sets how
+# much is shared: anything between a circulant and an unstructured layer. Then [03 · The MNIST
 # benchmark](03_mnist_benchmark.ipynb) trains them.
 #
 # **References**
