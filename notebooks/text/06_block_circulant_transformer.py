@@ -50,17 +50,18 @@ architecture.transformer(("attention", "feed_forward"), layers=preset.layers);
 # weights. The embeddings and the output layer stay as they are. In notebook 05 the output layer
 # used the weights of the target embedding; here it has its own.
 #
-# A *preset* is a size with its base settings. `base` is twice as wide as `small`, has three layers
-# on each side instead of two, and half the base learning rate.
+# A *preset* is a size of network, with a *base rate*: the learning rate of the dense network. The
+# preset `base` is twice as wide as `small`. It has three layers on each side instead of two, and
+# half the base rate.
 #
 # ## One learning rate, at two sizes
 #
-# Tuning is cheap on a small network. Is it safe to tune there, and to take the result to a larger
+# Tuning is cheap on a small network. Is it safe to tune there, and to *lend* the result to a larger
 # one?
 #
 # We tuned at the size `small`. The best setting multiplied the learning rate of the coloured
 # matrices by four; the rest of the network kept the base rate. Then we trained `base`, once with
-# the same factor and once without it.
+# this lent factor and once without it.
 #
 # **Predict:** how many BLEU does the lent factor gain or lose at `base`, with b = 4 and with
 # b = 16?
@@ -76,8 +77,8 @@ network_figures.lent_rate(table);
 # Whoever had taken it over unseen would have concluded that sharing weights ruins a Transformer. Is
 # that where the poster's eight BLEU come from? It does not say how its rates were chosen.
 #
-# At b = 16 the same rate does no harm. That is a first sign of what is wrong at b = 4: the network
-# with more weights is the worse one.
+# At b = 16 the same rate does no harm. So with the lent rate the network with more weights is the
+# worse one. That is a first sign that compression is not what is wrong at b = 4.
 #
 # Each point is one training. The loss tells the same story, epoch by epoch:
 
@@ -100,21 +101,24 @@ large.round({"validation loss": 2, "test BLEU": 1})
 
 # %% [markdown]
 # At b = 16 the lent rate even has the lower loss. In BLEU the difference there is less than a
-# single run can show. So block sizes differ in the rate that they want.
+# single training can show. So block sizes differ in the rate that they want.
 #
-# One setting must serve all block sizes here: the one with the lower mean of the losses at b = 4
-# and b = 16. At `base` that is the base rate; b = 16 would deserve its own. A choice is now lent to
-# another size only on trial, beside the base values, and the better of the two serves. Lending is
-# not always bad: a smaller dense network, pruning and projection were better with lent values. For
-# the last two only short trials say so.
+# Still, our results have one setting per preset for all block sizes. It is the one with the lower
+# mean loss over b = 4 and b = 16. At `base` that is the base rate, though b = 16 would deserve its
+# own.
+#
+# Lending is not always bad. Pruning, projection and a smaller dense network were better at `base`
+# with lent values. For the first two only short trials say so. So a lent value is one candidate
+# beside the base value, and the better one is taken.
 #
 # ## Why: what Adam does to a shared weight
 #
 # All our networks are trained with Adam. Adam divides each gradient by its own recent size. So in
-# each step every weight moves by about the learning rate, whether its gradient is large or small.
+# each step every weight moves by about the learning rate, against the sign of its gradient, whether
+# that is large or small.
 #
-# A shared weight stands in b places of the matrix. Its gradient is the sum of the gradients at
-# these places:
+# A shared weight stands in b places of the matrix. Its gradient $G$ is the sum of the gradients
+# $g_1$ to $g_b$ at these places. The code below checks it for b = 4:
 #
 # $$G = g_1 + g_2 + \dots + g_b$$
 
@@ -128,8 +132,8 @@ mean = nearest_circulant(W.grad, 4)  # over the 4 places of each shared weight
 print("4 times the mean over the places:", torch.allclose(layer.weight.grad, 4 * mean, atol=1e-4))
 
 # %% [markdown]
-# If the b gradients agree, G is b times one of them. If they have nothing to do with each other,
-# most of them cancel. G is then about $\sqrt b$ times one of them.
+# If the b gradients agree, $G$ is b times one of them. If they have nothing to do with each other,
+# most of them cancel. $G$ is then about $\sqrt b$ times one of them.
 #
 # To first order, a step lowers the loss by the learning rate times the sum of all $|G|$. That sum
 # has b times fewer terms than in a dense matrix. **Predict:** at the same rate, how much of the
@@ -175,8 +179,11 @@ print(f"LIVE, {corpus.origin} data: with b = 16 a step gains {kept[4]:.2f} of a 
 # rest of the network alone, because nothing is shared there.
 #
 # The rule says what a step should gain. It does not say what the network will bear: at a higher
-# rate each step also moves the matrices further. So it needs a test. **Predict:** for which block
-# sizes does it ask for more than four times the rate, and what will the trials say there?
+# rate each step also moves the matrices further. So it needs a test. The table has two. On MNIST it
+# shows the factor that validation chose. For the Transformers it shows what a factor of four adds
+# to the validation loss, so that a minus is a gain. An empty cell has not been run.
+#
+# **Predict:** at which block sizes should a factor of four help, and at which should it harm?
 
 # %% tags=["hide-input", "nbval-check-output"]
 mnist = results.select(choices.chosen_rates(table), preset="base", layers="first", pixels="natural")
@@ -203,9 +210,9 @@ tested
 
 # %% [markdown]
 # **What to notice.** Four times the rate harms the dense network, where the rule says 1. At `base`
-# it helps b = 16, where the rule says 4. Both fit. At b = 4 the rule says 2, halfway between the
-# factors that were tried, and the sizes disagree: `base` suffers, `small` gains. All other changes
-# are below 0.03, which is as much as a seed can do.
+# it helps b = 16, where the rule says 4. Both fit. At b = 4 the rule says 2, between the factors 1
+# and 4 that were tried, and the presets disagree: `base` suffers, `small` gains. All other changes
+# are below 0.03, which is as much as another seed changes.
 #
 # On MNIST the rates rise with the block, but far less than the rule says. At b = 784 the best rate
 # is four times the dense network's, instead of 28 times. But there the rate is that of the whole
@@ -216,8 +223,8 @@ tested
 #
 # ## Live: does it learn?
 #
-# A tiny Transformer, dense and with b = 8, for two epochs of 10,000 captions. **Predict:** at the
-# dense network's learning rate, which is ahead? And does the rule help?
+# We train a tiny Transformer, dense and with b = 8, for two epochs of 10,000 captions. **Predict:**
+# at the dense network's learning rate, which is ahead? And does the rule help?
 
 # %%
 tiny = PRESETS["tiny"]
@@ -237,14 +244,15 @@ for b, scale in ((1, 1.0), (8, 1.0), (8, 8**0.5)):
 #
 # ## The trap of short trials
 #
-# Complete trainings are dear, so one tries rates in short ones. Here are ours, of four epochs each:
+# A complete training takes long, so one tries rates in short ones. Here are ours at the size
+# `small`, of four epochs each. The rate is that of the whole network:
 
 # %% alt="In short trials block-circulant layers bear higher learning rates than dense ones"
 network_figures.learning_rates(table, "block_circulant");
 
 # %% [markdown]
-# For b = 4, four times the base rate looks best. **Predict:** would twenty epochs choose the same?
-# And would they choose the same dropout?
+# For b = 4, four times the base rate looks best. For the dense network, other short trials found
+# half the dropout better. **Predict:** would twenty epochs choose the same?
 
 # %% tags=["hide-input", "nbval-check-output"]
 short = results.select(table, task="multi30k", series="search", matrix_lr_scale=1.0)
@@ -267,23 +275,23 @@ both.round(2)
 # The likely reason is simple. A network that has seen its data four times has not begun to overfit,
 # and has far to go. It profits from speed and does not yet need restraint.
 #
-# The next picture shows it within one training. It also has the setting that won at the size
+# The next picture shows the loss after every epoch. It also has the setting that won at the size
 # `small`: the high rate for the matrices alone.
 
 # %% alt="At the small size a high rate for the matrices alone helps blocks and harms the dense"
 network_figures.learning_curves(table, block_size=4);
 
 # %% [markdown]
-# **What to notice.** After two epochs the order of the three with b = 4 is one thing, after twenty
-# it is the reverse. With the high rate for everything the network is ahead at first, and stalls.
-# With the high rate for the matrices alone it is behind at first, and best in the end.
+# **What to notice.** After twenty epochs the three networks with b = 4 are in the reverse order of
+# that after two. With the high rate for everything the network is ahead at first, and stalls. With
+# the high rate for the matrices alone it is behind at first, and best in the end.
 #
 # These two differ only in the rate of the rest. So it is the embeddings, the norms and the output
 # layer that do not bear the high rate. To the dense network, the high rate for its matrices does
 # great harm. The two structures want different rates, and a comparison at one rate for both would
 # say little.
 #
-# All complete trainings at this size; an empty cell has not been run:
+# The table has the complete trainings at this size. An empty cell has not been run:
 
 # %% tags=["hide-input", "nbval-check-output"]
 tried = results.select(complete, preset="small")
@@ -298,7 +306,9 @@ losses.map("{:.3f}".format).replace("nan", "")
 # %% [markdown]
 # ## Loss or BLEU?
 #
-# The two do not always agree. **Predict:** does the lower loss here come with the higher BLEU?
+# Four times the rate for the matrices is best for both block sizes, and worst for the dense
+# network. With it, half the dropout has the higher loss. But loss and BLEU do not always agree.
+# **Predict:** does half the dropout have the lower BLEU, too?
 
 # %% tags=["hide-input", "nbval-check-output"]
 halved = tried[(tried["matrix_lr_scale"] == 4) & (tried["block_size"] > 1)]
@@ -329,7 +339,7 @@ halved.round({"validation loss": 3, "validation BLEU": 1})
 # 4. **Name what chooses beforehand:** the loss or BLEU, on validation data.
 # 5. **Suspect the rate before the method.** When b = 4 does worse than b = 16, compression is not
 #    the cause.
-# 6. **Show what was tried** and not chosen. Ours is the series *rejected*.
+# 6. **Show what was tried** and not chosen. In our results that is the series *rejected*.
 #
 # ## How much smaller is it?
 #
@@ -373,9 +383,10 @@ check("6.1", model_compression)
 # %% [markdown]
 # ## Full scale
 #
-# Twenty epochs from scratch for each block size, with what the trials chose. The bands are 95 %
-# intervals over three seeds; a test compares two curves, in notebook 08. **Predict:** how many BLEU
-# do 4x, 32x and a fully circulant Transformer cost?
+# Each block size is trained from scratch for twenty epochs, with the setting that the trials chose.
+# The bands are 95 % intervals over three seeds; a test compares two curves, in notebook 08. The
+# single marks are other methods, which come further down. **Predict:** how many BLEU do 4x, 32x and
+# a fully circulant Transformer cost?
 
 # %% alt="Larger blocks cost more BLEU, but far less than a low rank at the same compression"
 translation_figures.poster_panel(table, "block_circulant_transformer");
@@ -401,15 +412,16 @@ shown.map("{:.1f}".format).replace("nan", "")
 # **What to notice.** At b = 4 sharing costs 0.6 BLEU, at b = 32 three, and as a single circulant
 # almost six. The curve begins with a surprise: b = 2, which shares least, is no better than b = 4.
 #
-# Its own settings are not better everywhere. They were chosen at b = 4 and b = 16, by the
-# validation loss. At b = 32 the base rate has the lower loss and the higher BLEU. A rate for each
-# block size, as on MNIST, would take two complete trainings for each, and more seeds to tell luck
-# from gain.
+# Settings of its own are not better everywhere. They were chosen at b = 4 and b = 16, by the
+# validation loss. At b = 32 the dense network's base rate has the lower loss and the higher BLEU. A
+# rate for each block size, as on MNIST, would take two complete trainings for each, and more seeds
+# to tell luck from gain.
 #
 # All this is in the preset `small`, with three seeds; the single circulant has one.
 #
-# Two other ways to store as few weights have been tuned in the same way. **Predict:** is it better
-# to share, to make every dimension smaller, or to lower the rank?
+# Two other ways to store as few weights have been tuned in the same way. A *smaller dense* network
+# has fewer features everywhere. *Low rank* stores each matrix as the product of two narrow ones.
+# **Predict:** which of the three is best?
 
 # %% tags=["hide-input", "nbval-check-output"]
 rivals = results.select(table, task="multi30k", series="tuned", tied=False)
@@ -464,7 +476,8 @@ axes.set(title="A circulant query matrix, four heads", xlabel="input");
 # %% [markdown]
 # ### Exercise 6.2 ★★ 5 minutes
 #
-# Do two heads share weights? `d_model`, `heads` and block size `b` are powers of two.
+# Do two heads of the query matrix share weights? Return True or False. `d_model`, `heads` and block
+# size `b` are powers of two.
 
 
 # %% tags=["nbval-check-output"]
@@ -502,8 +515,9 @@ assert slopes["b = 32 to 128"] > slopes["b = 4 to 32"], "a steeper slope"
 #
 # The spectrum of a circulant block says how it treats slow and fast changes along its inputs. For
 # pixels, that is smoothing or sharpening. The features of a word have no order, so no frequency
-# should matter more than another. Freshly drawn blocks have a flat spectrum. **Predict:** did
-# training change that?
+# should matter more than another. Freshly drawn blocks have a flat spectrum, on average. The
+# picture averages over the blocks of a matrix, at b = 16. **Predict:** did training change
+# anything?
 
 # %% alt="Learned spectra are nearly flat, but the feed-forward layer stresses the plain sum"
 network_figures.spectra(network_figures.artefacts(table, "block_circulant", block_size=16));
@@ -511,14 +525,14 @@ network_figures.spectra(network_figures.artefacts(table, "block_circulant", bloc
 # %% [markdown]
 # **What to notice.** The decoder's query matrix stays flat. The encoder's has a mild preference for
 # the slowest and the fastest frequencies. The feed-forward matrix has found one thing: frequency 0,
-# the plain sum of a block's inputs, stands out, and the others are alike. Beside a sum, there is
-# little order among the features to be found.
+# the plain sum of a block's inputs, stands out, and the others are alike. Apart from that sum,
+# there is little order among the features to be found.
 #
 # ## Forcing a trained matrix
 #
 # There is another way to a block-circulant network: take the trained dense one, replace each matrix
 # by the nearest block-circulant one, and fine-tune. Notebook 02 has the projection. It is pruning's
-# true counterpart.
+# true counterpart, because both begin with a trained network.
 #
 # Of a matrix with independent random entries, the projection takes the share $\sqrt{1 - 1/b}$ of
 # its norm. **Predict:** and of a trained one?
@@ -547,12 +561,15 @@ print(f"LIVE: b = 4 loses {lost[4].min():.3f} to {lost[4].max():.3f}, "
       f"a random matrix {0.75 ** 0.5:.3f}")
 
 # %% [markdown]
-# A trained matrix lies no closer to the block-circulant ones than a random matrix does: nothing
-# in dense training prepares it for them. Can fine-tuning repair that?
+# A trained matrix lies no closer to the block-circulant ones than a random matrix does: nothing in
+# dense training prepares it for them. Can fine-tuning repair that? It has something to start from:
+# embeddings, norms and the output layer are as they were.
 #
 # At full scale the projected network gets as many epochs of it as pruning does on its way to the
-# same compression. Its learning rate and dropout come from trials of its own. **Predict:** is it
-# better to start from a trained network, or from scratch?
+# same compression. So it sees its data more often than a network trained from scratch. For as many
+# epochs that one has not been trained: `circtools run multi30k --preset small --seeds 1 --methods
+# block_circulant_long`. The learning rate, and half the dropout, come from short trials with
+# projected networks. **Predict:** is it better to start from a trained network, or from scratch?
 
 # %% tags=["hide-input", "nbval-check-output"]
 starts = {"block_circulant": "from scratch", "projected": "projected"}
@@ -569,28 +586,21 @@ print("FULL-SCALE, preset small, one seed; the epochs of the dense network are c
 compared.round({"validation loss": 2, "test BLEU": 1})
 
 # %% [markdown]
-# **What to notice.** The projection takes most of every matrix away, and still the BLEU arrives
-# where training from scratch does. Notebook 07 measures how much chance does.
+# **What to notice.** The projection takes most of every matrix away, and still BLEU arrives where
+# training from scratch does. Notebook 07 measures what chance does to BLEU.
 #
-# The validation loss does not arrive. Short trials had chosen half the dropout, and in the many
-# epochs of the complete run the network has overfitted: the same trap again. With the full dropout
-# it has not been run.
-#
-# Something to start from is left: embeddings, norms and the output layer are as they were. But a
-# projected network has also seen its data more often. Training from scratch for as many epochs
-# would tell which it is: `circtools run multi30k --preset small --seeds 1 --methods
-# block_circulant_long`.
+# The validation loss does not. With half the dropout, which short trials chose, the network
+# overfits: the same trap again. Full dropout has not been run.
 #
 # ### Exercise 6.3 ★★ 20 minutes, an open question
 #
-# The rule says $\sqrt b$ times the rate. Is that the best factor for the tiny network? In the live
-# cell, try several factors for b = 8, each twice the one before. Do the same for b = 32.
-# **Predict:** does the best factor double when b is four times as large?
+# The rule says $\sqrt b$ times the rate. Is that the best? In the live cell, try the factors 1, 2,
+# 4 and 8 for b = 8. **Predict:** is the best factor twice as large for b = 32?
 #
 # <details class="help"><summary>What to look at</summary>
 #
-# We have no results on this. Two epochs are a short trial, and short trials prefer higher rates
-# than complete ones. So train longer before you believe a factor, and take a second seed.
+# We have no results. Two epochs are a short trial: train longer before you believe a factor, and
+# take a second seed.
 #
 # </details>
 #
@@ -601,8 +611,7 @@ compared.round({"validation loss": 2, "test BLEU": 1})
 # - Short trials prefer higher rates and less dropout than complete runs do.
 # - The layers shrink by b, the whole model by much less.
 # - A larger block costs more BLEU, and more per doubling once heads share.
-# - A trained matrix is as far from circulant ones as a random one. Fine-tuning brings back the
-#   BLEU.
+# - A trained matrix is as far from circulant ones as a random one. Fine-tuning restores BLEU.
 #
 # Next: [07](07_pruned_transformer.ipynb) prunes the same Transformer, [08](08_analysis.ipynb)
 # compares them.
