@@ -15,7 +15,7 @@
 #
 # **You need** notebook 01, and to have seen an `nn.Linear`. In short: a circulant matrix is given
 # by its first row. Each next row is the one above, rotated right by one. The Fourier transform
-# makes the matrix diagonal. No data is needed.
+# makes the matrix diagonal, and the diagonal is its *spectrum*. No data is needed.
 #
 # **Time:** 25 minutes to read, under half a minute to run (2 CPU cores).
 
@@ -62,14 +62,17 @@ def compare(what, left, right):
 # $$ W = \begin{pmatrix} C(w_{11}) & \cdots & C(w_{1q}) \\ \vdots & & \vdots \\
 #    C(w_{p1}) & \cdots & C(w_{pq}) \end{pmatrix}, \qquad p = q = n / b $$
 #
+# Here $b$ is the **block size**, and $C(w_{ij})$ is the circulant matrix with the first row
+# $w_{ij}$. If the matrix is not square, the numbers $p$ and $q$ of blocks differ.
+#
 # **Predict:** how many numbers does a 16 x 16 matrix store for b = 1, 2, 4, 8, 16? What is b = 1?
 
 # %% alt="The larger the circulant blocks of a matrix are, the fewer numbers it stores"
 diagrams.block_circulant_ladder();
 
 # %% [markdown]
-# Within a block one colour is one stored number; the outlined rows are those that are stored. There
-# are $(n/b)^2$ blocks with $b$ numbers each:
+# Within a block one colour is one stored number. The outlined rows are those that are stored; at
+# b = 1 every number is. There are $(n/b)^2$ blocks with $b$ numbers each:
 #
 # $$ \Big(\frac{n}{b}\Big)^2 \cdot b = \frac{n^2}{b} $$
 #
@@ -136,7 +139,7 @@ diagrams.padded_layer(out_features=10, in_features=28, block_size=8);
 
 # %% [markdown]
 # **Predict:** the last layer of a digit classifier has 784 inputs and 10 outputs. How many times
-# smaller does b = 8 make it? And b = 16?
+# smaller does b = 8 make it? And b = 16? Count whole blocks.
 
 # %% tags=["nbval-check-output"]
 for b in (1, 2, 5, 8, 10, 16, 49, 784):
@@ -152,8 +155,8 @@ for b in (1, 2, 5, 8, 10, 16, 49, 784):
 #
 # ### Exercise 2.1 ★ 5 minutes
 #
-# Find the smallest block size that makes a layer at least `ratio` times smaller, padding included.
-# (In the cases checked there is one.)
+# Return the smallest block size that makes a layer at least `ratio` times smaller. Padding counts
+# as stored. In all cases checked there is such a size.
 
 # %%
 def smallest_block(out_features, in_features, ratio):
@@ -167,29 +170,40 @@ check("2.1", smallest_block)
 # %% [markdown]
 # ## Forcing a dense matrix into the form
 #
-# Given any matrix, which block-circulant one is nearest, in the sum of squared differences (the
-# Frobenius norm)? Each wrapped diagonal of a block has $b$ entries, and one number has to stand
-# for all of them. The number nearest to several is their **mean**. So, block by block,
+# Given any matrix $W$, which block-circulant one is nearest? We mean the smallest sum of squared
+# differences, whose root is the Frobenius norm $\lVert \cdot \rVert_F$. Each wrapped diagonal of a
+# block has $b$ entries, and one number has to stand for all of them. The number nearest to several
+# is their **mean**. So, with rows $r$ and columns $c$ counted within the block,
 #
 # $$ w_k = \frac{1}{b} \sum_{(c - r) \bmod b \,=\, k} W_{r,c} $$
 #
-# This is an orthogonal projection: what is kept and what is lost are perpendicular, so their
-# squares add up, $\lVert W \rVert_F^2 = \lVert \text{kept} \rVert_F^2 + \lVert \text{lost}
-# \rVert_F^2$.
+# Check one of these means in the first block below:
+
+# %% tags=["nbval-check-output"]
+W = torch.tensor([[1.0, 2, 5, 5], [4, 3, 7, 5]])  # two blocks of 2 x 2
+kept = block_circulant(nearest_circulant(W, 2))
+print("matrix", W, "kept", kept, "lost", W - kept, sep="\n")
+print("sums of squares:", *(part.square().sum().item() for part in (W, kept, W - kept)))
+
+# %% [markdown]
+# The squares of what is kept and of what is lost add up to those of the matrix,
+# $\lVert W \rVert_F^2 = \lVert \text{kept} \rVert_F^2 + \lVert \text{lost} \rVert_F^2$. It is
+# Pythagoras: as vectors of numbers the two parts are perpendicular. This is an *orthogonal
+# projection*.
 #
 # **What does a random matrix lose?** Let all entries be independent with mean 0 and variance
-# $\sigma^2$. A mean of $b$ of them has variance $\sigma^2 / b$. It stands in all $b$ places, so
-# the kept part has $1/b$ of the expected square, the lost part has the rest:
+# $\sigma^2$. A mean of $b$ of them has variance $\sigma^2 / b$, and stands in all $b$ places. So
+# the kept part has on average $1/b$ of the squared norm. The lost part has the rest:
 #
 # $$ \frac{\lVert W - \text{kept} \rVert_F}{\lVert W \rVert_F} \approx \sqrt{1 - \frac1b} $$
 #
-# **Predict:** at b = 2, which merely halves the storage, what share of a random matrix is lost by
-# this measure? What about a matrix whose entries vary smoothly from place to place?
+# **Predict:** b = 2 merely halves the storage. What share of a random matrix's norm is lost? Does a
+# matrix lose more or less whose entries vary smoothly from place to place?
 #
 # Here are three matrices of 128 x 128. The first holds independent random numbers. The second is a
 # smooth surface of a few slow waves. The third is a filter, whose entries depend only on $c - r$
-# and fade away from the diagonal. The last is a *Toeplitz* matrix: circulant but for the corners,
-# where it does not wrap.
+# and fade away from the diagonal. That is a *Toeplitz* matrix: circulant but for the corners, where
+# it does not wrap. Red is positive, blue is negative, and b = 1 is the matrix itself.
 
 # %% alt="The nearest block-circulant matrix keeps little of a random matrix and much of a filter"
 n = 128
@@ -223,21 +237,22 @@ for name, W in matrices.items():
 # %% [markdown]
 # **What to notice.**
 #
-# - A random matrix loses 71 % at b = 2, and 94 % at b = 8. The picture shows it: the colours fade,
-#   because means of random numbers are near zero.
+# - A random matrix loses 71 % at b = 2, and 94 % at b = 8. The colours fade, because means of
+#   random numbers are near zero.
 # - A smooth matrix loses little as long as the blocks are small beside its waves, and a great deal
 #   when they are not.
 # - The filter loses most in the middle of the ladder, where the blocks cut its diagonal up. It
-#   loses little at b = n, where only the corners are wrong. So the ladder is *not nested*: a
-#   circulant matrix is in general not block-circulant for a smaller b above 1. A larger block can
-#   be the better one.
+#   loses little at b = n, where only the corners are wrong. A larger block can be the better one.
+#
+# So the ladder is *not nested*: a circulant matrix is in general not block-circulant for a smaller
+# b above 1. In a 4 x 4 circulant matrix the first block of 2 x 2 has the rows $(w_0, w_1)$ and
+# $(w_3, w_0)$. It is circulant only if $w_1 = w_3$.
 #
 # With this notebook running, move the block size and watch what is kept and what is lost. Then
-# choose another kind of matrix and do it again. The squares of the two shares add up to one. The
-# fourth kind is circulant, from a random first row, with noise added to every entry.
+# choose another kind of matrix. The squares of the two shares add up to one. The fourth kind is
+# circulant, from a random first row, with noise added to every entry.
 #
-# **Predict:** which block size above 1 loses least of the fourth kind? What is it that is lost
-# there?
+# **Predict:** which block size above 1 loses least of the fourth kind? And what is lost there?
 
 # %% alt="A smooth matrix, its nearest block-circulant one with blocks of 16, and the difference"
 seeded = torch.Generator().manual_seed(0)
@@ -277,12 +292,16 @@ check("2.2", nearest_row)
 # %% [markdown]
 # ## Where to start: the initial weights
 #
-# `nn.Linear` draws weights so that the outputs have a suitable variance. With fresh independent
-# inputs, each output is a sum of `in_features` terms, and its variance is theirs added up.
+# With $n$ inputs, `nn.Linear` draws its weights uniformly between $-1/\sqrt n$ and $1/\sqrt n$.
+# They have variance $1/(3n)$. Let the inputs be independent, with mean 0 and variance 1. Then an
+# output adds up $n$ independent terms. Its variance is $1/3$ for every $n$, and its standard
+# deviation 0.58.
 #
 # **Predict:** in a block-circulant layer the weights are shared. Must they be drawn larger,
-# smaller, or the same, to give outputs of the same variance? And what happens if you take a fresh
-# `nn.Linear` and project it?
+# smaller, or the same, for outputs of the same variance? Think of one row of the matrix.
+#
+# **Predict:** `from_linear` projects a layer. By what factor do the outputs of a fresh `nn.Linear`
+# shrink?
 
 # %%
 x = torch.randn(1000, 256)
@@ -295,12 +314,14 @@ for b in (1, 4, 16, 64, 256):
           f"projected times sqrt(b) {projected * b**0.5:.2f}")
 
 # %% [markdown]
-# **What to notice.** Look along one *row* of a block-circulant matrix: every stored number of that
+# **What to notice.** Look along one *row* of a block-circulant matrix. Every number stored for that
 # row of blocks occurs in it exactly once. So within one output nothing is shared, and the weights
-# are drawn as for `nn.Linear`. (At b = 256 the layer has only 256 random numbers, so the figure
-# scatters more.) Projecting a random matrix, on the other hand, averages it towards zero, and the
-# outputs shrink by $\sqrt b$. That is the previous section again. To train from scratch, draw; to
-# compress a trained layer, project.
+# are drawn as for `nn.Linear`. The small differences are chance: at b = 256 the layer has only 256
+# random numbers.
+#
+# Projecting a random matrix, on the other hand, averages it towards zero, and the outputs shrink by
+# $\sqrt b$. That is the previous section again: the kept part has $1/b$ of the square. To train
+# from scratch, draw; to compress a trained layer, project.
 #
 # What *is* shared shows across the outputs. **Predict:** what comes out for a constant vector?
 
@@ -315,13 +336,13 @@ with torch.no_grad():
 # ## The gradient
 #
 # A shared weight stands in many places, and a change of it changes all of them. So its gradient is
-# the sum of the gradients at all those places. With $G = \partial L / \partial W$, the gradient of
-# the dense matrix, for a block:
+# the sum of the gradients at all those places. Let $L$ be the loss and $G = \partial L / \partial
+# W$ its gradient with respect to the dense matrix. For each block:
 #
 # $$ \frac{\partial L}{\partial w_k} = \sum_{(c-r) \bmod b \,=\, k} G_{r,c} $$
 #
-# the sums over wrapped diagonals: $b$ times the projection of $G$. Let autograd compute
-# both sides, with some loss that is not linear.
+# The projection takes the mean along a wrapped diagonal, the gradient takes the sum. So it is $b$
+# times the projection of $G$. Let autograd compute both sides, with some loss that is not linear.
 
 # %%
 b = 8
@@ -344,8 +365,9 @@ compare("gradient and b * projection", layer.weight.grad, b * nearest_circulant(
 # - **dense**: build the matrix, multiply. $n^2$ multiplications for every input, and the whole
 #   matrix in memory while it multiplies; only what is stored gets smaller. It is the plain
 #   reference.
-# - **fft**: as in notebook 01, block by block. Transform the inputs ($q$ transforms of size $b$),
-#   multiply and add up frequency by frequency, transform back.
+# - **fft**: block by block as in notebook 01, where $Cx$ was `ifft(spectrum(w) * fft(x)).real`.
+#   Transform the $q$ blocks of the input and multiply them by the spectra. Add up over the input
+#   blocks, frequency by frequency, and transform back once per output block.
 # - **dft**: the same with the Fourier transform written as a small real matrix of size b x b. That
 #   is more arithmetic than an FFT. But all of it is ordinary matrix products, at which processors
 #   excel, and it works in half precision too.
@@ -368,10 +390,14 @@ for name in ("fft", "dft"):
 print("by the block size, auto takes", {b: choose(b, 1) for b in (1, 2, 8, 64, 1024)})
 
 # %% [markdown]
+# All three agree up to rounding. So `auto` is free to take the one that was fastest where we
+# measured: dft for small blocks, fft for large ones.
+#
 # ### Exercise 2.3 ★★★ 15 minutes
 #
 # Multiply a block-circulant matrix by one vector with the FFT, without building the matrix. `rows`
-# has shape (out_blocks, in_blocks, b), and `x` has in_blocks * b entries.
+# has shape (out_blocks, in_blocks, b), and `x` has in_blocks * b entries. `spectrum(rows)` gives
+# the spectra of all blocks at once.
 
 # %%
 def block_multiply(rows, x):
@@ -389,7 +415,8 @@ check("2.3", block_multiply)
 # neighbours. In the **strided** order they stand apart: with two blocks, every second feature
 # belongs to the first one. The weights are the same; only their places in the matrix differ.
 #
-# **Predict:** where will the sixteen numbers of a matrix with 2 x 2 blocks of 4 stand?
+# Take 2 x 2 blocks of 4, with the stored numbers 0 to 15. In the contiguous order the first row of
+# the matrix is 0 1 2 3 4 5 6 7. **Predict:** what is it in the strided order?
 
 # %% alt="Sixteen weights twice: four circulant blocks, and a circulant matrix of small blocks"
 numbers = torch.arange(16).view(2, 2, 4)
@@ -404,9 +431,10 @@ for axes, order in zip(panels, ("contiguous", "strided"), strict=True):
     axes.set(title=order, xticks=[], yticks=[])
 
 # %% [markdown]
-# On the left four circulant blocks of 4 by 4 lie side by side. On the right the whole matrix is
-# circulant, and its entries are blocks of 2 by 2. One is the other with rows and columns shuffled.
-# So a shuffle before the layer and one after it leads from one to the other:
+# On the left are four circulant blocks of 4 by 4. On the right the whole matrix is circulant, and
+# its entries are blocks of 2 by 2. Follow the block 0 4 8 12 down the diagonal. One matrix is the
+# other with rows and columns shuffled. So a shuffle before the layer and one after it leads from
+# one to the other:
 
 # %%
 layer = BlockCirculantLinear(12, 8, 4, bias=False)
@@ -420,15 +448,16 @@ compare("one order between shuffles", y, layer(x))
 
 # %% [markdown]
 # **What to notice.** Between two layers of a network no feature has a place of its own, so the
-# order is free to choose. The strided one is multiplied without a transposition. Only where
-# neighbours mean something, as pixels do, can the order change what a network learns.
+# order is free to choose. The fast products multiply all blocks at one frequency together. In the
+# strided order these lie side by side, which can save a transposition. Only where neighbours mean
+# something, as pixels do, can the order change what a network learns.
 
 # %% [markdown]
 # ## In any model
 #
-# `compress` swaps the `nn.Linear` layers of a model, except those that you name in `skip`.
-# `init="random"` draws fresh weights, to train from scratch; the default projects the present
-# ones.
+# `compress` swaps the `nn.Linear` layers of a model, except those that you name in `skip`. In an
+# `nn.Sequential` the names are the positions, so "5" is its last layer. `init="random"` draws fresh
+# weights, to train from scratch; the default projects the present ones.
 
 # %%
 def small_model():
@@ -440,7 +469,7 @@ model = compress(small_model(), "block_circulant", block_size=8, skip=["5"], ini
 print(model)
 
 # %% [markdown]
-# **Predict:** the two large layers are 8 times smaller. Is the model?
+# **Predict:** the two large layers are 8 times smaller. Is the whole model 8 times smaller, too?
 
 # %% tags=["nbval-check-output"]
 for over, meaning in {
@@ -459,13 +488,15 @@ for over, meaning in {
 # %% [markdown]
 # ## Live: when does sharing help?
 #
-# Three tasks for a layer of 64 inputs and 64 outputs, each with only 48 examples:
+# A layer has 64 inputs and 64 outputs. It is shown random inputs with the outputs of a *true
+# matrix*, and has to learn that matrix. It gets only 48 examples, without noise. There are three
+# tasks:
 #
 # - **filter**: the true matrix is circulant;
 # - **shuffled filter**: the same, but the inputs come in a fixed random order;
 # - **unstructured**: the true matrix is random.
 #
-# Each is learned by three layers: a dense one, one of b = 8, and one of b = 64. There is no noise.
+# Each is learned by three layers: a dense one, one of b = 8, and one of b = 64, fully circulant.
 # The error is measured on new inputs, relative to the size of the true outputs. So 0 is perfect,
 # and 1 is no better than answering zero.
 #
@@ -504,29 +535,39 @@ for name, matrix in tasks.items():
 # - If the layer has the symmetry of the truth, sharing is knowledge: 48 examples with 64 outputs
 #   each are plenty for 64 weights. For the weights of the dense layer they are too few equations.
 #   Its inputs span 48 of 64 directions, and of the others it learns nothing. So its error cannot be
-#   below $\sqrt{16/64} = 0.5$ on average.
-# - It has to be the *right* symmetry. The ladder is not nested, so the layer with b = 8 cannot
-#   represent a filter that runs over all 64 places. Even its best approximation is off by more than
-#   half. So it does hardly better than the dense one.
+#   below $\sqrt{16/64} = 0.5$ on average. Its random start adds to that.
 # - Shuffle the same truth, and both circulant layers fail as they do on the unstructured one. To
 #   the dense layer the order of the inputs means nothing. It does not notice, and so it is the best
 #   of the three in the last two rows.
+# - It has to be the *right* symmetry: on the filter b = 8 does hardly better than the dense layer.
+#   How close to the filter is the nearest matrix with b = 8?
+
+# %%
+for b in (8, 64):
+    off = true_filter - block_circulant(nearest_circulant(true_filter, b))
+    print(f"b = {b:2d}: the nearest is off by {off.norm() / true_filter.norm():.2f} of the norm")
+
+# %% [markdown]
+# The ladder is not nested: this filter is not among the matrices with b = 8. Even the nearest one
+# is off by more than half, and more examples cannot change that.
 #
-# This is the poster's fourth claim in a jar. But here the truth was linear, and we chose it.
-# Whether pixels behave like the filter is for real data to say.
+# This is the poster's fourth claim in a jar: sharing works where the data have the symmetry. But
+# here the truth was linear, and we chose it. Whether pixels behave like the filter is for real data
+# to say.
 
 # %% [markdown]
 # ### Exercise 2.4 ★★ 15 minutes, an open question
 #
-# How many examples does each layer need? Give `test_error` an argument `examples` in place of 48,
-# and print the three errors on the filter for 1 to 512 examples. **Predict:** from how many on is
-# the dense layer's error zero? And that of b = 64? Then make the true matrix one of b = 8.
+# How many examples does each layer need? Give `test_error` an argument `examples` in place of 48.
+# Print the three errors on the filter for 1, 2, 4, ... 512 examples. **Predict:** from how many on
+# is the dense layer's error zero? And that of b = 64? Then make the true matrix one of b = 8.
 #
 # <details class="help"><summary>What we found</summary>
 #
 # For b = 64 a single example is enough: its 64 outputs are 64 equations for 64 weights. The dense
-# layer needs more examples than it has inputs. With b = 8 the error on this filter stays above a
-# half, however many examples there are. On a true matrix of b = 8 it is zero from 16 on.
+# layer has enough equations with 64, but 500 steps do not solve them; with 128 they do.
+# With b = 8 the error on this filter stays above a half, however many there are. On a
+# true matrix of b = 8 it is zero from 16 on.
 #
 # </details>
 
@@ -565,10 +606,13 @@ for what, (model, options) in attempts.items():
         print(f"{what}: {type(error).__name__}\n    {error}")
 
 # %% [markdown]
-# PyTorch's own attention layer reads its weights past the modules that hold them, so a swapped
-# layer would stop it with an error. What is read in this way is left dense, with a warning, and the
-# rest of the model is compressed. `circtools.split_attention(model)` first makes such weights
-# swappable, too.
+# *Tied* output weights are those of the embedding, used a second time. Pruning, the subject of
+# notebook 04, sets weights to zero.
+#
+# PyTorch's own attention layer does not call the layers that hold its weights. It reads the weights
+# directly, so a swapped layer would stop it with an error. What is read in this way is left dense,
+# with a warning, and the rest of the model is compressed. `circtools.split_attention(model)` first
+# makes such weights swappable, too.
 
 # %% tags=["nbval-check-output"]
 with warnings.catch_warnings(record=True) as caught:
@@ -587,6 +631,8 @@ print([name for name, m in block.named_modules() if isinstance(m, BlockCirculant
 # - The nearest block-circulant matrix averages along wrapped diagonals. A random matrix loses
 #   $\sqrt{1 - 1/b}$ of its norm.
 # - Gradients are summed along wrapped diagonals. Three algorithms compute the same product.
+# - In the live experiment sharing helped where the layer had the symmetry of the truth, and only
+#   there.
 # - `compress(model, structure, skip=...)` works on any model. What it cannot do rightly it refuses,
 #   or leaves dense with a warning.
 #

@@ -53,9 +53,9 @@ history = mnist.train(dense, few, epochs=3, lr=1e-3, seed=0, progress=bar("dense
 pd.DataFrame(history).rename_axis("epoch")[["train_loss", "val_error"]].round(4)
 
 # %% [markdown]
-# Three epochs on 10,000 images take seconds. `val_error` is the share of validation images put
-# into the wrong class. The full runs below train for 10 epochs on 55,000 images, which leaves a
-# much smaller error.
+# Three epochs on 10,000 images take seconds. `val_error` is the share of the 5,000 validation
+# images that are put into the wrong class. The full-scale runs below train for 10 epochs on 55,000
+# images, which leaves a much smaller error.
 #
 # ## The same network with a circulant first layer
 #
@@ -80,8 +80,8 @@ print(f"validation error {history[-1]['val_error']:.1%}")
 #
 # With b = 28, a block of 28 inputs is exactly one row of the image, and a block of 28 hidden units
 # shares its weights. The next unit of the block has the same weights with *every image row rotated
-# right by one pixel*. Look at the weights of six units of one block, each five places on from the
-# last, as images (red is positive, blue negative):
+# right by one pixel*. Below are the weights of six units of one block, as images. Each unit is five
+# places on from the last; red is positive, blue negative. Follow the darkest blue spot:
 
 # %% alt="Hidden units of one block have the same weights, moved along the image"
 weight = shared.hidden.dense_weight().detach()  # (784, 784): a row a hidden unit
@@ -111,9 +111,9 @@ pd.DataFrame(kept, index=["trained", "trained - start", "random"]).T.rename_axis
     "block size").round(4)
 
 # %% [markdown]
-# After this short training the matrix is still mostly its random start, so look at the second
-# column, at what the training added. It keeps more than random numbers do, and still only about a
-# hundredth more than one part in b. Dense training has little reason to put equal weights along the
+# After this short training the matrix is still mostly its random start. So look at the second
+# column, at what the training added. It keeps more than random numbers do. But the share is only
+# about 0.01 above 1/b. Dense training has little reason to put equal weights along the
 # diagonals. Sharing has to be there from the start of the training, or has to be trained in
 # afterwards. (Notebook 06 projects a network that was trained to the end.)
 #
@@ -150,7 +150,8 @@ pd.DataFrame(rows).pivot(index="block size", columns="learning rate", values="va
 #
 # These are short trainings with one seed each. For the full-scale results, five learning rates
 # were tried for *every* structure, on validation images, with two seeds that are used for nothing
-# else. This is what they chose:
+# else. The table shows what they chose. The column `permuted` is for later: there the pixels of all
+# images were put into one random order.
 
 # %% tags=["nbval-check-output"]
 table = results.load()
@@ -165,15 +166,14 @@ print("FULL-SCALE: the block sizes that chose each rate; block size 1 is the den
 chosen
 
 # %% [markdown]
-# Five rates were tried, each twice the one before, from 0.001 to 0.016. The series *same*, below,
-# keeps 0.001 for every structure. Where the lowest was chosen (b = 49, and b = 196 with permuted
-# pixels) a still lower one might be better. The choice is noisy, too: neighbouring block sizes
-# should not need rates that differ by a factor of four.
+# Five rates were tried, each twice the one before, from 0.001 to 0.016. Where the lowest was chosen
+# (b = 49, and b = 196 with permuted pixels) a still lower one might be better. The choice is noisy,
+# too: neighbouring sizes such as 28 and 49 should not need rates that differ by a factor of four.
 #
 # ## The benchmark
 #
-# Two series. *Same*: 0.001 for every structure, a default that nobody tuned. *Tuned*: each
-# structure has the learning rate of the table above.
+# There are two series of trainings. In *same*, every structure has the rate 0.001, a default that
+# nobody tuned. In *tuned*, each structure has the learning rate of the table above.
 #
 # **Predict before you run the next cell.** The dense network has a test error of about 1.5 %. What
 # will it be with the first layer 8 times smaller? 784 times smaller, with only 784 weights left of
@@ -193,14 +193,16 @@ summary.loc[[1, 8, 28, 98, 784]]
 mnist_figures.mnist_benchmark(sharing);
 
 # %% [markdown]
+# Both axes are logarithmic. The grey band is the interval of the dense network.
+#
 # Which of these differences can five seeds tell from chance? The two kinds of networks were trained
-# apart, so they are two independent samples, and the test is Welch's. `low` and `high` are the 95 %
-# interval of the mean difference.
+# apart. So they are two independent samples, and the test is Welch's t-test, which lets their
+# spreads differ. `low` and `high` are the 95 % interval of the mean difference.
 #
 # `decided` is 1 where the test says, at 5 %, that the error is higher. It is -1 where the error is
-# lower, and 0 where five seeds cannot tell. The test is corrected for looking at several levels, by
-# Holm's method. The intervals are not corrected. So an interval may leave zero out, and its level
-# still be open.
+# lower, and 0 where five seeds cannot tell. Each block size is one *level*. With many levels,
+# chance alone soon makes one look decided. Holm's method corrects the test for that, but not the
+# intervals. So an interval may leave zero out although `decided` is 0.
 
 # %% tags=["nbval-check-output"]
 tuned = results.select(natural, series="tuned")
@@ -212,6 +214,16 @@ each, _ = statistics.levels(cost)
 each = each.set_index("block_size")[["mean", "low", "high", "decided"]].round(3)
 each.loc[[8, 16, 28, 49, 98, 196, 392, 784]]
 
+# %% [markdown]
+# **What to notice.** Up to b = 28 every mean is within 0.15 points of the dense network's error.
+# The sizes that this table leaves out are in the picture. Of all these only b = 28 is worse by a
+# difference that five seeds decide. From b = 49 on, half a point worse, the error climbs. A single
+# circulant makes an extra mistake on one image in 80. It stores 784 numbers instead of 614,656.
+#
+# Tuning gains 0.1 to 0.2 points at most sizes, for the dense network too, and half a point at
+# b = 392 and 784. **Predict:** does the half point mean that large blocks need a special rate? Look
+# at the trials with which the rates were chosen:
+
 # %% tags=["nbval-check-output"]
 tried = results.select(course, series="search", pixels="natural")
 tried = tried[tried["method"].isin(["dense", "block_circulant"])
@@ -221,16 +233,11 @@ print("FULL-SCALE: validation error (%) by learning rate, mean of the two seeds 
 100 * tried.pivot_table(index="learning rate", columns="block size", values="val_error").round(4)
 
 # %% [markdown]
-# **What to notice.** Up to b = 28 every mean is within 0.15 points of the dense network's error. Of
-# these sizes only b = 28 is worse by a difference that five seeds decide. From b = 49 on, half a
-# point worse, the error climbs. A single circulant makes an extra mistake on one image in 80. It
-# stores 784 numbers instead of 614,656.
-#
-# Tuning gains 0.1 to 0.2 points at most sizes, for the dense network too, and half a point at
-# b = 392 and 784. Whoever keeps 0.001 charges that half point to the structure. But mind what
-# *same* is. The dense network, when it is tuned, chooses 0.002. On the validation images that rate
-# already brings three quarters of the gain at b = 392, and two fifths at b = 784. So a part of the
-# half point is owed to a rate that was too low for everyone.
+# **What to notice.** Only in part. The dense network, when it is tuned, chooses 0.002. On these
+# validation images that rate already brings three quarters of the gain at b = 392, and two fifths
+# at b = 784. So a part of the
+# half point is owed to a rate, 0.001, that was too low for everyone. Whoever keeps 0.001 charges
+# the whole half point to the structure.
 #
 # ## Did those 784 numbers learn anything?
 #
@@ -256,13 +263,14 @@ pd.DataFrame(rows).pivot(index="block size", columns="first layer", values="vali
 
 # %% [markdown]
 # **What to notice.** A random first layer is far from useless: the images are easy, and an output
-# layer finds its way through 784 random features. It is that, and not the error of guessing, which
-# a compressed layer has to beat. The 784 trained weights, with as many biases, do.
+# layer finds its way through 784 random features. A compressed layer has to beat that, and not just
+# the error of guessing. The 784 trained weights, with as many biases, do.
 #
 # ## What the fully circulant layer learned
 #
 # With b = 784 the first layer is 784 numbers. Reshaped to an image they are the one detector that
-# all hidden units share. With smaller blocks there are more: 28 detectors at b = 28.
+# all hidden units share. With smaller blocks there are more: 28 detectors at b = 28. The pictures
+# are of full-scale runs.
 
 # %% alt="The shared detectors show strokes and edges, and nowhere a whole digit"
 def first_rows(block_size, pixels="natural"):
@@ -278,14 +286,16 @@ mnist_figures.images([first_rows(784).reshape(-1), *first_rows(28)[:5]],
 
 # %% [markdown]
 # The first picture is the whole first layer of the fully circulant network. The others are five of
-# the 28 detectors of the network with b = 28. **What to notice.** These must work at every
-# horizontal position: there are strokes and edges, and nowhere a picture of a digit. A detector
-# that is used at every position cannot be one.
+# the 28 detectors of the network with b = 28.
+#
+# **What to notice.** Each of the five is used at every horizontal position. They show strokes and
+# edges, and nowhere a whole digit.
 #
 # ## Compressing the output layer too
 #
 # The output layer has only ten rows. A block of 16 or more is wider than that. Then the layer is
 # padded to b outputs, of which ten are used. So one first row per block must make all ten classes.
+# In the table, `all` means both layers and `first` only the first one.
 
 # %% tags=["nbval-check-output"]
 both = results.select(course, method="block_circulant", series="tuned", pixels="natural")
@@ -309,10 +319,9 @@ both.round({column: 4 if "error" in column else 1 for column in both})
 # same digit, and a circulant layer is made of shifts. If that is the reason, a fixed random
 # permutation of the pixels, the same for all images, should take the advantage away.
 #
-# First, why the *dense* network cannot feel a permutation. Its first weights are drawn
-# independently from one distribution. So permuting the pixels is the same as permuting the columns
-# of the first weights, and these are just as likely. Permute both, and the training is the same up
-# to rounding:
+# First, why the *dense* network cannot feel a permutation. Permute the pixels, and the columns of
+# the first weights with them: the training is the same up to rounding. And the permuted start is as
+# likely as the other, because all these weights are drawn independently from one distribution.
 
 # %%
 order = torch.randperm(mnist.PIXELS, generator=torch.Generator().manual_seed(0))
@@ -329,8 +338,8 @@ print(f"largest difference between the outputs of the two networks: {largest:.0e
 
 # %% [markdown]
 # The same argument holds for pruning, which looks at each weight by itself. A circulant layer is
-# different: its weights sit in fixed places relative to each other. (All full-scale runs share one
-# permutation, so their intervals say nothing about other permutations.)
+# different: its weights sit in fixed places relative to each other. All full-scale runs share one
+# permutation, so their intervals say nothing about other permutations.
 #
 # **Predict:** will the error of block-circulant networks rise with permuted pixels? By how much at
 # b = 8, and at b = 784?
@@ -353,8 +362,9 @@ levels.set_index("block_size")[["mean", "low", "high", "decided"]].round(3)
 # tell.
 #
 # The rule for a verdict is the same in all notebooks. *Confirmed*: the average over the levels has
-# the claimed sign with its whole interval, and no level is decided against the claim. *Refuted*: it
-# has the other sign, or a single level is decided against. All else is *undecided*.
+# the claimed sign with its whole interval, and no level is decided against the claim. *Refuted*:
+# the whole interval has the other sign, or a single level is decided against the claim. All else is
+# *undecided*. The first row of the table is the series *tuned*, the second is *same*.
 
 # %% tags=["nbval-check-output"]
 found = claims.all_claims(course)
@@ -371,8 +381,7 @@ Markdown(pages.claims_table(claim for claim in found if claim.key == "claim4_ord
 # One thing about this claim was changed after its results were seen: its wording, from "needs the
 # order" to "profits from the order". What is confirmed is the weaker statement.
 #
-# Whether the *advantage over
-# pruning* survives the permutation is settled in notebook 04.
+# Notebook 04 asks the same of the comparison with pruning: does it depend on the order?
 #
 # ## Exercises
 #
@@ -395,7 +404,7 @@ check("3.1", stored_weights)
 # ### Exercise 3.2 ★★ 10 minutes
 #
 # At a block size of 28 a hidden unit's weights are an image of 28 x 28 pixels. Build that of unit
-# number `unit` of a block from that of its first unit, `first`. Build no matrix.
+# number `unit` of a block from that of its first unit, `first`, of shape (28, 28). Build no matrix.
 
 
 # %% tags=["nbval-check-output"]
@@ -429,14 +438,14 @@ check("3.3", t_interval)
 #
 # At b = 28 a block's shift moves the image sideways. With `compress(..., order="strided")` each
 # block is a *column* of the image, and its shift moves the image up or down. **Predict:** which of
-# the two makes fewer errors? Train both as above, with the seeds 0 and 1. Then try other orders of
-# the pixels: `few.permuted(0)` is one.
+# the two makes fewer errors? Train both as in the second section: 3 epochs, learning rate 0.004,
+# and the seeds 0 and 1. Then try other orders of the pixels: `few.permuted(0)` is one.
 #
 # <details class="help"><summary>What we found</summary>
 #
 # In this short training the two orders are level. A digit can be shifted both ways, so neither has
-# the whole symmetry. Notebook 08 has the full-scale result for *tiles*, blocks that shift both
-# ways: at 49x and 196x they make far fewer errors.
+# the whole symmetry. With permuted pixels both make more errors. Notebook 08 has the full-scale
+# result for *tiles*, blocks that shift both ways: at 49x and 196x they make far fewer errors.
 #
 # </details>
 
