@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from circtools.experiments import bleu, results, store
+from circtools.experiments import bleu, choices, results, store
 from circtools.experiments.corpus import captions
 from circtools.experiments.methods import ROUNDS_AT
 from circtools.report import (
@@ -253,6 +253,28 @@ def test_settings_that_validation_bleu_would_have_chosen() -> None:
     assert len(found) == 3
     alone = comparisons.chosen_by_bleu(frame[frame["block_size"] != 16])
     assert set(alone["method"]) == {"pruned"}
+
+
+@pytest.mark.usefixtures("no_sentences")
+@pytest.mark.parametrize(("lead", "control", "verdicts"), [
+    ((0.5, 0.5, 0.5), 0.0, ["confirmed", "confirmed"]),
+    ((0.5, 0.5, 0.5), 0.5, ["confirmed", "undecided"]),  # so does a round that prunes nothing
+    ((0.5, 0.5, -0.6), 0.0, ["refuted", "refuted"])])  # one round is clearly worse
+def test_claim_3_over_the_first_rounds(lead: tuple[float, ...], control: float,
+                                       verdicts: list[str]) -> None:
+    rng = np.random.default_rng(0)
+    rows = []
+    for seed in range(10):
+        start = 38 + rng.normal()
+        of = [("dense", start, 0)]
+        of += [("pruned", start + more + 0.1 * rng.normal(), i) for i, more in enumerate(lead, 1)]
+        of += [("finetune_control", start + control + 0.1 * rng.normal(), i) for i in (1, 2, 3)]
+        rows += [bleu_row(method, bleu, seed, number=i) | {
+            "preset": choices.SLIGHT, "compression": 0.79**-i} for method, bleu, i in of]
+    found = claims.all_claims(table(rows))
+    assert [claim.key for claim in found] == ["claim3_dense", "claim3_control"]
+    assert [claim.verdict for claim in found] == verdicts
+    assert all(claim.seeds == 10 and len(claim.levels) == 3 for claim in found)
 
 
 def test_methods_that_share_no_seed_are_not_compared() -> None:

@@ -104,6 +104,22 @@ def test_the_whole_plan_runs_and_never_again(tiny: Path, capsys: pytest.CaptureF
     check_artefacts(tuned, tiny)
 
 
+@pytest.mark.slow
+def test_claim_3_chooses_its_rates_at_its_own_rounds(tiny: Path, monkeypatch: pytest.MonkeyPatch
+                                                     ) -> None:
+    monkeypatch.setitem(PRESETS, choices.SLIGHT, replace(PRESETS["small"], rounds=1))
+    monkeypatch.setattr(choices, "SLIGHT_TRIED", 1)
+    execute.run_all("multi30k", choices.SLIGHT, seeds=2, workers=1, folder=tiny, origin="sample",
+                    methods=["pruned"])
+    table = results.load(tiny, data="sample")
+    tried = table[(table["method"] == "pruned") & (table["seed"] == 0)]
+    losses = tried.drop_duplicates(["run", "round"]).groupby("lr_factor")["val_loss"].mean()
+    assert sorted(losses.index) == [0.25, 0.5, 1.0]
+    tuned = table[(table["method"] == "pruned") & (table["series"] == "tuned")]
+    assert set(tuned["lr_factor"]) == {losses.idxmin()} and set(tuned["seed"]) == {0, 1}
+    assert set(table.loc[table["seed"] == 1, "lr_factor"]) == {1.0, losses.idxmin()}
+
+
 def check_compression(tuned: pd.DataFrame) -> None:
     """Compression is of the Transformer's layers, of all matrices, of the whole model."""
     by = tuned.set_index(["method", "block_size", "round"])

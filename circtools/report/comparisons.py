@@ -142,16 +142,20 @@ def pairs_at_equal_size(table: pd.DataFrame) -> pd.DataFrame:
     return _pairs(nearest, nearest["block_size_second"], nearest["compression_second"])
 
 
-def slightly_pruned_pairs(table: pd.DataFrame, against: str) -> pd.DataFrame:
-    """Return the network pruned for one round beside another, of one preset.
+def slightly_pruned_pairs(table: pd.DataFrame, against: str, rounds: int = 1) -> pd.DataFrame:
+    """Return the network pruned for each of the first rounds beside another, of one preset.
 
     The other is ``"dense"``, or ``"finetune_control"``, for which the same loop has pruned nothing.
+    Each round is a level.
     """
     tuned = select(table, series="tuned")
-    other = select(tuned, method=against, round=int(against == "finetune_control"))
-    both = select(tuned, method="pruned", round=1).merge(
-        other, on="seed", suffixes=("_first", "_second"))
-    return _pairs(both, 1, both["compression_first"])
+    pruned = select(tuned, method="pruned")
+    on = ["seed"] if against == "dense" else ["seed", "round"]
+    both = pruned[pruned["round"] <= rounds].assign(level=pruned["round"]).merge(
+        select(tuned, method=against), on=on, suffixes=("_first", "_second"))
+    if "round" in on:
+        both = both.assign(round_first=both["level"], round_second=both["level"])
+    return _pairs(both, both["level"], both["compression_first"])
 
 
 def _pairs(both: pd.DataFrame, level: pd.Series | int, compression: pd.Series) -> pd.DataFrame:
