@@ -37,7 +37,6 @@ def mnist_benchmark(table: pd.DataFrame, series: Sequence[str] = tuple(SERIES)) 
             if len(chosen := select(rows, method=method)):
                 curve(axes, chosen, **style.METHOD_LOOK[method])
         _error_panel(axes, name)
-        axes.label_outer()
     panels[0, 0].legend(loc="upper left")
     figure.suptitle("MNIST, 784-784-10, first layer compressed\n"
                     f"(mean of {select(table, series='tuned')['seed'].nunique()} seeds, "
@@ -49,6 +48,7 @@ def _error_panel(axes: Axes, series: str) -> None:
     axes.set_title(SERIES[series])
     compression_axis(axes, FIRST_LAYER)
     error_axis(axes)
+    axes.label_outer()
 
 
 def mnist_gap(table: pd.DataFrame) -> Figure:
@@ -79,7 +79,6 @@ def mnist_permuted(table: pd.DataFrame) -> Figure:
         curve(axes, permuted, color=style.BLUE, marker="v", linestyle="--",
               markerfacecolor="white", label="permuted pixels")
         _error_panel(axes, series)
-    panels[1].set_ylabel("")
     panels[0].legend(loc="upper left")
     figure.suptitle("MNIST, block-circulant first layer", fontsize=16)
     return figure
@@ -103,7 +102,7 @@ def sharing_or_structure(table: pd.DataFrame) -> Figure:
         error_axis(axes)
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes, [str(size) for size in sizes])
-        axes.set(xlabel="block size", ylabel="test error", title=f"MNIST, {pixels} pixels")
+        axes.set(xlabel="block size", title=f"MNIST, {pixels} pixels")
         axes.label_outer()
     translated = select(table, task="multi30k", preset="small", tied=False)
     seeds = rows["seed"].nunique(), _sharing_in_translation(panels[2], translated)

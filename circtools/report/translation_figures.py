@@ -98,15 +98,14 @@ def translation_benchmark(table: pd.DataFrame, upright: bool = False) -> Figure:
     grid = (len(presets), 1) if upright else (1, len(presets))
     figure, panels = plt.subplots(*grid, figsize=(7.5 * grid[1], 6 * grid[0] + 1.5),
                                   sharex=upright, sharey=True, squeeze=False)
-    drawn: dict[str, Any] = {}
     for axes, name in zip(panels.flat, presets, strict=True):
         rows = comparisons.of_compared_seeds(select(tuned, preset=name))
         bleu_curves(axes, rows, METHODS)
         size = PRESETS[name]
         axes.set_title(f"{size.layers} + {size.layers} layers, {size.d_model} wide ({_note(rows)})")
         axes.label_outer()
-        lines, labels = axes.get_legend_handles_labels()
-        drawn |= dict(zip(labels, lines, strict=True))
+    drawn = {label: line for axes in panels.flat  # no size has them all
+             for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=2 if upright else 3)
     figure.suptitle("Multi30k, German to English", fontsize=16)
     return figure
@@ -120,7 +119,7 @@ def translation_sets(table: pd.DataFrame) -> Figure:
     figure, panels = plt.subplots(1, 2, figsize=(14, 7), sharey=True)
     for axes, by in zip(panels, ("compression_all", "compression_file"), strict=True):
         bleu_curves(axes, rows, ("pruned", "pruned_all", "block_circulant", "small_dense"), by)
-    panels[1].set_ylabel("")
+        axes.label_outer()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle(f"The same networks, counted otherwise ({_note(rows)})", fontsize=16)
     return figure
@@ -195,17 +194,17 @@ def translation_gap(table: pd.DataFrame) -> Figure:
 def lead_of_pruning(table: pd.DataFrame) -> Figure:
     """How many BLEU pruning is ahead, had one choice of ours been another; seed 0."""
     figure, axes = plt.subplots(figsize=(10, 5))
+    pairs_of = comparisons.pairs_at_equal_compression
     for aside, preset in ((-0.12, "small"), (0.12, "base")):
         rows = select(table, task="multi30k", preset=preset, tied=False, seed=0)
-        changes: dict[str, tuple[pd.DataFrame, dict[str, str]]] = {
-            "none": (rows, {}),
-            "settings of block-circulant layers\nchosen by validation BLEU": (
-                comparisons.chosen_by_bleu(rows), {}),
-            "more epochs for both: against\nprojected networks": (rows, {"second": "projected"}),
-            "20 epochs for both:\npruned while it is trained": (rows, {"first": "gradual"})}
+        changes = {
+            "none": pairs_of(rows),
+            "settings of block-circulant layers\nchosen by validation BLEU": pairs_of(
+                comparisons.chosen_by_bleu(rows)),
+            "more epochs for both: against\nprojected networks": pairs_of(rows, second="projected"),
+            "20 epochs for both:\npruned while it is trained": pairs_of(rows, first="gradual")}
         found = {}
-        for y, (networks, methods) in enumerate(changes.values()):
-            pairs = comparisons.pairs_at_equal_compression(networks, **methods)
+        for y, pairs in enumerate(changes.values()):
             pairs = pairs[pairs["block_size"].isin(CONTROL_LEVELS)]
             if len(pairs):
                 found[y + aside] = compare(pairs).mean
