@@ -88,9 +88,7 @@ def _of_size(table: pd.DataFrame, preset: str) -> dict[str, Any]:
     compared = comparisons.of_compared_seeds(rows)
     tuned = select(compared, series="tuned").assign(level=comparisons.levels_of)
     dense = select(tuned, method="dense")
-    found: dict[str, Any] = {"model": PRESETS[preset]}
-    if len(dense):
-        found["dense"] = _quality(dense)
+    found: dict[str, Any] = {"model": PRESETS[preset], "dense": _quality(dense)}
     for (method, level), group in tuned[tuned["level"] > 1].groupby(["method", "level"]):
         if method in METHODS:
             found[f"{method}_{level:.0f}x"] = _quality(group)
@@ -102,13 +100,10 @@ def _of_size(table: pd.DataFrame, preset: str) -> dict[str, Any]:
     for level, group in comparisons.lent(table, preset).groupby("block_size"):
         found[f"lent_{level}x"] = _quality(group)
     pairs = comparisons.pairs_at_equal_compression(compared)
-    found["levels"] = list(compare(pairs).each.itertuples())
-    equal = comparisons.pairs_at_equal_size(compared)
-    if len(equal):
-        each, found["equal_size"], _ = compare(equal)
-        there = pairs[pairs["block_size"].isin(each["block_size"])]
-        found["equal_weights"] = compare(there).mean
-    return found
+    each, equal_size, _ = compare(comparisons.pairs_at_equal_size(compared))
+    there = pairs[pairs["block_size"].isin(each["block_size"])]
+    return found | {"levels": list(compare(pairs).each.itertuples()),
+                    "equal_size": equal_size, "equal_weights": compare(there).mean}
 
 
 def _quality(rows: pd.DataFrame) -> Quality:

@@ -54,10 +54,7 @@ def headline_gap(table: pd.DataFrame, size: Size, font: float) -> Figure:
               va="top", ha="left")
         for preset, side, end, place in (("small", -1, 0, "right"), ("base", 1, -1, "left")):
             rows = select(table, task="multi30k", tied=False, preset=preset)
-            pairs = comparisons.pairs_at_equal_compression(rows)
-            if pairs.empty:
-                continue
-            each = comparisons.compare(pairs).each
+            each = comparisons.compare(comparisons.pairs_at_equal_compression(rows)).each
             each = each.assign(compression=each["block_size"])
             look = style.SIZE_LOOK[preset] | {"linestyle": ""}
             parts.gaps(axes, each, 1.05**side, **look, capsize=0.3 * font, elinewidth=0.15 * font,
@@ -126,10 +123,9 @@ def file_size_card(table: pd.DataFrame, size: Size, font: float) -> Figure:
         for level, text, ha, va in ((1, "dense", "right", "top"),
                                     (4, "half as wide", "right", "bottom"),
                                     (16, "a quarter", "center", "top")):
-            if level in narrow.index:
-                x, y = narrow.loc[level]
-                _name(axes, text, style.BLACK, x + 2, y + (0.3 if va == "bottom" else -0.35),
-                      ha=ha, va=va)
+            x, y = narrow.loc[level]
+            _name(axes, text, style.BLACK, x + 2, y + (0.3 if va == "bottom" else -0.35),
+                  ha=ha, va=va)
         _method(axes, "pruned", 27.2, 41.0, va="bottom", ha="left")
         _method(axes, "block_circulant", 22.5, 37.3, ha="left")
         axes.set(xlabel="file (MB)", ylabel="test BLEU", xlim=(0, 46), ylim=(35, 42.3),

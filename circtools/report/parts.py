@@ -49,7 +49,7 @@ def curve(axes: Axes, rows: pd.DataFrame, by: str = "compression", metric: str =
     """Draw the mean of a metric over seeds against ``by``, with its 95 % band; errors in %."""
     scale = PERCENT if metric == "test_error" else 1.0
     grouped = rows.groupby(by)[metric].apply(lambda values: statistics.interval(scale * values))
-    points = pd.DataFrame(grouped.tolist(), index=grouped.index).sort_index()
+    points = pd.DataFrame(grouped.tolist(), index=grouped.index)
     line, = axes.plot(points.index, points["mean"], **look)
     axes.fill_between(points.index, points["low"], points["high"], color=line.get_color(),
                       alpha=0.2, linewidth=0)
