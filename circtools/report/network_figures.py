@@ -17,7 +17,7 @@ from circtools.experiments import store
 from circtools.experiments.choices import TRIAL_PRESET
 from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
 from circtools.experiments.results import select
-from circtools.report import comparisons, style
+from circtools.report import comparisons, style, tables
 from circtools.report.parts import heat_map
 
 LOSS = "validation loss (nats per token)"
@@ -56,8 +56,7 @@ def learning_rates(table: pd.DataFrame, method: str) -> Figure:
 def learning_curves(table: pd.DataFrame, block_size: int = 4, preset: str = TRIAL_PRESET
                     ) -> Figure:
     """Complete trainings of block-circulant layers at several rates, beside the dense network's."""
-    rows = select(table, task="multi30k", preset=preset, tied=False, seed=0, dropout_factor=1.0)
-    rows = rows[~rows["series"].isin(["search", "diverged"])].drop_duplicates("run")
+    rows = select(tables.complete_trainings(table), preset=preset, dropout_factor=1.0)
     rows = rows.sort_values(["matrix_lr_scale", "lr_factor"])
     shown = {"dense": (select(rows, method="dense", lr_factor=1.0),
                        [(style.BLACK, "--"), ("0.45", ":")]),
@@ -66,7 +65,7 @@ def learning_curves(table: pd.DataFrame, block_size: int = 4, preset: str = TRIA
                  [(style.BLUE, "-o"), (style.BLUE, "--s"), (style.SKY, ":v")])}
     history = {(folder, run["run"]): run["history"] for folder in rows["folder"].unique()
                for run in store.read(folder)}
-    figure, axes = plt.subplots(figsize=(8, 4.6))
+    figure, axes = _loss_axes((8, 4.6), f"Complete trainings (preset {preset})")
     for name, (runs, looks) in shown.items():
         for row, (color, line) in zip(runs.itertuples(), looks, strict=False):
             rate = "base rate" if row.lr_factor == 1 else f"{row.lr_factor:g} times the base"
@@ -75,7 +74,6 @@ def learning_curves(table: pd.DataFrame, block_size: int = 4, preset: str = TRIA
             _loss_curve(axes, history[row.folder, row.run], line, color=color, markersize=5,
                         label=f"{name}, {rate}")
     axes.set_ylim(top=1.6 * min(np.min(line.get_ydata()) for line in axes.lines))
-    _loss_axes(axes, f"Complete trainings (preset {preset})")
     axes.legend(loc="upper right")
     return figure
 
@@ -111,13 +109,12 @@ def lent_rate(table: pd.DataFrame) -> Figure:
 
 def training_curves(runs: Sequence[dict[str, Any]]) -> Figure:
     """Validation loss against the epoch: one line per run of store.read, one look per preset."""
-    figure, axes = plt.subplots(figsize=(9, 5))
+    figure, axes = _loss_axes((9, 5), "Dense Transformers on Multi30k, one line per seed")
     for run in runs:
         preset = run["config"]["preset"]
         first = preset not in axes.get_legend_handles_labels()[1]
         _loss_curve(axes, run["history"], markersize=4, **style.SIZE_LOOK[preset],
                     label=preset if first else None)
-    _loss_axes(axes, "Dense Transformers on Multi30k, one line per seed")
     axes.legend(title="preset")
     return figure
 
@@ -127,9 +124,11 @@ def _loss_curve(axes: Axes, history: Sequence[dict[str, float]], *line: str, **l
     axes.plot(range(1, len(losses) + 1), losses, *line, **look)
 
 
-def _loss_axes(axes: Axes, title: str) -> None:
+def _loss_axes(size: tuple[float, float], title: str) -> tuple[Figure, Axes]:
+    figure, axes = plt.subplots(figsize=size)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epoch", ylabel=LOSS, title=title)
+    return figure, axes
 
 
 def artefacts(table: pd.DataFrame, method: str, **values: object) -> dict[str, np.ndarray]:
@@ -144,8 +143,8 @@ def emptied_layers(run: dict[str, Any]) -> Figure:
     Numbers stand where a matrix is far from the average. The run is a pruned Transformer's result,
     as :func:`circtools.experiments.store.read` gives it.
     """
-    density = pd.DataFrame({f["round"]: f["density"] for f in run["final"] if "density" in f})
-    shown = density[[3, 9, 15]]
+    shown = pd.DataFrame({f["round"]: f["density"] for f in run["final"]
+                          if f["round"] in (3, 9, 15)})
     relative = np.log2((shown / shown.mean()).where(shown > 0))  # an empty matrix has none
     top = max(1.0, relative.abs().max(axis=None))
     texts = shown.map(lambda value: f"{value:.0%}" if value >= 0.095 else f"{value:.1%}")

@@ -4,7 +4,6 @@ A ``table`` is rows of :func:`circtools.experiments.results.load`.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -79,9 +78,7 @@ def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
 
 
 def _note(rows: pd.DataFrame) -> str:
-    tuned = select(rows, series="tuned")
-    seeds = tuned.loc[tuned["method"].isin(["pruned", "block_circulant"]), "seed"].nunique()
-    return f"preset {rows['preset'].iloc[0]}, {_seeds(seeds)}"
+    return f"preset {rows['preset'].iloc[0]}, {_seeds(rows['seed'].nunique())}"
 
 
 def _seeds(number: int) -> str:
@@ -93,13 +90,13 @@ def translation_benchmark(table: pd.DataFrame, upright: bool = False) -> Figure:
 
     The panels stand side by side, or ``upright``, one above the other.
     """
-    tuned = select(table, task="multi30k", tied=False, series="tuned")
+    untied = select(table, task="multi30k", tied=False)
     presets = comparisons.presets_compared(table)
     grid = (len(presets), 1) if upright else (1, len(presets))
     figure, panels = plt.subplots(*grid, figsize=(7.5 * grid[1], 6 * grid[0] + 1.5),
                                   sharex=upright, sharey=True, squeeze=False)
     for axes, name in zip(panels.flat, presets, strict=True):
-        rows = comparisons.of_compared_seeds(select(tuned, preset=name))
+        rows = comparisons.of_compared_seeds(select(untied, preset=name))
         bleu_curves(axes, rows, METHODS)
         size = PRESETS[name]
         axes.set_title(f"{size.layers} + {size.layers} layers, {size.d_model} wide ({_note(rows)})")
@@ -167,19 +164,18 @@ def translation_gap(table: pd.DataFrame) -> Figure:
     """Claim 2: how many BLEU pruning is ahead at equal compression, level by level."""
     main = comparisons.main_preset(table)
     others = [name for name in comparisons.presets_compared(table) if name != main]
-    looks: list[tuple[str, str, dict[str, Any]]] = [
-        (main, "tuned", style.SIZE_LOOK[main]),
-        (main, "same", {"color": "0.6", "marker": "^", "linestyle": ":"}),
-        *((name, "tuned", style.SIZE_LOOK[name]) for name in others)]
-    names = {"tuned": "tuned", "same": "block-circulant at the dense settings"}
+    untuned = {"color": "0.6", "marker": "^", "linestyle": ":"}
+    shown = [(main, "tuned", "tuned", style.SIZE_LOOK[main]),
+             (main, "same", "block-circulant at the dense settings", untuned),
+             *((name, "tuned", "tuned", style.SIZE_LOOK[name]) for name in others)]
     figure, axes = plt.subplots(figsize=(10, 6))
-    for step, (preset, series, look) in enumerate(looks, start=-1):
-        shown = select(table, task="multi30k", tied=False, preset=preset)
-        pairs = comparisons.pairs_at_equal_compression(shown, series)
+    for step, (preset, series, settings, look) in enumerate(shown, start=-1):
+        rows = select(table, task="multi30k", tied=False, preset=preset)
+        pairs = comparisons.pairs_at_equal_compression(rows, series)
         if len(pairs):
             each, _, seeds = compare(pairs)
             gaps(axes, each, 1.06**step, **look,
-                 label=f"preset {preset}, {names[series]}, {_seeds(seeds)}")
+                 label=f"preset {preset}, {settings}, {_seeds(seeds)}")
     halves(axes, top=0.55)
     axes.axhline(POSTERS_GAP, color=style.BLACK, linestyle="--", linewidth=1.2,
                  label=f"the original poster's average gap, {POSTERS_GAP:g}")
@@ -213,11 +209,10 @@ def lead_of_pruning(table: pd.DataFrame) -> Figure:
                       label=f"preset {preset}", **(style.SIZE_LOOK[preset] | {"linestyle": ""}))
     axes.axvline(0, color=style.BLACK, linewidth=1)
     axes.set_yticks(range(len(changes)), [*changes])
-    axes.set_ylabel("change")
     axes.invert_yaxis()
     axes.margins(y=0.2)
-    axes.set_xlabel("BLEU of pruned minus block-circulant, mean of 4x and 16x\n"
-                    "(one seed; bars: 95 % over test sentences)")
+    axes.set(ylabel="change", xlabel="BLEU of pruned minus block-circulant, mean of 4x and 16x\n"
+             "(one seed; bars: 95 % over test sentences)")
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
