@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from circtools.experiments import (
     data,
     execute,
@@ -18,6 +20,7 @@ from circtools.experiments import (
     translation,
 )
 from circtools.experiments.execute import TASKS
+from circtools.experiments.files import ROOT
 from circtools.experiments.methods import METHODS, methods_of
 from circtools.report import facts, gallery, pages, poster, teaching
 
@@ -51,17 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     get.set_defaults(command=_data)
     _add_run(commands)
     _add_translate(commands)
-    for name, command, folder, help_, description in (
+    for name, make, folder, help_, description in (
             ("figures", _figures, gallery.FOLDER, "draw the poster's figures from the results",
              "Draw every figure from data/results into figures/, as SVG and PNG."),
-            ("poster", _poster, gallery.FOLDER, "make the poster from the results",
+            ("poster", poster.make, gallery.FOLDER, "make the poster from the results",
              "Write poster.pdf (A0) and a preview poster.png from data/results."),
             ("slides", _slides, teaching.FOLDER, "make the slides and the handout for a class",
              "Write slides.pdf (16:9) and handout.pdf (A4) from data/results.")):
         draw = commands.add_parser(name, help=help_, description=description)
         draw.add_argument("--output", type=_path, default=folder, metavar="FOLDER",
-                          help=f"where to (default {folder.relative_to(gallery.ROOT)})")
-        draw.set_defaults(command=command)
+                          help=f"where to (default {folder.relative_to(ROOT)})")
+        draw.set_defaults(command=_draw, make=make)
     verdicts = commands.add_parser(
         "report", help="test the poster's claims; write README.md and RESULTS.md",
         description="Test the poster's claims on the results, print the verdicts, and write "
@@ -142,10 +145,7 @@ def _data(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> None:
     methods = methods_of(options.task) if options.methods == ["all"] else options.methods
     if options.plan:
-        origin = options.source
-        if origin == "auto":  # what a run would use
-            origin = TASKS[options.task].load(origin).origin
-        kept = store.Store(options.results, origin)
+        kept = store.Store(options.results, TASKS[options.task].load(options.source).origin)
         runs = execute.pending(options.task, options.preset, options.seeds, kept, methods)
         if runs:
             print(execute.plan_table(runs, kept, options.device).to_string())
@@ -164,24 +164,18 @@ def _translate(options: argparse.Namespace) -> None:
         print(text)
 
 
-def _figures(options: argparse.Namespace) -> None:
+def _draw(options: argparse.Namespace) -> None:
     table = results.load()
-    titles = pages.titles(facts.facts(table))
-    for path in gallery.make_all(table, titles, options.output):
+    for path in options.make(table, facts.facts(table), options.output):
         print(path)
 
 
-def _poster(options: argparse.Namespace) -> None:
-    table = results.load()
-    for path in poster.make(table, facts.facts(table), options.output):
-        print(path)
+def _figures(table: pd.DataFrame, values: dict[str, Any], folder: Path) -> list[Path]:
+    return gallery.make_all(table, pages.titles(values), folder)
 
 
-def _slides(options: argparse.Namespace) -> None:
-    table = results.load()
-    found = facts.facts(table)
-    for path in teaching.make(table, found, pages.titles(found), options.output):
-        print(path)
+def _slides(table: pd.DataFrame, values: dict[str, Any], folder: Path) -> list[Path]:
+    return teaching.make(table, values, pages.titles(values), folder)
 
 
 def _report(options: argparse.Namespace) -> None:
