@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from circtools import BlockCirculantLinear, bench
-from circtools.bench import compressed_speed, layer, training_speed
+from circtools.bench import compressed_speed, in_turn, layer, training_speed
 from circtools.experiments import multi30k, multi30k_runs, store
 
 COMMITTED = store.FOLDER / "benchmarks"
@@ -19,8 +19,7 @@ COMMITTED = store.FOLDER / "benchmarks"
 @pytest.fixture(autouse=True)
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time everything a single time."""
-    monkeypatch.setattr(bench, "medians", lambda runs: {
-        name: samples[0][0] for name, samples in bench.in_turn(runs, rounds=1).items()})
+    monkeypatch.setattr(bench, "in_turn", lambda runs, *_, **__: in_turn(runs, rounds=1))
 
 
 def test_functions_are_timed_in_turn_from_the_same_random_numbers() -> None:
@@ -31,7 +30,7 @@ def test_functions_are_timed_in_turn_from_the_same_random_numbers() -> None:
         torch.randn(400, 400) @ torch.randn(400, 400)
         return order[-1][1]
 
-    samples = bench.in_turn({"a": lambda: run("a"), "b": lambda: run("b")}, rounds=3)
+    samples = in_turn({"a": lambda: run("a"), "b": lambda: run("b")}, rounds=3)
     assert [len(s) for s in samples.values()] == [3, 3]
     assert all(seconds > 0 for s in samples.values() for seconds, _ in s)
     timed = [name for name, _ in order[4:]]  # after the warming up
@@ -83,8 +82,8 @@ def test_transformers_are_timed(script, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(bench, "product_rate", lambda dtype: 1e9)
     monkeypatch.setattr(multi30k_runs, "PRESETS", {
         "tiny": multi30k_runs.Preset(1, 16, 4, 16, dropout=0.1)})
-    monkeypatch.setattr("sys.argv", [
-        "", "--preset", "tiny", "--rounds", "1", "--output", str(tmp_path)])
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    monkeypatch.setattr("sys.argv", ["", "--preset", "tiny"])
     script.main()
     [path] = tmp_path.iterdir()
     made = json.loads(path.read_text(encoding="utf-8"))

@@ -4,7 +4,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -58,16 +57,14 @@ def product_rate(dtype: torch.dtype = torch.float32, n: int = 1024) -> float:
     return 2 * n**3 / medians({"product": lambda: torch.mm(a, b, out=out)})["product"]
 
 
-def options_for_transformers(description: str, rounds: int) -> argparse.Namespace:
-    """Return what the command line says to the two scripts that time Transformers."""
+def preset_of_command_line(description: str) -> str:
+    """Return the size that is to be timed by one of the two scripts that time Transformers."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--preset", default="base", choices=list(multi30k_runs.PRESETS))
-    parser.add_argument("--rounds", type=int, default=rounds)
-    parser.add_argument("--output", type=Path, default=FOLDER, help="a folder")
-    return parser.parse_args()
+    return parser.parse_args().preset
 
 
-def write(result: dict[str, Any], path: Path) -> None:
+def write(result: dict[str, Any], name: str) -> None:
     """Write the result of a benchmark, with its provenance and the number of threads."""
     provenance: dict[str, Any] = {**store.provenance(), "threads": torch.get_num_threads()}
-    store.write({**result, "provenance": provenance}, path)
+    store.write({**result, "provenance": provenance}, FOLDER / f"{name}.json")

@@ -49,8 +49,8 @@ def ratio(runs: Iterable[Callable[[], object]], rounds: int) -> float:
 
 def main() -> None:
     """Measure, print and write."""
-    options = bench.options_for_transformers(__doc__, rounds=5)
-    corpus, preset = multi30k.load("auto"), multi30k_runs.PRESETS[options.preset]
+    name = bench.preset_of_command_line(__doc__)
+    corpus, preset = multi30k.load("auto"), multi30k_runs.PRESETS[name]
     precision = multi30k.precision_for("cpu")
     dense, rows = build(corpus, preset, "dense", 1), []
     for method in ("block_circulant", "pruned", "low_rank", "small_dense"):
@@ -58,13 +58,10 @@ def main() -> None:
             both = dense, build(corpus, preset, method, level)
             rows.append({
                 "method": method, "compression": level,
-                "training": ratio((our_steps(m, corpus, preset, precision) for m in both),
-                                  options.rounds),
-                "translation": ratio((translating(m, corpus) for m in both),
-                                     max(2, options.rounds // 2))})
+                "training": ratio((our_steps(m, corpus, preset, precision) for m in both), 5),
+                "translation": ratio((translating(m, corpus) for m in both), 2)})
             print(rows[-1], flush=True)
-    bench.write({"preset": options.preset, "data": corpus.origin, "ratios": rows},
-                options.output / f"compressed_speed-{options.preset}.json")
+    bench.write({"preset": name, "data": corpus.origin, "ratios": rows}, f"compressed_speed-{name}")
 
 
 if __name__ == "__main__":

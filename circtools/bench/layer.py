@@ -210,24 +210,21 @@ def main() -> None:
     """Measure, print the tables and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few cells, nothing written")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--output", type=Path, default=bench.FOLDER / "layer.json")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    quick = parser.parse_args().quick
     logging.getLogger().setLevel(logging.ERROR)  # onnxruntime's advice on quantising
     warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-    sizes, tokens, blocks = ((1024,), (1, 256), (2, 8, 32)) if options.quick else (
+    sizes, tokens, blocks = ((1024,), (1, 256), (2, 8, 32)) if quick else (
         (256, 512, 1024, 2048, 4096), (1, 32, 256, 2048), (2, 4, 8, 16, 32, 64, 128))
     large = torch.zeros(2**26), torch.ones(2**26)  # 256 MiB each, more than any cache
     copying = bench.medians({"copy": lambda: large[0].copy_(large[1])})["copy"]
     machine = {"flops": bench.product_rate(), "bandwidth": 2 * 4 * 2**26 / copying}
-    print(f"{options.threads} threads, {machine['flops'] / 1e9:.0f} Gflop/s, "
+    print(f"{torch.get_num_threads()} threads, {machine['flops'] / 1e9:.0f} Gflop/s, "
           f"{machine['bandwidth'] / 1e9:.0f} GB/s")
     cells, others = measure_layer(sizes, tokens, blocks, machine), measure_others(sizes, tokens)
     show(pd.DataFrame(cells), pd.DataFrame(others))
-    if not options.quick:
-        bench.write({"machine": machine, "cells": cells, "others": others}, options.output)
+    if not quick:
+        bench.write({"machine": machine, "cells": cells, "others": others}, "layer")
 
 
 if __name__ == "__main__":

@@ -117,29 +117,29 @@ def translation_seconds(preset: str, corpus: Corpus, model: Transformer) -> dict
 
 def main() -> None:
     """Measure, print and write."""
-    options = bench.options_for_transformers(__doc__, rounds=8)
-    corpus, preset = multi30k.load("auto"), multi30k_runs.PRESETS[options.preset]
+    name = bench.preset_of_command_line(__doc__)
+    corpus, preset = multi30k.load("auto"), multi30k_runs.PRESETS[name]
     torch.manual_seed(0)
     fp32, bf16 = (multi30k.build(corpus.vocab, preset, "dense", 1, dropout=preset.dropout,
                                  tied=True) for _ in range(2))
     ways = {"plain": plain_steps(corpus, preset),
             "circtools fp32": our_steps(fp32, corpus, preset, torch.float32),
             "circtools bf16": our_steps(bf16, corpus, preset, torch.bfloat16)}
-    speed = {name: statistics.median(words / seconds for seconds, words in samples)
-             for name, samples in bench.in_turn(ways, options.rounds).items()}
+    speed = {way: statistics.median(words / seconds for seconds, words in samples)
+             for way, samples in bench.in_turn(ways, rounds=8).items()}
     with FlopCounterMode(display=False) as counter:
         words = ways["circtools fp32"]()
-    for name, dtype in (("fp32 limit", torch.float32), ("bf16 limit", torch.bfloat16)):
-        speed[name] = bench.product_rate(dtype) * words / counter.get_total_flops()
-    seconds = translation_seconds(options.preset, corpus, fp32)
-    print(f"{corpus.origin} data, preset {options.preset}, target words per second and times plain")
-    for name, value in speed.items():
-        print(f"{name:16}{value:9.0f}{value / speed['plain']:7.2f}")
+    for way, dtype in (("fp32 limit", torch.float32), ("bf16 limit", torch.bfloat16)):
+        speed[way] = bench.product_rate(dtype) * words / counter.get_total_flops()
+    seconds = translation_seconds(name, corpus, fp32)
+    print(f"{corpus.origin} data, preset {name}, target words per second and times plain")
+    for way, value in speed.items():
+        print(f"{way:16}{value:9.0f}{value / speed['plain']:7.2f}")
     print(f"seconds for {len(corpus.test)} translations: {seconds}")
-    bench.write({"benchmark": "training_speed", "preset": options.preset, "data": corpus.origin,
+    bench.write({"benchmark": "training_speed", "preset": name, "data": corpus.origin,
                  "target_words_per_second": speed, "translation_seconds": seconds,
                  "threads": torch.get_num_threads(), "cores": os.cpu_count()},
-                options.output / f"training_speed-{options.preset}.json")
+                f"training_speed-{name}")
 
 
 if __name__ == "__main__":
