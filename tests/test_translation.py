@@ -113,7 +113,7 @@ def test_a_wide_beam_finds_the_best_of_all(penalty: float) -> None:
 
 
 @pytest.mark.parametrize(("more", "words"), [
-    ({"beam": 0}, "beam must be 1 or more, got 0"), ({"length_penalty": -1.0}, r"got -1\.0")])
+    ({"beam": 0}, "got beam=0"), ({"length_penalty": -1.0}, r"length_penalty=-1\.0")])
 def test_bad_arguments_are_named(model: Transformer, more: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         beam_search(model, sources(1), **more)
@@ -145,7 +145,7 @@ def test_unknown_words_are_copied_forbidden_or_kept() -> None:
             torch.manual_seed(seed)
             spy.normal_(std=5)
             source = words.encode(["Ein Zebra"])
-            if next(translation._aligned(model, source[0], [UNKNOWN])) == place:
+            if translation._aligned(model, source[0], [UNKNOWN]) == [place]:
                 break
         else:
             pytest.fail("no such keys")

@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
+from sacremoses import MosesDetokenizer
 from torch import Tensor
 
 from circtools.experiments.corpus import END, START, UNKNOWN, Vocab, german_tokens
@@ -18,6 +18,7 @@ BEAM = 4
 # There the committed demo network has 38.7, 39.2 and 40.0 BLEU at 0, 0.6 and 2.5, and writes 93, 94
 # and 98 % as many tokens as the references have.
 LENGTH_PENALTY = 2.5
+DETOKENIZER = MosesDetokenizer("en")
 
 
 @torch.inference_mode()
@@ -37,13 +38,16 @@ def beam_search(model: Transformer, source: Tensor, *, beam: int = BEAM,
         The tokens of each translation, without start and end.
 
     Raises:
-        ValueError: if the model is in training mode, ``beam`` is not positive or
-            ``length_penalty`` is negative.
+        ValueError: if the model is in training mode, or an argument is out of its range.
 
-    Source: Y. Wu et al., "Google's Neural Machine Translation System", 2016, section 7, for the
-    length penalty.
+    Source: the length penalty is that of Y. Wu et al., "Google's Neural Machine Translation
+    System", 2016, section 7.
     """
-    _check(model, beam, length_penalty)
+    if model.training:
+        raise ValueError("the model is in training mode, with dropout; call model.eval() first")
+    if beam < 1 or length_penalty < 0:
+        raise ValueError("beam must be 1 or more and length_penalty 0 or more, got "
+                         f"beam={beam}, length_penalty={length_penalty}")
     device = source.device
     state = model.encode(source)
     sentences = torch.arange(len(source), device=device)  # those still in work: (batch,)
@@ -79,15 +83,6 @@ def beam_search(model: Transformer, source: Tensor, *, beam: int = BEAM,
     return found.tokens
 
 
-def _check(model: Transformer, beam: int, length_penalty: float) -> None:
-    if model.training:
-        raise ValueError("the model is in training mode, with dropout; call model.eval() first")
-    if beam < 1:
-        raise ValueError(f"beam must be 1 or more, got {beam}")
-    if length_penalty < 0:
-        raise ValueError(f"length_penalty must be 0 or more, got {length_penalty}")
-
-
 def _next_logits(model: Transformer, prefixes: Tensor, state: State) -> Tensor:
     """Return the logits (batch, beam, vocab) of the token after each prefix."""
     features = model.decode(prefixes[:, :, -1:].flatten(0, 1), state, step=True)
@@ -98,11 +93,8 @@ def _candidates(logits: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]
     """Return the best continuations: log-probability, hypothesis and token, (batch, 2 beam) each.
 
     At least half of them do not end their sentence, so a whole beam goes on. A sentence's best are
-    among the best 2 * beam tokens of each of its hypotheses.
-
-    Args:
-        logits: of the next token, (batch, beam, vocab).
-        scores: log-probabilities of the hypotheses, (batch, beam).
+    among the best 2 * beam tokens of each of its hypotheses, which have the log-probabilities
+    ``scores``, (batch, beam).
     """
     n = 2 * scores.shape[1]
     values, tokens = logits.topk(min(n, logits.shape[2]), dim=2)  # (batch, beam, each)
@@ -120,12 +112,10 @@ class _Found:
         self.count = torch.zeros(sentences, dtype=torch.long, device=device)
 
     def add(self, sentences: Tensor, hypotheses: Tensor, judged: Tensor) -> None:
-        """Take in what these sentences have finished.
+        """Take in what these sentences, (batch,), have finished.
 
-        Args:
-            sentences: their numbers, (batch,).
-            hypotheses: tokens with start and end, (batch, beam, tokens).
-            judged: by which the best is found, minus infinity if not finished, (batch, beam).
+        Of their hypotheses, (batch, beam, tokens), the best is found by how they are judged,
+        (batch, beam): minus infinity if not finished.
         """
         top, place = judged.max(1)
         for i in (top > self.score[sentences]).nonzero().flatten().tolist():
@@ -153,8 +143,7 @@ def translate(model: Transformer, words: Vocab, sentences: Sequence[str | Sequen
     Args:
         model: in evaluation mode.
         words: the vocabularies that it was trained with.
-        sentences: as they are written, with capital letters and punctuation; or each as a list of
-            its words, as :func:`circtools.experiments.corpus.tokenise` gives them.
+        sentences: as they are written, or each as the list that :func:`.corpus.tokenise` gives.
         unknown: what becomes of an unknown word in the translation: ``"copy"`` puts the source
             word there that the decoder attended to most, ``"forbid"`` keeps it from being
             written, ``"keep"`` shows it as ``<unk>``.
@@ -173,15 +162,14 @@ def translate(model: Transformer, words: Vocab, sentences: Sequence[str | Sequen
     if isinstance(sentences, str):
         raise TypeError(f"sentences must be a sequence of sentences, got the string {sentences!r}; "
                         f"write [{sentences!r}]")
+    if not sentences:
+        return []
     german = [german_tokens(sentence) for sentence in sentences]
     for number, tokens in enumerate(german, start=1):
         if not "".join(tokens).strip():
             raise ValueError(f"sentence {number} is empty: there is nothing to translate; leave it "
                              "out")
-    if not sentences:
-        return []
-    device = next(model.parameters()).device
-    source = words.encode(german).to(device)
+    source = words.encode(german).to(next(model.parameters()).device)
     translations = translate_indices(model, source, unknown=unknown != "forbid", **search)
     texts = []
     for tokens, row, indices in zip(german, source, translations, strict=True):
@@ -227,24 +215,17 @@ def attention_maps(model: Transformer, source: Tensor, target: Tensor) -> dict[s
     return maps
 
 
-def _aligned(model: Transformer, source: Tensor, translation: list[int]) -> Iterator[int]:
-    """Yield, for each translated word, the place of the source word most attended to."""
+def _aligned(model: Transformer, source: Tensor, translation: list[int]) -> list[int]:
+    """Return, for each translated word, the place of the source word most attended to."""
     source = source[source != PAD].unsqueeze(0)  # (1, source tokens)
     target = torch.tensor([[START, *translation[:-1]]], device=source.device)
     maps = attention_maps(model, source, target)
     last = list(model.decoder.named_children())[-1][0]
     weights = maps[f"decoder.{last}.cross_attention"][0].mean(0)  # (target tokens, source tokens)
-    yield from weights[:, :-1].argmax(1).tolist()  # the end of the sentence is no word to copy
-
-
-@cache
-def _detokenizer() -> Any:
-    from sacremoses import MosesDetokenizer
-
-    return MosesDetokenizer("en")
+    return weights[:, :-1].argmax(1).tolist()  # the end of the sentence is no word to copy
 
 
 def detokenise(words: Sequence[str]) -> str:
     """Join English words as one writes them; the inverse, nearly, of spaCy's tokenizer."""
     text = re.sub(r"(?<=\w) - (?=\w)", "-", " ".join(words))  # t - shirt
-    return _detokenizer().detokenize(text.replace(" n't", "n't").split())  # do n't
+    return DETOKENIZER.detokenize(text.replace(" n't", "n't").split())  # do n't
