@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from sacrebleu.metrics import BLEU, CHRF
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,13 @@ def score(hypotheses: Sequence[str], references: Sequence[str], resamples: int =
     Source: M. Post, "A Call for Clarity in Reporting BLEU Scores", WMT 2018; the interval after
     P. Koehn, "Statistical Significance Tests for Machine Translation Evaluation", EMNLP 2004.
     """
-    from sacrebleu.metrics import BLEU, CHRF
-
     _check_pairs(hypotheses, references)
     metric = BLEU(lowercase=True)  # lower-cases both sides itself
-    result = metric.corpus_score(list(hypotheses), [list(references)], n_bootstrap=resamples)
-    chrf = CHRF(lowercase=True).corpus_score(list(hypotheses), [list(references)])
-    low, high = ((result.score, result.score) if resamples < 2
-                 else (result._mean - result._ci, result._mean + result._ci))
-    return Score(result.score, low, high, chrf.score, str(metric.get_signature()))
+    result = metric.corpus_score(hypotheses, [references], n_bootstrap=resamples)
+    chrf = CHRF(lowercase=True).corpus_score(hypotheses, [references])
+    middle, half = (result._mean, result._ci) if resamples > 1 else (result.score, 0.0)
+    return Score(result.score, middle - half, middle + half, chrf.score,
+                 str(metric.get_signature()))
 
 
 def sentence_counts(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
@@ -47,8 +46,6 @@ def sentence_counts(hypotheses: Sequence[str], references: Sequence[str]) -> np.
     Raises:
         ValueError: if there are no sentences, or not as many references as hypotheses.
     """
-    from sacrebleu.metrics import BLEU
-
     _check_pairs(hypotheses, references)
     metric = BLEU(lowercase=True, effective_order=True)
     each = [metric.sentence_score(h, [r]) for h, r in zip(hypotheses, references, strict=True)]

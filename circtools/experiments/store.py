@@ -69,6 +69,16 @@ def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
+def arrays(run: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
+    """Return the arrays that a run of seed 0 left beside its result (first rows, masks).
+
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    with np.load(folder / f"{run}.npz") as file:
+        return dict(file)
+
+
 def write_texts(texts: Sequence[str], path: Path, number: int = 0, test_set: str = "") -> None:
     """Write what :func:`texts` reads, one line per sentence, gzipped, beside a run's result.
 
@@ -78,8 +88,7 @@ def write_texts(texts: Sequence[str], path: Path, number: int = 0, test_set: str
     for i, text in enumerate(texts):
         if "\n" in text:
             raise ValueError(f"translation {i} has a line break: {text!r}")
-    name = _round_name(path.stem, number, test_set)
-    with replacing(path.with_name(f"{name}.txt.gz")) as temporary:
+    with replacing(_beside(path, number, test_set, "txt.gz")) as temporary:
         temporary.write_bytes(gzip.compress("".join(f"{t}\n" for t in texts).encode(), mtime=0))
 
 
@@ -87,7 +96,7 @@ def texts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") 
     """Return the translations of the test set that a run (a round) left beside its result.
 
     Args:
-        run: its name in the column ``run`` of :func:`load`.
+        run: its name in the column ``run`` of :func:`.results.load`.
         number: of the round.
         folder: where the results are.
         test_set: one of ``corpus.EXTRA``; by default the test set of 2016.
@@ -95,31 +104,29 @@ def texts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") 
     Raises:
         FileNotFoundError: if there are none.
     """
-    path = folder / (_round_name(run, number, test_set) + ".txt.gz")
+    path = _beside(folder / f"{run}.json", number, test_set, "txt.gz")
     return gzip.decompress(path.read_bytes()).decode().split("\n")[:-1]
-
-
-def counts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") -> np.ndarray:
-    """Return what BLEU counted in each test sentence of a run (of a round), (sentences, 10).
-
-    See :func:`circtools.experiments.bleu.sentence_counts`. With them two runs can be
-    compared sentence by sentence where the references are not at hand.
-
-    Raises:
-        FileNotFoundError: if there are none.
-    """
-    return arrays(_round_name(run, number, test_set) + ".counts", folder)["counts"].astype(int)
 
 
 def write_counts(counts: np.ndarray, path: Path, number: int = 0, test_set: str = "") -> None:
     """Write what :func:`counts` reads, beside the translations of a run (of a round)."""
-    target = path.with_name(_round_name(path.stem, number, test_set) + ".counts.npz")
-    write_arrays({"counts": counts.astype(np.uint16)}, target)
+    write_arrays({"counts": counts.astype(np.uint16)},
+                 _beside(path, number, test_set, "counts.npz"))
 
 
-def _round_name(run: str, number: int, test_set: str = "") -> str:
-    parts = [run, f"round{number}" if number else "", test_set]
-    return ".".join(filter(None, parts))
+def counts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") -> np.ndarray:
+    """Return what :func:`.bleu.sentence_counts` counted of :func:`texts`, (sentences, 10).
+
+    With it two runs can be compared sentence by sentence where the references are not at hand.
+    """
+    with np.load(_beside(folder / f"{run}.json", number, test_set, "counts.npz")) as file:
+        return file["counts"].astype(int)
+
+
+def _beside(path: Path, number: int, test_set: str, suffix: str) -> Path:
+    """Return where a run (a round) leaves what belongs to its result."""
+    parts = [path.stem, f"round{number}" if number else "", test_set, suffix]
+    return path.with_name(".".join(filter(None, parts)))
 
 
 @cache
@@ -200,13 +207,3 @@ def run_of(config: dict[str, Any]) -> Run:
     if not start and config.get("start_lr"):  # all that the first results of MNIST say of it
         start = values | {"lr": config["start_lr"]}
     return Run(**values | {"start": run_of(start) if start else None})
-
-
-def arrays(run: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
-    """Return the arrays that a run of seed 0 left beside its result (first rows, masks).
-
-    Raises:
-        FileNotFoundError: if there are none.
-    """
-    with np.load(folder / f"{run}.npz") as file:
-        return dict(file)
