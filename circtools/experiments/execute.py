@@ -15,17 +15,10 @@ import torch
 from tqdm import tqdm
 
 from circtools import pruning
-from circtools.experiments import (
-    files,
-    mnist,
-    mnist_runs,
-    multi30k,
-    multi30k_runs,
-    results,
-    store,
-    training,
-)
+from circtools.experiments import mnist, mnist_runs, multi30k, multi30k_runs, store, training
+from circtools.experiments.files import check_writable
 from circtools.experiments.methods import METHODS, methods_of
+from circtools.experiments.results import of_store
 from circtools.experiments.runs import Experiment, Run
 from circtools.experiments.store import Store
 
@@ -56,10 +49,8 @@ def pending(task: str, preset: str, seeds: int, kept: Store, methods: Sequence[s
     """Return the runs of the first stage that is not finished; empty when all is done.
 
     Raises:
-        ValueError: if the task, the preset or a method is unknown, or ``seeds`` is not positive.
+        ValueError: if the preset or a method is unknown, or ``seeds`` is not positive.
     """
-    if task not in TASKS:
-        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
     if preset not in TASKS[task].presets:
         raise ValueError(f"preset must be one of {', '.join(TASKS[task].presets)}, got {preset!r}")
     if seeds < 1:
@@ -67,7 +58,7 @@ def pending(task: str, preset: str, seeds: int, kept: Store, methods: Sequence[s
     known = methods_of(task)
     if unknown := sorted(set(methods) - set(known)):
         raise ValueError(f"methods of {task} must be among {', '.join(known)}, got {unknown[0]!r}")
-    for stage in TASKS[task].plan(preset, seeds, kept, results.of_store(kept), methods):
+    for stage in TASKS[task].plan(preset, seeds, kept, of_store(kept), methods):
         if runs := kept.missing(stage):
             return runs
     return []
@@ -87,33 +78,23 @@ def run_all(task: str, preset: str = "base", seeds: int = 5, workers: int = 2,
             only: str | None = None) -> None:
     """Run everything that has no result yet, several runs at a time, stage by stage.
 
-    Args:
-        task: ``"mnist"`` or ``"multi30k"``.
-        preset: a key of the task's ``PRESETS``.
-        seeds: number of seeds of the final runs, 0 ... seeds - 1.
-        workers: processes; the machine's cores, or the GPU, are divided among them.
-        folder: where the results are.
-        origin: ``"real"``, ``"sample"``, or ``"auto"`` (the sample, if the data cannot be had).
-        device: ``"cpu"`` or ``"cuda"``.
-        methods: which to run; without any, MNIST's default ones and Multi30k's dense network.
-        scheduler: address of a Dask scheduler whose workers do the runs instead; they must see
-            the same files.
-        only: the name of one run of the stage that is to be done next; nothing else is run.
+    The arguments are the options of ``circtools run``, whose help explains them. The machine's
+    cores, or the GPU, are divided among the workers.
 
     Raises:
-        ValueError: if the task, the preset or the device is unknown, a number is not positive,
-            or there is no such run in that stage.
+        ValueError: if the preset or a method is unknown, a number is not positive, torch finds no
+            GPU, or there is no such run in the stage that is next.
         OSError: if the workers of a cluster write their results where this process finds none.
     """
     if workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
-    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise ValueError(f"device must be 'cpu', or 'cuda' where torch finds a GPU, got {device!r}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("torch finds no GPU here: device 'cuda' needs one")
     # The workers of a cluster may have begun in another folder.
     kept = Store(folder.resolve(), "sample" if origin == "sample" else "real")
     todo = partial(pending, task, preset, seeds, methods=methods)
     if todo(kept):  # complains of what is wrong before any data are fetched
-        files.check_writable(kept.folder)
+        check_writable(kept.folder)
     kept = Store(kept.folder, TASKS[task].load(origin).origin)
     if only is not None:
         named = {run.name: run for run in todo(kept)}
@@ -180,19 +161,16 @@ def estimate_seconds(runs: Iterable[Run], kept: Store, device: str = "cpu") -> l
             for result in store.read(kept.folder) for epoch in result["history"]
             if result["data"] == kept.origin and result["provenance"]["device"].startswith(device)]
     table = pd.DataFrame(done, columns=["task", "preset", "method", "block_size", "seconds"])
-    by_preset = table.groupby(["task", "preset"])["seconds"].median()
+    by_size = table.groupby(["task", "preset"])["seconds"].median().to_dict()
     by_kind = table.groupby(["task", "preset", "method", "block_size"])["seconds"].median()
-    measured: dict[tuple[str, str], float] = {}
     estimates = []
     for run in runs:
-        kind = (run.task, run.preset)
-        seconds = by_kind.get((*kind, run.method, run.block_size), by_preset.get(kind))
-        if seconds is None:
-            if kind not in measured:
-                experiment = TASKS[run.task].experiment(run, kept.origin, device)
-                measured[kind] = experiment.seconds_per_epoch()
-            seconds = measured[kind]
-        estimates.append(seconds * TASKS[run.task].epochs(run)[1])
+        task, size = TASKS[run.task], (run.task, run.preset)
+        if size not in by_size:
+            work = task.experiment(run, kept.origin, device)
+            by_size[size] = work.seconds_per_epoch()
+        seconds = by_kind.get((*size, run.method, run.block_size), by_size[size])
+        estimates.append(seconds * task.epochs(run)[1])
     return estimates
 
 
