@@ -10,18 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from circtools.experiments import (
-    data,
-    execute,
-    multi30k,
-    multi30k_runs,
-    results,
-    store,
-    translation,
-)
+from circtools.experiments import data, execute, multi30k, results, store, translation
 from circtools.experiments.execute import TASKS
 from circtools.experiments.files import ROOT
 from circtools.experiments.methods import METHODS, methods_of
+from circtools.experiments.multi30k_runs import DEMO
 from circtools.report import facts, gallery, pages, poster, teaching
 
 
@@ -114,7 +107,7 @@ def _add_translate(commands: Any) -> None:
                     "small one that comes with the course, which knows captions of pictures and "
                     "little else.")
     translate.add_argument("sentences", nargs="+", metavar="sentence", help="in German, quoted")
-    translate.add_argument("--model", type=_path, default=multi30k_runs.DEMO, metavar="FILE",
+    translate.add_argument("--model", type=_path, default=DEMO, metavar="FILE",
                            help="a network saved beside a result (.pt)")
     translate.add_argument("--beam", type=int, default=translation.BEAM,
                            help="hypotheses kept by the search; 1 is greedy (default 4)")

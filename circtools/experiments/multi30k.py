@@ -161,15 +161,9 @@ def precision_for(device: torch.device | str) -> torch.dtype:
 
 def build(vocab: Vocab, preset: Preset, method: str, block_size: int, *, dropout: float,
           tied: bool) -> Transformer:
-    """Return the untrained network of a method, with its own kind of layers.
+    """Return the untrained network of a method; what is pruned or projected begins dense.
 
-    Args:
-        vocab: the vocabularies.
-        preset: its size.
-        method: of :data:`METHODS`; what is pruned or projected begins dense.
-        block_size: of the layers, or how many times fewer weights they store.
-        dropout: a share.
-        tied: whether the output weights are the target embedding's.
+    ``block_size`` is that of its layers, or how many times fewer weights they store.
     """
     sizes = preset.sizes
     if METHODS[method].narrower:
@@ -252,8 +246,6 @@ class Experiment(runs.Experiment):
         return metrics
 
     def counts(self) -> dict[str, Any]:
-        """Return the compression over the Transformer layers, over all weight matrices but the
-        embeddings, and over the whole model; and the bytes of a file."""
         with torch.device("meta"):
             whole = transformer(self.corpus.vocab, tied=self.run.tied, **self.preset.sizes)
         ratios = [_stored(whole)[i] / stored for i, stored in enumerate(_stored(self.model))]
@@ -283,9 +275,7 @@ class Experiment(runs.Experiment):
             store.write_arrays(arrays, path.with_suffix(".npz"))
 
     def prunable(self) -> list[nn.Module]:
-        """Return the layers that a chain prunes: the Transformer's, or all with weight matrices."""
-        layers = counting.weight_layers(self.model)
-        return [layer for name, layer in layers.items()
+        return [layer for name, layer in counting.weight_layers(self.model).items()
                 if name != "output" or self.run.method == "pruned_all"]
 
     def seconds_per_epoch(self) -> float:
