@@ -46,7 +46,7 @@ def train(checkpoint: Path | None = None, *, lr: float = 0.01, epochs: int = 5,
         return (model(x[index]) - y[index]).square().mean()
 
     task = training.Task(
-        batches=lambda epoch: torch.randperm(64).split(16), loss=loss_of, count=len, size=64,
+        batches=lambda: torch.randperm(64).split(16), loss=loss_of, count=len, size=64,
         unit="row", evaluate=lambda m: {"val_loss": float((m(x) - y).square().mean())})
     recipe = training.Recipe(epochs, lr, average=average)
     return model, training.fit(model, task, recipe, seed=3, checkpoint=checkpoint)
@@ -141,7 +141,7 @@ def test_bad_arguments_are_named(more: dict[str, Any], words: str) -> None:
 def toy(counts: list[int], scale: float = 1.0) -> training.Task:
     """A task of batches of that many rows, whose loss is their number times ``scale``."""
     return training.Task(
-        batches=lambda epoch: [torch.ones(n, 1) for n in counts],
+        batches=lambda: [torch.ones(n, 1) for n in counts],
         loss=lambda m, x: 0 * m(x).mean() + len(x) * scale,
         count=len, size=sum(counts), unit="row", evaluate=lambda m: {})
 

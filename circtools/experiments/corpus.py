@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from circtools.experiments import data
-from circtools.experiments.files import DAMAGED, ROOT
-from circtools.experiments.training import save_atomically
+from circtools.experiments.files import ROOT, load_saved, save_atomically
 from circtools.transformer import PAD
 
 UNKNOWN, START, END = 1, 2, 3  # PAD is 0
@@ -154,8 +153,8 @@ def _cached(task: str, settings: dict[str, Any], kind: type[Kept], make: Callabl
     except metadata.PackageNotFoundError:
         own = None
     for path in [own] if own else sorted(CACHE.glob(f"{stem}*.pt")):
-        with suppress(*DAMAGED), torch.serialization.safe_globals([Corpus, Split, Vocab]):
-            if isinstance(kept := torch.load(path, weights_only=True), kind):
+        with suppress(ValueError), torch.serialization.safe_globals([Corpus, Split, Vocab]):
+            if isinstance(kept := load_saved(path), kind):
                 return kept
     made = make(data.locate(task) / "multi30k")  # which needs spaCy
     if own:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from circtools import pruning
 from circtools.experiments import mnist, mnist_runs, multi30k, multi30k_runs, store, training
-from circtools.experiments.files import check_writable
+from circtools.experiments.files import check_writable, load_saved, save_atomically
 from circtools.experiments.methods import METHODS, methods_of
 from circtools.experiments.results import of_store
 from circtools.experiments.runs import Experiment, Run
@@ -216,7 +216,7 @@ def execute(run: Run, kept: Store, device: str = "cpu", progress: str | None = N
     if run.seed == 0 and run.stage == "final" and not diverged:
         work.keep(path)
     if run.method == "dense" and not diverged:
-        training.save_atomically(work.model.state_dict(), kept.weights(run))
+        save_atomically(work.model.state_dict(), kept.weights(run))
     store.write(result, path)
     for file in kept.weights(run).parent.glob(f"{run.name}-*.ckpt"):
         file.unlink(missing_ok=True)
@@ -232,7 +232,7 @@ def _chain(work: Experiment, kept: Store, before: int, history: list[dict[str, f
     pruning.prune(targets, amount=0.0)  # puts the masks on, so that a state can be loaded
     rounds = kept.checkpoint(run, "rounds")
     if rounds.exists():
-        state = training.load_saved(rounds)
+        state = load_saved(rounds)
         work.model.load_state_dict(state["model"])
         history += state["history"]
         final += state["final"]
@@ -253,8 +253,8 @@ def _chain(work: Experiment, kept: Store, before: int, history: list[dict[str, f
         history += [epoch | {"round": number} for epoch in trained]
         final.append(_measure(work, path, number, before + len(final) * work.finetune_epochs,
                               round(final[-1]["seconds"] + _seconds(trained), 3)))
-        training.save_atomically({"model": work.model.state_dict(), "history": history,
-                                  "final": final}, rounds)
+        save_atomically({"model": work.model.state_dict(), "history": history, "final": final},
+                        rounds)
         unfinished.unlink(missing_ok=True)
 
 
@@ -278,9 +278,9 @@ def _trained(start: Run, kept: Store, device: str, progress: str | None = None
         work = TASKS[start.task].experiment(start, kept.origin, device)
         checkpoint = kept.checkpoint(start, "train")
         work.fit(TASKS[start.task].epochs(start)[1], start.seed, checkpoint, progress)
-        training.save_atomically(work.model.state_dict(), path)
+        save_atomically(work.model.state_dict(), path)
         checkpoint.unlink(missing_ok=True)
-    return training.load_saved(path)
+    return load_saved(path)
 
 
 def _seconds(history: Iterable[dict[str, float]]) -> float:

@@ -1,4 +1,4 @@
-"""Where the course's files are, and how one is written: whole, or not at all."""
+"""Where the course's files are, and how one is written, whole or not at all, and read again."""
 
 import os
 import pickle
@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
+
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]  # of the course: data, figures and notebooks
 # What torch.load raises of a missing or a damaged file, and what follows from a wrong content.
@@ -27,6 +30,25 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OSError(f"{path} cannot be written ({error!r:.80}); is the disk full?") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save_atomically(payload: Any, path: Path) -> None:
+    """Save with ``torch.save``; no half file is ever left."""
+    with replacing(path) as temporary:
+        torch.save(payload, temporary)
+
+
+def load_saved(path: Path, device: torch.device | str = "cpu") -> Any:
+    """Return what :func:`save_atomically` saved.
+
+    Raises:
+        ValueError: if the file is damaged, saying to delete it.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except DAMAGED as error:
+        raise ValueError(f"{path} cannot be read ({error!r:.80}); delete it and start again"
+                         ) from error
 
 
 def check_writable(folder: Path) -> None:

@@ -152,7 +152,7 @@ def train(model: nn.Module, digits: Mnist, *, epochs: int, lr: float, seed: int,
     """
     x, y = digits.train_x, digits.train_y
     task = training.Task[nn.Module](
-        batches=lambda epoch: torch.randperm(len(x)).split(BATCH_SIZE),
+        batches=lambda: torch.randperm(len(x)).split(BATCH_SIZE),
         loss=lambda m, index: F.cross_entropy(m(x[index]), y[index]),
         count=len, size=len(x), unit="image",
         evaluate=lambda m: {"val_error": error(m, digits.val_x, digits.val_y)},

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from circtools import compression, counting, pruning, structures
 from circtools.experiments import bleu, runs, store, training, translation
 from circtools.experiments.corpus import Corpus, Split, Vocab, extra_test_sets, load
-from circtools.experiments.files import DAMAGED
+from circtools.experiments.files import DAMAGED, save_atomically
 from circtools.experiments.losses import linear_cross_entropy
 from circtools.experiments.methods import METHODS
 from circtools.experiments.multi30k_runs import PRESETS, TRIAL_STRIDE, Preset, Recipe
@@ -84,7 +84,7 @@ def train(model: Transformer, corpus: Corpus, recipe: Recipe, *, seed: int,
     split, held_out = corpus.train.to(device), corpus.val.to(device)
     tokens = int((corpus.train.target[:, 1:] != PAD).sum())
     task = training.Task[Transformer](
-        batches=lambda epoch: batches(split, recipe.batch_tokens),
+        batches=lambda: batches(split, recipe.batch_tokens),
         loss=lambda m, batch: loss(m, batch, recipe.smoothing, precision),
         count=lambda batch: (batch[1][:, 1:] != PAD).sum(), size=tokens, unit="token",
         evaluate=lambda m: {"val_loss": validation_loss(m, held_out), "tokens": tokens},
@@ -118,8 +118,7 @@ def save_model(model: Transformer, vocab: Vocab, path: Path) -> None:
     state = {name: value.half() for name, value in model.state_dict().items()}
     if model.config.tied:
         del state["output.weight"]
-    training.save_atomically({"config": asdict(model.config), "words": asdict(vocab),
-                              "state": state}, path)
+    save_atomically({"config": asdict(model.config), "words": asdict(vocab), "state": state}, path)
 
 
 def load_model(path: Path) -> tuple[Transformer, Vocab]:

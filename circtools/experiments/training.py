@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from circtools.experiments.files import DAMAGED, replacing
+from circtools.experiments.files import load_saved, save_atomically
 
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints; shorter epochs do not write one each
 Progress = str | TextIO | None  # a bar's label, or the file that it is written to
@@ -23,25 +23,6 @@ class Diverged(FloatingPointError):
     def __init__(self, message: str, history: list[dict[str, float]]) -> None:
         super().__init__(message)
         self.history = history
-
-
-def save_atomically(payload: Any, path: Path) -> None:
-    """Save with ``torch.save``; no half file is ever left."""
-    with replacing(path) as temporary:
-        torch.save(payload, temporary)
-
-
-def load_saved(path: Path, device: torch.device | str = "cpu") -> Any:
-    """Return what :func:`save_atomically` saved.
-
-    Raises:
-        ValueError: if the file is damaged, saying to delete it.
-    """
-    try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except DAMAGED as error:
-        raise ValueError(f"{path} cannot be read ({error!r:.80}); delete it and start "
-                         "again") from error
 
 
 def warmup_decay(progress: float, warmup: float) -> float:
@@ -84,7 +65,7 @@ Model = TypeVar("Model", bound=nn.Module)
 class Task(Generic[Model]):
     """What is learnt: the batches of an epoch, their loss, and the metrics after it."""
 
-    batches: Callable[[int], Sequence[Any]]  # of an epoch, given with its number from 0
+    batches: Callable[[], Sequence[Any]]  # of an epoch
     loss: Callable[[Model, Any], Tensor]  # the mean over what a batch counts, a scalar
     count: Callable[[Any], Tensor | int]  # of images, say, or of tokens that are no padding
     size: int  # the sum of the counts of an epoch, for the progress bar
@@ -123,7 +104,7 @@ def _epoch(model: Model, task: Task[Model], recipe: Recipe, optimizer: torch.opt
     model.train()
     parameters = list(model.parameters())
     device = parameters[0].device
-    batches = task.batches(epoch)
+    batches = task.batches()
     # Counted before the first step: a GPU, whose counts are tensors, is waited for only once.
     counts = torch.stack([torch.as_tensor(task.count(batch)) for batch in batches]).tolist()
     total = torch.zeros((), dtype=torch.float64, device=device)
