@@ -137,7 +137,7 @@ def test_seeds_of_claim_3_alone_are_in_no_curve(table: pd.DataFrame) -> None:
     """Their few rounds would bend the curves; the figure of claim 3 is about them."""
     short = table["method"].isin(["dense", "pruned", "finetune_control"]) & (table["round"] <= 3)
     late = table[(table["seed"] == 1) & short].assign(seed=5, test_bleu=90.0)
-    more = pd.concat([table, late])
+    more = pd.concat([table, late], ignore_index=True)
     for name in ("translation_benchmark", "pruned_transformer"):
         draw = FIGURES[name]
         for axes, same in zip(draw(more).axes, draw(table).axes, strict=True):
