@@ -19,14 +19,12 @@ from circtools.report.gallery import FIGURES
 FOLDER = ROOT / "notebooks" / "teaching"
 Titles = Mapping[str, Callable[[], str]]  # of circtools.report.pages.titles, by figure
 SIZE, LETTERS = (10.4, 4.1), 14  # inches and points of a picture on a slide
-CARDS = {"mnist": headlines.mnist_card, "headline": headlines.headline,
-         "gap": headlines.headline_gap, "rate": headlines.learning_rate_card,
-         "file": headlines.file_size_card}
-OF_THE_GALLERY = {  # their names there, and letters that keep clear of each other
-    "circulant": ("technique_circulant", 15), "ladder": ("block_circulant_ladder", 15),
-    "pruning": ("technique_pruning", 15), "sharing": ("sharing_or_structure", 12),
-    "slightly": ("slightly_pruned", 12.5), "entire": ("pruned_entire_network", 13),
-    "speed": ("layer_speed", 13)}
+CARDS = (headlines.mnist_card, headlines.headline, headlines.headline_gap,
+         headlines.learning_rate_card, headlines.file_size_card)
+OF_THE_GALLERY = {  # and letters that keep clear of each other
+    "technique_circulant": 15, "block_circulant_ladder": 15, "technique_pruning": 15,
+    "sharing_or_structure": 12, "slightly_pruned": 12.5, "pruned_entire_network": 13,
+    "layer_speed": 13}
 
 
 def numbers(found: dict[str, Any], titles: Titles) -> dict[str, Any]:
@@ -46,9 +44,9 @@ def glossary() -> dict[str, str]:
 @style.context()
 def pictures(table: pd.DataFrame) -> dict[str, Figure]:
     """Return the figures, as large as they are shown, by their names in the layouts."""
-    return {name: card(table, SIZE, LETTERS) for name, card in CARDS.items()} | {
-        name: sheets.printed(FIGURES[figure](table), SIZE, letters)
-        for name, (figure, letters) in OF_THE_GALLERY.items()}
+    return {card.__name__: card(table, SIZE, LETTERS) for card in CARDS} | {
+        name: sheets.printed(FIGURES[name](table), SIZE, letters)
+        for name, letters in OF_THE_GALLERY.items()}
 
 
 def make(table: pd.DataFrame, found: dict[str, Any], titles: Titles, folder: Path = FOLDER
