@@ -31,10 +31,8 @@ COLUMNS = (0.0, 1.9, 4.6, 8.8)  # the middles of root, branch, question and meth
 def flow_chart(facts: dict[str, Any]) -> Figure:
     """From what must be saved (bytes, seconds or weights) to a method, by one question each.
 
-    BLEU and megabytes are of the preset ``small``, the speed is of one layer in inference.
-
-    Args:
-        facts: of :func:`circtools.report.facts.facts`.
+    BLEU and megabytes are of the preset ``small``, the speed is of one layer in inference. The
+    facts are those of :func:`circtools.report.facts.facts`.
 
     Raises:
         ValueError: if the facts do not support an arrow any more.

@@ -45,14 +45,10 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
 @style.context()
 def make_all(table: pd.DataFrame, titles: Mapping[str, Callable[[], str]],
              folder: Path = FOLDER) -> list[Path]:
-    """Write every figure as SVG and PNG; return the paths.
+    """Write every figure as SVG and PNG, the same bytes for the same results; return the paths.
 
-    The same results give the same bytes.
-
-    Args:
-        table: rows of :func:`circtools.experiments.results.load`, read from one folder.
-        titles: of :func:`circtools.report.pages.titles`, by the figures' names.
-        folder: where to.
+    The table is read from one folder. Figures have the titles of
+    :func:`circtools.report.pages.titles`.
 
     Raises:
         ValueError: if the results do not say any more what a figure's title says.

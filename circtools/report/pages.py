@@ -62,11 +62,7 @@ def _environment() -> Environment:
 
 
 def render(template: str, values: dict[str, Any]) -> str:
-    """Return a template with its facts put in.
-
-    Args:
-        template: its name below ``templates/``, without ``.j2``.
-        values: of :func:`circtools.report.facts.facts`.
+    """Return a template, named without ``.j2``, with facts of :mod:`.facts` put in.
 
     Raises:
         jinja2.UndefinedError: if the template names a fact that does not exist.

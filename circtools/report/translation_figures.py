@@ -240,11 +240,7 @@ def files(table: pd.DataFrame) -> pd.DataFrame:
 def within_budget(sizes: pd.DataFrame, megabytes: float) -> Figure:
     """Rank the methods by what they reach in a file of at most so many megabytes.
 
-    Of the networks of a method that fit, validation BLEU chooses one.
-
-    Args:
-        sizes: of :func:`files`.
-        megabytes: the budget, for the whole model.
+    Of the networks of a method that fit, of those in :func:`files`, validation BLEU chooses one.
     """
     presets = sizes.index.unique("preset")
     # Margins by hand: a slider has no time for a layout to be computed.
