@@ -34,8 +34,7 @@ def mnist_benchmark(table: pd.DataFrame, series: Sequence[str] = tuple(SERIES)) 
         axes.axhline(dense.mean, color=style.BLACK, linestyle="--", linewidth=1.5,
                      label="dense, uncompressed (grey: 95 %)")
         for method in ("pruned", "block_circulant"):
-            if len(chosen := select(rows, method=method)):
-                curve(axes, chosen, **style.METHOD_LOOK[method])
+            curve(axes, select(rows, method=method), **style.METHOD_LOOK[method])
         _error_panel(axes, name)
     panels[0, 0].legend(loc="upper left")
     figure.suptitle("MNIST, 784-784-10, first layer compressed\n"
@@ -97,8 +96,8 @@ def sharing_or_structure(table: pd.DataFrame) -> Figure:
     panels[1].sharey(panels[0])
     for axes, pixels in zip(panels, ("natural", "permuted"), strict=False):
         for method, label in SHARING.items():
-            if len(chosen := select(rows, method=method, pixels=pixels)):
-                curve(axes, chosen, "block_size", **(style.METHOD_LOOK[method] | {"label": label}))
+            curve(axes, select(rows, method=method, pixels=pixels), "block_size",
+                  **(style.METHOD_LOOK[method] | {"label": label}))
         error_axis(axes)
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes, [str(size) for size in sizes])

@@ -46,7 +46,12 @@ def halves(axes: Axes, top: float = 0.97, x: float = 0.5) -> None:
 
 def curve(axes: Axes, rows: pd.DataFrame, by: str = "compression", metric: str = "test_error",
           **look: Any) -> None:
-    """Draw the mean of a metric over seeds against ``by``, with its 95 % band; errors in %."""
+    """Draw the mean of a metric over seeds against ``by``, with its 95 % band; errors in %.
+
+    Without rows there is no curve, and no name in the legend.
+    """
+    if rows.empty:
+        return
     scale = PERCENT if metric == "test_error" else 1.0
     grouped = rows.groupby(by)[metric].apply(lambda values: statistics.interval(scale * values))
     points = pd.DataFrame(grouped.tolist(), index=grouped.index)

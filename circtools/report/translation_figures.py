@@ -61,12 +61,11 @@ def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
                  label=f"dense (grey: 95 %, over {over})")
     for method in methods:
         chosen, look = select(tuned, method=method), style.METHOD_LOOK[method]
-        if len(chosen):
-            # Seeds prune to the same number of weights: name the level by its mean compression.
-            level = chosen.groupby(["round", "block_size"])[by].transform("mean").round(6)
-            if level.nunique() < 3:  # two points are no curve
-                look = look | {"linestyle": ""}
-            curve(axes, chosen.assign(level=level), by="level", metric="test_bleu", **look)
+        # Seeds prune to the same number of weights: name the level by its mean compression.
+        level = chosen.groupby(["round", "block_size"])[by].transform("mean").round(6)
+        if level.nunique() < 3:  # two points are no curve
+            look = look | {"linestyle": ""}
+        curve(axes, chosen.assign(level=level), by="level", metric="test_bleu", **look)
     compression_axis(axes, OVER[by])
     largest = max(np.max(line.get_xdata()) for line in axes.lines)
     axes.set_xlim(0.93, 1.25 * largest)
