@@ -102,8 +102,8 @@ def mask_of(layer: nn.Module) -> Tensor | None:
 
 def masks(model: nn.Module) -> dict[str, Tensor]:
     """Return a copy of the mask of every pruned layer, by name."""
-    found = ((name, mask_of(module)) for name, module in model.named_modules())
-    return {name: mask.clone() for name, mask in found if mask is not None}
+    return {name: mask.clone() for name, module in model.named_modules()
+            if (mask := mask_of(module)) is not None}
 
 
 def density(layers: Sequence[nn.Module]) -> float:

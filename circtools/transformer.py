@@ -7,11 +7,13 @@ sublayer after R. Xiong et al., "On Layer Normalization in the Transformer Archi
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from circtools.checks import check_size
 
 PAD = 0  # index of the padding token in both vocabularies
 
@@ -29,20 +31,16 @@ class Config:
     heads: int = 8
     feed_forward: int = 1024
     dropout: float = 0.1
-    norm: Literal["pre", "post"] = "pre"
     tied: bool = True  # the output weights are those of the target embedding
 
     def __post_init__(self) -> None:
         for name in ("source_vocab", "target_vocab", "layers", "d_model", "heads", "feed_forward"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+            check_size(name, getattr(self, name))
         if self.d_model % self.heads:
             raise ValueError(f"heads must divide d_model, got heads={self.heads}, "
                              f"d_model={self.d_model}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
-        if self.norm not in ("pre", "post"):
-            raise ValueError(f"norm must be 'pre' or 'post', got {self.norm!r}")
 
 
 class Dropout(nn.Module):
@@ -114,18 +112,15 @@ class FeedForward(nn.Module):
 
 
 class Residual(nn.Module):
-    """A sublayer's output is added to its input, with the norm before it or after the sum."""
+    """Adds to its input what a sublayer makes of it after a norm."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(config.d_model)
         self.dropout = Dropout(config.dropout)
-        self.before = config.norm == "pre"
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
-        if self.before:
-            return x + self.dropout(sublayer(self.norm(x)))
-        return self.norm(x + self.dropout(sublayer(x)))
+        return x + self.dropout(sublayer(self.norm(x)))
 
 
 class EncoderLayer(nn.Module):
@@ -142,20 +137,18 @@ class EncoderLayer(nn.Module):
 
 @dataclass
 class Cache:
-    """What one decoder layer keeps while it writes; (rows or batch, heads, tokens, d_head)."""
+    """The keys and values that a decoder layer keeps, (rows, heads, tokens, d_head) each."""
 
-    cross_keys: Tensor  # one per sentence, however many beams
-    cross_values: Tensor
-    keys: Tensor | None = None  # of the tokens written so far, one per beam
-    values: Tensor | None = None
+    cross: tuple[Tensor, Tensor]  # of the source; a row per sentence, however many beams
+    written: tuple[Tensor, Tensor] | None = None  # of the tokens written so far; a row per beam
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Append the newest token's keys and values; return all of them."""
-        if self.keys is not None and self.values is not None:
-            keys = torch.cat([self.keys, keys], dim=2)
-            values = torch.cat([self.values, values], dim=2)
-        self.keys, self.values = keys, values
-        return keys, values
+        if self.written is not None:
+            keys = torch.cat([self.written[0], keys], dim=2)
+            values = torch.cat([self.written[1], values], dim=2)
+        self.written = keys, values
+        return self.written
 
 
 class DecoderLayer(nn.Module):
@@ -176,9 +169,8 @@ class DecoderLayer(nn.Module):
         def cross_attend(y: Tensor) -> Tensor:
             # The beams of a sentence, one token each, attend together as if they were the
             # tokens of one sequence: (batch * beams, 1, d_model) to (batch, beams, d_model).
-            together = y.view(len(cache.cross_keys), -1, y.shape[-1])
-            mixed = self.cross_attention(together, cache.cross_keys, cache.cross_values, mask)
-            return mixed.view(y.shape)
+            together = y.view(len(mask), -1, y.shape[-1])
+            return self.cross_attention(together, *cache.cross, mask).view(y.shape)
 
         x = self.residuals[0](x, self_attend)
         x = self.residuals[1](x, cross_attend)
@@ -199,10 +191,9 @@ class State:
             self.mask = self.mask[sentences]
         for cache in self.caches:
             if sentences is not None:
-                cache.cross_keys = cache.cross_keys[sentences]
-                cache.cross_values = cache.cross_values[sentences]
-            if cache.keys is not None and cache.values is not None:
-                cache.keys, cache.values = cache.keys[rows], cache.values[rows]
+                cache.cross = cache.cross[0][sentences], cache.cross[1][sentences]
+            if cache.written is not None:
+                cache.written = cache.written[0][rows], cache.written[1][rows]
 
 
 def sinusoids(length: int, d_model: int, device: torch.device | None = None) -> Tensor:
@@ -232,9 +223,7 @@ class Transformer(nn.Module):
         self.decoder = nn.ModuleList(DecoderLayer(config, linear) for _ in range(config.layers))
         self.output = nn.Linear(config.d_model, config.target_vocab, bias=False)
         self.dropout = Dropout(config.dropout)
-        last_norms = [nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
-                      for _ in range(2)]
-        self.encoder_norm, self.decoder_norm = last_norms
+        self.encoder_norm, self.decoder_norm = (nn.LayerNorm(config.d_model) for _ in range(2))
         self.positions = nn.Buffer(sinusoids(512, config.d_model), persistent=False)
         for embedding in (self.source_embedding, self.target_embedding):
             nn.init.normal_(embedding.weight, std=config.d_model**-0.5)
@@ -258,7 +247,7 @@ class Transformer(nn.Module):
             x = layer(x, mask)
         memory = self.encoder_norm(x)  # (batch, tokens, d_model)
         layers = cast(Iterable[DecoderLayer], self.decoder)
-        return State(mask, [Cache(*x.cross_attention.keys_values(memory)) for x in layers])
+        return State(mask, [Cache(x.cross_attention.keys_values(memory)) for x in layers])
 
     def decode(self, target: Tensor, state: State, step: bool = False) -> Tensor:
         """Return the decoder's features (batch, tokens, d_model) after each target token.

@@ -46,7 +46,7 @@ def torch_twin(model: Transformer) -> nn.Transformer:
     """torch.nn.Transformer with a copy of the weights."""
     c = model.config
     twin = nn.Transformer(c.d_model, c.heads, c.layers, c.layers, c.feed_forward, dropout=0.0,
-                          batch_first=True, norm_first=c.norm == "pre").double().eval()
+                          batch_first=True, norm_first=True).double().eval()
     for ours, theirs in zip(model.encoder, twin.encoder.layers, strict=True):
         copy_attention(ours.attention, theirs.self_attn)
         pairs = [(ours.residuals[0].norm, theirs.norm1), (ours.residuals[1].norm, theirs.norm2)]
@@ -61,19 +61,15 @@ def torch_twin(model: Transformer) -> nn.Transformer:
                      (ours.feed_forward.hidden, theirs.linear1),
                      (ours.feed_forward.output, theirs.linear2)]:
             b.load_state_dict(a.state_dict())
-    if c.norm == "pre":
-        twin.encoder.norm.load_state_dict(model.encoder_norm.state_dict())
-        twin.decoder.norm.load_state_dict(model.decoder_norm.state_dict())
-    else:
-        twin.encoder.norm = twin.decoder.norm = None
+    twin.encoder.norm.load_state_dict(model.encoder_norm.state_dict())
+    twin.decoder.norm.load_state_dict(model.decoder_norm.state_dict())
     return twin
 
 
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")
-@pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("train", [False, True])
-def test_equal_to_torch_with_masks(norm: str, train: bool) -> None:
-    model = make(norm=norm).train(train)
+def test_equal_to_torch_with_masks(train: bool) -> None:
+    model = make().train(train)
     twin = torch_twin(model).train(train)
     source, target = sentences([7, 4, 1], 19), sentences([5, 6, 2], 23)
     embedded: dict[str, list[Tensor]] = {}  # what each embedding gave, to compare its gradient
@@ -226,7 +222,7 @@ def test_dropout_gradient_is_its_mask() -> None:
 
 @pytest.mark.parametrize(("more", "words"), [
     ({"heads": 5}, "heads=5, d_model=24"), ({"layers": 0}, "layers must be 1 or more, got 0"),
-    ({"dropout": 1.0}, r"got 1\.0"), ({"norm": "both"}, "'both'"),
+    ({"dropout": 1.0}, r"got 1\.0"),
 ])
 def test_bad_sizes_are_named(more: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):

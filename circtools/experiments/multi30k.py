@@ -137,7 +137,8 @@ def load_model(path: Path) -> tuple[Transformer, Vocab]:
         if not isinstance(stored, dict):
             raise TypeError(f"it holds a {type(stored).__name__}")
         names = {"source_words": "source_vocab", "target_words": "target_vocab"}  # old to new
-        config = {names.get(name, name): value for name, value in stored["config"].items()}
+        config = {names.get(name, name): value for name, value in stored["config"].items()
+                  if name != "norm"}  # which old files name; it is always before a sublayer
         model = Transformer(Config(**config))
         state = {name: value.float() for name, value in stored["state"].items()}
         if model.config.tied:
