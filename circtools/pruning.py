@@ -10,7 +10,6 @@ from torch.nn.utils import parametrize
 from circtools.checks import check_choice
 
 AMOUNT = 0.21  # the poster's share of the remaining weights that a round of pruning takes
-GRADUAL = (0.2, 0.7)  # the shares of a training where gradual pruning begins and ends
 ORIGINAL, MASK = "parametrizations.weight.original", "parametrizations.weight.0"  # torch's names
 
 
@@ -30,20 +29,19 @@ def prune(layers: Iterable[nn.Module], amount: float = AMOUNT,
           method: Literal["magnitude", "random"] = "magnitude") -> None:
     """Zero a share of the weights that remain, over all the layers together.
 
-    The masks of earlier calls stay (a pruned weight never returns), biases are left alone. After
-    fine-tuning call it again for the next round. ``layer.weight`` is computed from then on, by a
-    :class:`Mask`; what is trained is ``layer.parametrizations.weight.original``. To write the zeros
-    into it, call ``torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")``.
+    A pruned weight never returns; after fine-tuning call this again for the next round.
+    ``layer.weight`` is computed from then on, by a :class:`Mask`; what is trained is
+    ``layer.parametrizations.weight.original``. To write the zeros into it, call
+    ``torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")``.
 
     Args:
         layers: the layers whose ``weight`` is pruned; magnitudes are compared across all of them.
-        amount: share of the *remaining* weights to remove, 0 <= amount < 1; 0 only puts the masks
-            on.
+        amount: share of the *remaining* weights to remove, in [0, 1); 0 only puts the masks on.
         method: the smallest magnitudes, or at random (a control).
 
     Raises:
-        TypeError: if ``layers`` is a model instead of its layers, or one has no ``weight`` that is
-            a parameter (that of ``spectral_norm`` is computed); no layer is changed then.
+        TypeError: if ``layers`` is a model, or one of them has no ``weight`` that is a parameter
+            (that of ``spectral_norm`` is computed); no layer is changed then.
         ValueError: if there is no layer, or ``amount`` or ``method`` is out of range.
 
     Source: S. Han et al., "Learning both Weights and Connections for Efficient Neural Networks",
@@ -54,20 +52,19 @@ def prune(layers: Iterable[nn.Module], amount: float = AMOUNT,
         raise TypeError("layers must be a sequence of layers with a weight, such as "
                         f"weight_layers(model).values(), got {type(layers).__name__}")
     layers = list(dict.fromkeys(layers))
-    for layer in layers:
-        if mask_of(layer) is None and layer._parameters.get("weight") is None:
-            raise TypeError("layers must be layers with a weight of their own, and "
-                            f"{type(layer).__name__} has none; leave it out, or first remove what "
-                            "computes its weight (spectral_norm, weight_norm, torch's own pruning)")
     if not layers:
         raise ValueError("there is no layer to prune")
     if not 0 <= amount < 1:
         raise ValueError(f"amount must be at least 0 and less than 1, got {amount}")
     check_choice("method", method, ("magnitude", "random"))
-    for layer in layers:
-        if mask_of(layer) is None:
-            new = Mask(layer.get_parameter("weight"))
-            parametrize.register_parametrization(layer, "weight", new)
+    new = [layer for layer in layers if mask_of(layer) is None]
+    for layer in new:
+        if layer._parameters.get("weight") is None:
+            raise TypeError("layers must be layers with a weight of their own, and "
+                            f"{type(layer).__name__} has none; leave it out, or first remove what "
+                            "computes its weight (spectral_norm, weight_norm, torch's own pruning)")
+    for layer in new:
+        parametrize.register_parametrization(layer, "weight", Mask(layer.get_parameter("weight")))
     found = [mask for mask in map(mask_of, layers) if mask is not None]
     kept = torch.cat([mask.flatten() for mask in found])
     places = kept.nonzero().flatten()
@@ -89,7 +86,7 @@ def gradual_density(progress: float, target: float) -> float:
         progress: share of the training that is done, in [0, 1].
         target: share of the weights to be left in the end.
     """
-    begin, end = GRADUAL
+    begin, end = 0.2, 0.7
     done = min(max((progress - begin) / (end - begin), 0.0), 1.0)
     return target + (1 - target) * (1 - done) ** 3
 
@@ -108,8 +105,8 @@ def masks(model: nn.Module) -> dict[str, Tensor]:
 
 def density(layers: Sequence[nn.Module]) -> float:
     """Return the share of weights left in pruned layers."""
-    found = [mask for mask in map(mask_of, layers) if mask is not None]
-    return sum(int(torch.count_nonzero(mask)) for mask in found) / sum(m.numel() for m in found)
+    kept = torch.cat([mask.flatten() for mask in map(mask_of, layers) if mask is not None])
+    return int(torch.count_nonzero(kept)) / kept.numel()
 
 
 def empty_layers(model: nn.Module) -> list[str]:
