@@ -22,13 +22,8 @@ class StructuredLinear(nn.Module, ABC):
     """Base of the layers ``y = x M^T + bias`` whose matrix M is made of fewer numbers.
 
     A subclass creates its parameters and calls :meth:`reset_parameters`. It says how to multiply,
-    how to draw its first weights and which of its matrices is nearest to a dense one.
-
-    Sizes, ``bias``, ``device``, ``dtype`` and shapes are those of ``torch.nn.Linear``.
-
-    Raises:
-        TypeError: if a size is not an int.
-        ValueError: if a size is not positive; in ``forward``, if the input has another width.
+    how to draw its first weights and which of its matrices is nearest to a dense one. Arguments
+    and shapes are those of ``torch.nn.Linear``; bad sizes, and inputs of another width, are errors.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True,
@@ -78,6 +73,7 @@ class StructuredLinear(nn.Module, ABC):
         return y.view(x.shape[:-1] + (self.out_features,))  # noqa: RUF005 (fx cannot unpack)
 
     @classmethod
+    @torch.no_grad()
     def from_linear(cls, linear: nn.Linear, *arguments: Any, project: bool = True,
                     **options: Any) -> Self:
         """Return the layer of this kind that is nearest to a dense one, which is left as it is.
@@ -96,12 +92,11 @@ class StructuredLinear(nn.Module, ABC):
         weight = linear.weight
         options |= {"bias": linear.bias is not None, "device": weight.device, "dtype": weight.dtype}
         layer = cls(linear.in_features, linear.out_features, *arguments, **options)
-        with torch.no_grad():
-            if project:
-                layer.project(weight)
-                if layer.bias is not None:
-                    layer.bias.copy_(linear.bias)
+        if project:
+            layer.project(weight)
         if layer.bias is not None:
+            if project:
+                layer.bias.copy_(linear.bias)
             layer.bias.requires_grad_(linear.bias.requires_grad)
         for parameter in layer.stored_parameters():
             parameter.requires_grad_(weight.requires_grad)
@@ -120,19 +115,13 @@ class BlockCirculantLinear(StructuredLinear):
     padded and cropped, and the padding counts as stored weights.
 
     Args:
-        in_features: width of the input.
-        out_features: width of the output.
+        in_features, out_features, bias, device, dtype: as for ``torch.nn.Linear``, and so are the
+            shapes: input ``(..., in_features)``, output ``(..., out_features)``.
         block_size: b; 1 is an unstructured matrix, larger blocks store b times fewer weights.
-        bias: learn an additive bias of shape ``(out_features,)``.
-        device, dtype: as for ``torch.nn.Linear``.
-        order: of the features within the matrix, ``"contiguous"`` or ``"strided"``, which is
-            multiplied without transpositions; see :mod:`circtools.matrices`. The weights have the
-            same shape in both.
+        order: of the features, ``"contiguous"`` or ``"strided"``, which is multiplied without
+            transpositions; see :mod:`circtools.matrices`. The weights have the same shape in both.
         algorithm: ``"dense"``, ``"fft"``, ``"dft"``, or ``"auto"``, which goes by block size and
             tokens; see :func:`circtools.products.choose`.
-
-    Shapes:
-        input ``(..., in_features)``, output ``(..., out_features)``.
 
     Raises:
         TypeError: if a size is not an int; in ``forward``, if input and weight differ in dtype.

@@ -28,14 +28,6 @@ from circtools.checks import check_choice, check_size
 Order = Literal["contiguous", "strided"]
 
 
-def _check_rows(rows: Tensor, dims: int) -> None:
-    if not isinstance(rows, Tensor):
-        raise TypeError(f"first rows must be a torch.Tensor, got {type(rows).__name__}")
-    if rows.dim() < dims or rows.shape[-1] == 0:
-        raise ValueError(f"first rows must have {dims} or more dimensions and a last one of at "
-                         f"least 1, got shape {tuple(rows.shape)}")
-
-
 def circulant(row: Tensor) -> Tensor:
     """Build the dense circulant matrix of a first row.
 
@@ -46,8 +38,7 @@ def circulant(row: Tensor) -> Tensor:
         Dense matrices, shape ``(..., b, b)``, with ``C[..., r, c] = row[..., (c - r) mod b]``.
 
     Raises:
-        TypeError: if ``row`` is not a tensor.
-        ValueError: if ``row`` is empty or has no dimension.
+        TypeError, ValueError: if ``row`` is no tensor, or is empty or without a dimension.
     """
     _check_rows(row, 1)
     b = row.shape[-1]
@@ -69,9 +60,7 @@ def block_circulant(rows: Tensor, order: Order = "contiguous") -> Tensor:
         block (i, j) is ``circulant(rows[..., i, j, :])``.
 
     Raises:
-        TypeError: if ``rows`` is not a tensor.
-        ValueError: if ``rows`` has fewer than three dimensions or an empty last one, or the order
-            is unknown.
+        TypeError, ValueError: as :func:`circulant`, or if the order is unknown.
     """
     _check_rows(rows, 3)
     check_choice("order", order, get_args(Order))
@@ -96,9 +85,8 @@ def nearest_circulant(matrix: Tensor, block_size: int, order: Order = "contiguou
         First rows, shape ``(out_blocks, in_blocks, b)``, with ``out_blocks = ceil(out / b)``.
 
     Raises:
-        TypeError: if ``matrix`` is not a tensor or ``block_size`` not an int.
-        ValueError: if ``matrix`` is not two-dimensional, ``block_size`` is not positive, or the
-            order is unknown.
+        TypeError, ValueError: if ``matrix`` is no tensor of two dimensions, ``block_size`` no
+            integer of at least 1, or the order unknown.
 
     Source: T. F. Chan, "An Optimal Circulant Preconditioner for Toeplitz Systems", SIAM J. Sci.
     Stat. Comput. 9 (1988), section 2, block by block.
@@ -115,7 +103,7 @@ def nearest_circulant(matrix: Tensor, block_size: int, order: Order = "contiguou
 
 
 def shared_means(matrix: Tensor, table: Tensor, count: int) -> Tensor:
-    """Return the weights whose matrix ``weights[table]`` is nearest, in the Frobenius norm.
+    """Return the weights, (count,), whose matrix ``weights[table]`` is nearest to a given one.
 
     Each is the mean of the entries where it stands, and zero if it stands nowhere.
 
@@ -127,7 +115,7 @@ def shared_means(matrix: Tensor, table: Tensor, count: int) -> Tensor:
     wide = matrix.flatten().to(torch.promote_types(matrix.dtype, torch.float32))
     total, times = (wide.new_zeros(count).index_add(0, table.flatten(), values)
                     for values in (wide, torch.ones_like(wide)))
-    return (total / times.clamp(min=1)).to(torch.result_type(matrix, 1.0))  # (count,)
+    return (total / times.clamp(min=1)).to(torch.result_type(matrix, 1.0))
 
 
 def spectrum(rows: Tensor) -> Tensor:
@@ -135,7 +123,7 @@ def spectrum(rows: Tensor) -> Tensor:
 
     Eigenvalue k belongs to the eigenvector ``exp(2 pi i k c / b)``, c = 0 ... b - 1, which is the
     same for every circulant matrix of this size; with this module's convention the eigenvalues
-    are the complex conjugate of the discrete Fourier transform of the first row.
+    are the complex conjugate of the discrete Fourier transform of a real first row.
 
     Args:
         rows: real or complex first rows, shape ``(..., b)``.
@@ -152,3 +140,10 @@ def spectrum(rows: Tensor) -> Tensor:
     # Not fft(rows).conj(): that would conjugate complex rows too.
     return torch.fft.ifft(rows, norm="forward").resolve_conj()  # (..., b)
 
+
+def _check_rows(rows: Tensor, dims: int) -> None:
+    if not isinstance(rows, Tensor):
+        raise TypeError(f"first rows must be a torch.Tensor, got {type(rows).__name__}")
+    if rows.dim() < dims or rows.shape[-1] == 0:
+        raise ValueError(f"first rows must have {dims} or more dimensions and a last one of at "
+                         f"least 1, got shape {tuple(rows.shape)}")

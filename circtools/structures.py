@@ -1,7 +1,4 @@
-"""Other structures with as few weights, to tell what of a result is due to the circulant one.
-
-Each is compared with a block-circulant layer that stores as many weights.
-"""
+"""Other structures that store as few weights, to tell what is due to the circulant one."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +10,7 @@ from torch import Tensor, nn
 
 from circtools.checks import check_choice, check_size
 from circtools.linear import BlockCirculantLinear, StructuredLinear
-from circtools.matrices import block_circulant, shared_means
+from circtools.matrices import circulant, shared_means
 
 
 class SharedLinear(StructuredLinear):
@@ -52,8 +49,8 @@ class RandomSharingLinear(SharedLinear):
     and nothing is left of the rotation. The order comes from torch's random numbers.
 
     Args:
-        block_size: how many times fewer weights it stores.
         in_features, out_features, options: of :class:`.StructuredLinear`.
+        block_size: how many times fewer weights it stores.
 
     Source: weights shared at random are W. Chen et al., "Compressing Neural Networks with the
     Hashing Trick", ICML 2015; here each is used equally often.
@@ -63,8 +60,7 @@ class RandomSharingLinear(SharedLinear):
                  **options: Any) -> None:
         check_size("block_size", block_size, largest=max(in_features, out_features))
         b, p, q = block_size, -(-out_features // block_size), -(-in_features // block_size)
-        blocks = block_circulant(torch.arange(p * q * b).view(p, q, b))
-        blocks = blocks.view(p, b, q, b).transpose(1, 2)  # (out_blocks, in_blocks, b, b)
+        blocks = circulant(torch.arange(p * q * b).view(p, q, b))  # (out_blocks, in_blocks, b, b)
         rows, columns = (torch.rand(p, q, b).argsort(-1) for _ in range(2))
         blocks = blocks.gather(2, rows[..., :, None].expand_as(blocks))
         blocks = blocks.gather(3, columns[..., None, :].expand_as(blocks))
@@ -75,14 +71,13 @@ class RandomSharingLinear(SharedLinear):
 class TileCirculantLinear(SharedLinear):
     """Layer for images whose blocks are circulant in both directions of a tile of pixels.
 
-    Inputs and outputs are square images, row by row, cut into square tiles of ``block_size``
-    pixels. Within a block, output pixel (r, c) of a tile weighs input pixel (r', c') by a number
-    that depends on (r' - r, c' - c) modulo the tile's side alone.
+    Inputs and outputs are square images, row by row, cut into square tiles. Within a block, output
+    pixel (r, c) of a tile weighs input pixel (r', c') by a number that depends on (r' - r, c' - c)
+    modulo the tile's side alone.
 
     Args:
         in_features, out_features: pixels of an image, the same number.
-        block_size: pixels of a tile, whose side divides the image's; that many times fewer weights
-            are stored.
+        block_size: pixels of a tile, and how many times fewer weights are stored.
         arrangement: ``"local"`` tiles are squares of neighbouring pixels; ``"strided"`` tiles take
             every n-th pixel in both directions, so that the tile's shifts are shifts of the
             image; ``"raster"`` tiles are cut from the row of all pixels.
@@ -111,9 +106,8 @@ class TileCirculantLinear(SharedLinear):
         r, c = torch.arange(block_size) // tile, torch.arange(block_size) % tile
         shift = ((r[None] - r[:, None]) % tile) * tile + (c[None] - c[:, None]) % tile  # (b, b)
         block = torch.arange(n**4).view(n * n, 1, n * n, 1) * block_size  # (tiles, 1, tiles, 1)
-        order = pixels.flatten()
-        table = torch.empty(side**2, side**2, dtype=torch.int64)
-        table[order[:, None], order[None]] = (block + shift[:, None]).reshape(table.shape)
+        place = pixels.flatten().argsort()  # of each pixel, in the order of the tiles
+        table = (block + shift[:, None]).reshape(side**2, side**2)[place][:, place]
         super().__init__(table, **options)
 
 
