@@ -15,7 +15,7 @@ Over = Literal["compressed", "weights", "model"]  # each set holds the one befor
 
 
 class Row(NamedTuple):
-    """The weights of a layer, or of several."""
+    """The weights of one layer, or of all that is not in another row."""
 
     name: str
     kind: str
@@ -31,17 +31,15 @@ def weight_layers(model: nn.Module) -> dict[str, nn.Linear | StructuredLinear]:
 
 
 def compression_ratio(model: nn.Module, over: Over = "compressed") -> float:
-    """Return dense weights / stored weights.
+    """Return dense weights / stored weights; 1 if nothing is compressed, infinite if none is left.
+
+    What is pruned is not stored, and its positions are not counted. Padding of circulant layers is.
 
     Args:
-        model: with structured or pruned layers, or neither (the ratio is then 1).
+        model: with structured or pruned layers, or neither.
         over: the set that is counted. ``"compressed"``: the weight matrices of the structured and
             pruned layers; ``"weights"``: those and all other weights of linear layers and of
             convolutions, without embeddings, norms and biases; ``"model"``: every parameter.
-
-    Returns:
-        The ratio; infinite if nothing is stored. For pruning, stored weights are those not
-        pruned: their positions are not counted. Padding of circulant layers counts as stored.
 
     Raises:
         ValueError: if ``over`` is none of these.

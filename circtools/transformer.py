@@ -71,10 +71,8 @@ class Attention(nn.Module):
     def __init__(self, config: Config, linear: LinearLayer) -> None:
         super().__init__()
         self.heads = config.heads
-        self.query = linear(config.d_model, config.d_model)
-        self.key = linear(config.d_model, config.d_model)
-        self.value = linear(config.d_model, config.d_model)
-        self.output = linear(config.d_model, config.d_model)
+        self.query, self.key, self.value, self.output = (
+            linear(config.d_model, config.d_model) for _ in range(4))
 
     def split(self, x: Tensor) -> Tensor:
         """Cut features into heads: (batch, tokens, d_model) to (batch, heads, tokens, d_head)."""
@@ -234,9 +232,8 @@ class Transformer(nn.Module):
     def _embed(self, embedding: nn.Embedding, tokens: Tensor, start: int = 0) -> Tensor:
         x = embedding(tokens) * math.sqrt(self.config.d_model)  # (batch, tokens, d_model)
         stop = start + tokens.shape[1]
-        table: Tensor = self.positions
-        if stop > len(table):
-            table = sinusoids(stop, self.config.d_model, tokens.device)
+        table = (self.positions if stop <= len(self.positions) else
+                 sinusoids(stop, self.config.d_model, tokens.device))
         return self.dropout(x + table[start:stop].to(x.dtype))
 
     def encode(self, source: Tensor) -> State:
