@@ -53,14 +53,8 @@ def plan(preset: str, seeds: int, kept: Store, table: pd.DataFrame,
     """Return the runs in stages; each stage needs the results of those before it.
 
     Stages whose runs depend on a choice of the learning rate that has no results yet are left
-    out, so the caller runs what there is and asks again (see ``execute.run_all``).
-
-    Args:
-        preset: a key of :data:`PRESETS`.
-        seeds: number of seeds of the final runs.
-        kept: where the results are.
-        table: the results that there are.
-        methods: beside those of :data:`DEFAULT`; they have no series "same".
+    out, so the caller runs what there is and asks again (see ``execute.run_all``). ``methods`` are
+    beside those of :data:`DEFAULT`, and have no series "same".
     """
     p = PRESETS[preset]
     scratch = _from_scratch(p, methods)

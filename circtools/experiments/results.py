@@ -29,9 +29,7 @@ def load(folder: Path = FOLDER, data: str | None = "real") -> pd.DataFrame:
     series ``search``. A complete run whose hyper-parameters are neither is in
     ``rejected``, one that diverged in ``diverged``, with no metrics.
 
-    Args:
-        folder: where the JSON files are.
-        data: ``"real"`` or ``"sample"``, which never stand in one table; None for both.
+    Real and sample ``data`` never stand in one table, unless it is None.
 
     Returns:
         A table with the columns :data:`COLUMNS`. ``test_error`` is a fraction, ``compression`` is

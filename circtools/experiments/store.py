@@ -24,15 +24,10 @@ CHECKPOINTS = ROOT / "data" / "checkpoints"
 
 @dataclass(frozen=True)
 class Store:
-    """The results of one origin in one folder, and where each run's files are.
+    """The results of one origin in one folder, and where each run's files are."""
 
-    Attributes:
-        folder: of results; the course's own by default.
-        origin: of the data, ``"real"`` or ``"sample"``.
-    """
-
-    folder: Path = FOLDER
-    origin: str = "real"
+    folder: Path = FOLDER  # the course's own
+    origin: str = "real"  # of the data, or "sample"
 
     def path(self, run: Run) -> Path:
         """Return where a run's result is, or will be."""
@@ -95,11 +90,8 @@ def write_texts(texts: Sequence[str], path: Path, number: int = 0, test_set: str
 def texts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") -> list[str]:
     """Return the translations of the test set that a run (a round) left beside its result.
 
-    Args:
-        run: its name in the column ``run`` of :func:`.results.load`.
-        number: of the round.
-        folder: where the results are.
-        test_set: one of ``corpus.EXTRA``; by default the test set of 2016.
+    ``run`` is its name in the column of that name of :func:`.results.load`, ``number`` the round's,
+    ``test_set`` one of :data:`.corpus.EXTRA`, or by default the test set of 2016.
 
     Raises:
         FileNotFoundError: if there are none.
