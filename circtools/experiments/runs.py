@@ -1,9 +1,8 @@
 """What a run is: one training, or one trained network pruned in rounds."""
 
-from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -67,7 +66,7 @@ def current(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-class Experiment(ABC):
+class Experiment(Protocol):
     """One run at work; each task has a class of this kind."""
 
     run: Run
@@ -76,10 +75,8 @@ class Experiment(ABC):
     finetune_epochs: int  # after each round of pruning
     rounds_at_once: int  # that are pruned before fine-tuning
 
-    @abstractmethod
     def __init__(self, run: Run, origin: str, device: str = "cpu") -> None: ...
 
-    @abstractmethod
     def fit(self, epochs: int, seed: int, checkpoint: Path | None,
             progress: str | None = None) -> list[dict[str, float]]:
         """Train, or resume from the checkpoint; return the metrics of each epoch."""
@@ -88,22 +85,18 @@ class Experiment(ABC):
         """Change the trained network that a run starts from; return what is to be recorded."""
         return {}
 
-    @abstractmethod
     def prunable(self) -> list[nn.Module]:
         """Return the layers that rounds of pruning prune."""
 
-    @abstractmethod
     def measure(self, path: Path, number: int) -> dict[str, Any]:
         """Return the metrics on validation and, in a final run only, on the test set.
 
         What it translates for them is written beside the result, with the number of the round.
         """
 
-    @abstractmethod
     def counts(self) -> dict[str, Any]:
         """Return the compression over the compressed layers, all weight matrices, the model."""
 
-    @abstractmethod
     def keep(self, path: Path) -> None:
         """Write beside the result of seed 0 what the notebooks show of a network."""
 
