@@ -64,12 +64,10 @@ def test_batches_waste_little_and_differ_between_epochs(corpus: Corpus) -> None:
 
 
 def small(corpus: Corpus) -> tuple[Any, Corpus, multi30k.Recipe]:
-    few = Split(corpus.train.german[:300], corpus.train.english[:300], corpus.train.source[:300],
-                corpus.train.target[:300])
     torch.manual_seed(0)
     model = multi30k.transformer(corpus.vocab, layers=1, d_model=16, heads=2, feed_forward=16)
     recipe = multi30k.Recipe(epochs=4, lr=1e-2, batch_tokens=500, average=2)
-    return model, replace(corpus, train=few), recipe
+    return model, replace(corpus, train=corpus.train.first(300)), recipe
 
 
 def test_training_lowers_the_loss_and_averages_the_last_epochs(
