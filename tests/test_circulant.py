@@ -77,6 +77,12 @@ def test_nearest_is_the_least_squares_solution(out: int, inp: int, b: int, order
     assert np.allclose(ours.flatten().numpy(), best, atol=1e-10)
 
 
+def test_nearest_sums_half_precision_exactly_enough() -> None:
+    """A sum of 1024 ones in bf16 would stop at 256."""
+    nearest = nearest_circulant(torch.ones(1024, 1024, dtype=torch.bfloat16), 1024)
+    assert nearest.dtype == torch.bfloat16 and (nearest == 1).all()
+
+
 @given(SIZES, st.booleans())
 def test_spectrum_belongs_to_the_fourier_vectors(b: int, is_complex: bool) -> None:
     row = torch.complex(random(b), random(b, seed=1)) if is_complex else random(b)
