@@ -242,17 +242,18 @@ def _product(x: Tensor, weight: Tensor, out_features: int, order: Order, algorit
     if algorithm == "dense":
         return F.linear(x, operand)
 
-    shape_in, shape_out = ((b, q), (b, p)) if order == "strided" else ((q, b), (p, b))
+    strided = order == "strided"
+    shape_in, shape_out = ((b, q), (b, p)) if strided else ((q, b), (p, b))
     x = F.pad(x, (0, q * b - in_features)) if q * b > in_features else x
     blocks = x.unflatten(1, shape_in)  # (tokens, q, b) or (tokens, b, q)
     product = products.PRODUCT[algorithm]
     if torch.is_grad_enabled() or products.is_traced(x) or blocks.numel() <= PART:
-        y = product(blocks, operand, order == "strided")
+        y = product(blocks, operand, strided)
     else:
         y = x.new_empty(tokens, *shape_out)
         step = max(1, PART // (q * b))
         for part, out in zip(blocks.split(step), y.split(step), strict=True):
-            out.copy_(product(part, operand, order == "strided"))
+            out.copy_(product(part, operand, strided))
     return y.flatten(1)[:, :out_features].contiguous()  # (tokens, out_features)
 
 
