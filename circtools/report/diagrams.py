@@ -305,12 +305,11 @@ def matrix_and_spectrum(row: Tensor) -> Figure:
 def multiplication_counts(sizes: Sequence[int], dense: Sequence[int], fast: Sequence[int]
                           ) -> Figure:
     """Multiplications of one matrix-vector product against its size, dense and by FFT."""
+    counts = pd.DataFrame({"dense matrix": dense, "circulant, by FFT": fast}, index=sizes)
     figure, axes = plt.subplots(figsize=(8, 4.6))
-    axes.plot(sizes, dense, color=style.BLACK, marker="D", label="dense matrix")
-    axes.plot(sizes, fast, color=style.BLUE, marker="o", label="circulant, by FFT")
+    counts.plot(ax=axes, logy=True, style=["D-", "o-"], color=[style.BLACK, style.BLUE],
+                xlabel="n", ylabel="real multiplications")
     axes.set_xscale("log", base=2)
-    axes.set(yscale="log", xlabel="n", ylabel="real multiplications")
-    axes.legend()
     return figure
 
 
