@@ -49,14 +49,10 @@ class Interval(NamedTuple):
 
 def interval(values: Sequence[float] | np.ndarray | pd.Series) -> Interval:
     """Return the mean of a sample and its 95 % interval by Student's t."""
-    sample = np.asarray(values, dtype=float)
-    if len(sample) < 2:
-        return Interval(float(sample.mean()), float("nan"), float("nan"))
-    mean, half = sample.mean(), stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample)
-    return Interval(float(mean), float(mean - half), float(mean + half))
+    return difference(values, [0.0])[0]
 
 
-def difference(first: Sequence[float], second: Sequence[float],
+def difference(first: Sequence[float] | np.ndarray | pd.Series, second: Sequence[float],
                of_sentences: np.ndarray | None = None, paired: bool = False
                ) -> tuple[Interval, float]:
     """Return the mean of one sample minus that of another, its 95 % interval and its p-value.
@@ -154,14 +150,17 @@ def levels(pairs: pd.DataFrame, effects: dict[Any, np.ndarray] | None = None,
     return each, at(slice(None))[0]
 
 
+def _verdict(seeds: int, refuted: bool, confirmed: bool) -> str:
+    if seeds < ENOUGH_SEEDS:
+        return "no verdict"
+    return "refuted" if refuted else "confirmed" if confirmed else "undecided"
+
+
 def sign_verdict(each: pd.DataFrame, mean: Interval, seeds: int, claimed: int = 1) -> str:
     """Return the verdict on a difference that is claimed to be above (1) or below (-1) zero."""
     low, high = (mean.low, mean.high) if claimed > 0 else (-mean.high, -mean.low)
-    if seeds < ENOUGH_SEEDS:
-        return "no verdict"
-    if high < 0 or (claimed * each["decided"] < 0).any():
-        return "refuted"
-    return "confirmed" if low > 0 else "undecided"
+    against = (claimed * each["decided"] < 0).any()
+    return _verdict(seeds, refuted=high < 0 or against, confirmed=low > 0)
 
 
 def number_verdict(each: pd.DataFrame, mean: Interval, seeds: int, claimed: float, close: float
@@ -172,11 +171,8 @@ def number_verdict(each: pd.DataFrame, mean: Interval, seeds: int, claimed: floa
     It is refuted if the number is outside the interval, and confirmed if no point of the interval
     is further from it than ``close``.
     """
-    if seeds < ENOUGH_SEEDS:
-        return "no verdict"
-    if not mean.low <= claimed <= mean.high:
-        return "refuted"
-    return "confirmed" if max(claimed - mean.low, mean.high - claimed) <= close else "undecided"
+    return _verdict(seeds, refuted=not mean.low <= claimed <= mean.high,
+                    confirmed=max(claimed - mean.low, mean.high - claimed) <= close)
 
 
 def level_verdict(each: pd.DataFrame, mean: Interval, seeds: int, margin: float) -> str:
@@ -186,9 +182,6 @@ def level_verdict(each: pd.DataFrame, mean: Interval, seeds: int, margin: float)
     Comparison of the Two One-Sided Tests Procedure", J. Pharmacokin. Biopharm. 15 (1987), at 2.5 %
     a side.
     """
-    if seeds < ENOUGH_SEEDS:
-        return "no verdict"
     far = each["decided"].ne(0) & each["mean"].abs().gt(margin)
-    if mean.low > margin or mean.high < -margin or far.any():
-        return "refuted"
-    return "confirmed" if -margin <= mean.low and mean.high <= margin else "undecided"
+    return _verdict(seeds, refuted=mean.low > margin or mean.high < -margin or far.any(),
+                    confirmed=-margin <= mean.low and mean.high <= margin)
