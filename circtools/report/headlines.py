@@ -75,11 +75,9 @@ def mnist_card(table: pd.DataFrame, size: Size, font: float) -> Figure:
     with _picture(size, font) as (figure, axes):
         axes.axhline(dense, color=style.BLACK, linestyle="--")
         # Pruned networks have their marks at the rounds of the levels.
-        for method, level, marks in (("pruned", "round", (2, 3)),
-                                     ("block_circulant", "block_size", None)):
-            means = select(rows, method=method).groupby(level)[["compression", "test_error"]].mean()
-            _curve(axes, method, PERCENT * means.set_index("compression")["test_error"],
-                   markevery=marks)
+        for method, marks in (("pruned", (2, 3)), ("block_circulant", None)):
+            means = select(rows, method=method).groupby("compression")["test_error"].mean()
+            _curve(axes, method, PERCENT * means, markevery=marks)
         _method(axes, "pruned", 260, 1.78, ha="left")
         _method(axes, "block_circulant", 60, 2.3, ha="right")
         _name(axes, "dense", style.BLACK, 260, dense - 0.03, va="top", ha="left")
