@@ -74,11 +74,11 @@ def difference(first: Sequence[float] | np.ndarray | pd.Series, second: Sequence
     """
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     mean = float(a.mean() - b.mean())
-    parts = [(sample.var(ddof=1) / len(sample), len(sample) - 1)  # and degrees of freedom
-             for sample in ([a - b] if paired else [a, b]) if len(sample) > 1]
+    samples = [a - b] if paired else [a, b]
     if of_sentences is not None:
-        n = len(of_sentences)
-        parts.append((of_sentences.var(ddof=1) / n, n - 1))
+        samples.append(of_sentences)
+    parts = [(sample.var(ddof=1) / len(sample), len(sample) - 1)  # and degrees of freedom
+             for sample in samples if len(sample) > 1]
     if not parts:
         return Interval(mean, float("nan"), float("nan")), float("nan")
     variance = sum(part for part, _ in parts)
