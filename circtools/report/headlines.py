@@ -116,8 +116,7 @@ def file_size_card(table: pd.DataFrame, size: Size, font: float) -> Figure:
         for method in METHODS:
             _curve(axes, method, means.loc[method].set_index("megabytes")["test_bleu"])
         narrow = means.loc["dense"]
-        axes.plot(narrow["megabytes"], narrow["test_bleu"], color=style.BLACK, marker="D",
-                  linestyle="--")
+        _curve(axes, "dense", narrow.set_index("megabytes")["test_bleu"], linestyle="--")
         for level, text, ha, va in ((1, "dense", "right", "top"),
                                     (4, "half as wide", "right", "bottom"),
                                     (16, "a quarter", "center", "top")):
