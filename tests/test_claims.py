@@ -320,7 +320,7 @@ def test_claim_3_is_paired_with_the_network_that_it_started_from() -> None:
         + [bleu_row("pruned", 36.0 + noise[seed] + 0.1 * seed, seed, number=1)
            for seed in range(4)]
         + [bleu_row("finetune_control", 36.15 + noise[seed] + 0.1 * (seed - 1)**2, seed, number=1)
-           for seed in range(4)])
+           for seed in range(4)]).assign(preset=choices.SLIGHT)
     dense, control = claims.all_claims(frame)
     assert dense.verdict == "confirmed" and dense.difference.mean == pytest.approx(1.15)
     assert control.verdict == "undecided"

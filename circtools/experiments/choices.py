@@ -10,6 +10,7 @@ from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT, tuned_as
 TRIAL_PRESET = "small"  # whose choices serve every size, as multiples of its own base values
 
 SLIGHT = "slight"  # the preset of claim 3's own test, which has its own choice
+SLIGHT_ROUNDS = 3
 SLIGHT_TRIED = 3  # seeds whose chains try all its rates
 
 

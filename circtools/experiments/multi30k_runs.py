@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from circtools.experiments import choices, training
-from circtools.experiments.choices import SLIGHT, TRIAL_PRESET, HparamScale
+from circtools.experiments.choices import SLIGHT, SLIGHT_ROUNDS, TRIAL_PRESET, HparamScale
 from circtools.experiments.methods import CONTROL_LEVELS, METHODS, ROUNDS_AT, tuned_as
 from circtools.experiments.runs import SEARCH_SEEDS, Run
 from circtools.experiments.store import Store
@@ -70,7 +70,8 @@ PRESETS = {
 }
 # Claim 3 has a test of its own, small networks pruned for three rounds. A training and a round both
 # average their weights over the last two epochs.
-PRESETS[SLIGHT] = replace(PRESETS["small"], recipe=Recipe(lr=2e-3, average=2), rounds=3)
+PRESETS[SLIGHT] = replace(PRESETS["small"], recipe=Recipe(lr=2e-3, average=2),
+                         rounds=SLIGHT_ROUNDS)
 
 
 def plan(preset: str, seeds: int, kept: Store, table: pd.DataFrame,

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from circtools.experiments import bleu, store
-from circtools.experiments.choices import SCALES, TRIAL_PRESET
+from circtools.experiments.choices import SCALES, SLIGHT_ROUNDS, TRIAL_PRESET
 from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
 from circtools.experiments.results import select
 from circtools.report import statistics
@@ -142,19 +142,18 @@ def pairs_at_equal_size(table: pd.DataFrame) -> pd.DataFrame:
     return _pairs(nearest, nearest["block_size_second"], nearest["compression_second"])
 
 
-def slightly_pruned_pairs(table: pd.DataFrame, against: str, rounds: int = 1) -> pd.DataFrame:
-    """Return the network pruned for each of the first rounds beside another, of one preset.
+def slightly_pruned_pairs(table: pd.DataFrame, against: str) -> pd.DataFrame:
+    """Return the networks of the first three rounds beside others, of one preset.
 
     The other is ``"dense"``, or ``"finetune_control"``, for which the same loop has pruned nothing.
     Each round is a level.
     """
     tuned = select(table, series="tuned")
-    pruned = select(tuned, method="pruned")
-    on = ["seed"] if against == "dense" else ["seed", "round"]
-    both = pruned[pruned["round"] <= rounds].assign(level=pruned["round"]).merge(
-        select(tuned, method=against), on=on, suffixes=("_first", "_second"))
-    if "round" in on:
-        both = both.assign(round_first=both["level"], round_second=both["level"])
+    both = pd.concat([
+        select(tuned, method="pruned", round=number).assign(level=number).merge(
+            select(tuned, method=against, round=0 if against == "dense" else number),
+            on="seed", suffixes=("_first", "_second"))
+        for number in range(1, SLIGHT_ROUNDS + 1)])
     return _pairs(both, both["level"], both["compression_first"])
 
 

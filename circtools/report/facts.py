@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from circtools.experiments import results
+from circtools.experiments.choices import slight_scales
 from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import select
 from circtools.report import claims, comparisons
@@ -46,6 +47,9 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     ``growth_from_turn`` are the slopes of claim 1 up to :data:`TURN` and beyond, in points of error
     per doubling. ``errors`` are the test errors on MNIST in percent, by method with pixels, then by
     block size; ``pruned_errors`` those of pruned networks as small as each block size.
+    ``slight_rates`` are the rates that claim 3's own test chose, as multiples of the dense
+    network's; ``later_rate_dense`` and ``later_rate_finetune_control`` are what pruned networks
+    have more than these after the first rounds, with the rate that was chosen for later ones.
 
     The table holds rows of :func:`circtools.experiments.results.load`, read from one folder.
 
@@ -69,6 +73,11 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
               for row in found["baselines"]}
     for preset in found["sizes"]:
         found |= {f"{name}_{preset}": fact for name, fact in _of_size(table, preset).items()}
+    small = select(table, task="multi30k", preset="small")
+    for against in ("dense", "finetune_control"):  # with the rate that is chosen for later rounds
+        pairs = comparisons.slightly_pruned_pairs(small, against)
+        found[f"later_rate_{against}"] = compare(pairs, paired=True).mean
+    found["slight_rates"] = {method: scale.lr for method, scale in slight_scales(table).items()}
     pairs = comparisons.mnist_pairs(table, "tuned")
     found |= {"growth_to_turn": comparisons.slope(pairs[pairs["compression"] <= TURN]),
               "growth_from_turn": comparisons.slope(pairs[pairs["compression"] >= TURN])}

@@ -27,7 +27,7 @@ class NoFact(UndefinedError, ValueError):
 
     def __str__(self) -> str:
         return (f"{self.message}, which a page quotes: it needs all results of 'circtools run "
-                "mnist', and of 'circtools run multi30k' with the presets small and base")
+                "mnist', and of 'circtools run multi30k' with the presets small, slight and base")
 
 
 class Fact(StrictUndefined):

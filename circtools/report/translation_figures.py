@@ -12,12 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from circtools.experiments import bleu, store
+from circtools.experiments.choices import SLIGHT
 from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
 from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import select
 from circtools.pruning import AMOUNT
 from circtools.report import comparisons, style
-from circtools.report.comparisons import POSTERS_GAP, SIZES, compare, of_multi30k
+from circtools.report.comparisons import POSTERS_GAP, compare, of_multi30k
 from circtools.report.parts import DECIDED, LAYERS, compression_axis, curve, gaps, halves
 
 # Of which compression counts over the Transformer's layers.
@@ -264,31 +265,26 @@ def within_budget(sizes: pd.DataFrame, megabytes: float) -> Figure:
 
 
 def slightly_pruned(table: pd.DataFrame) -> Figure:
-    """Claim 3: the network of the first round against the dense one and against the control."""
+    """Claim 3: networks of the first rounds against the dense one and against the control."""
     tuned = select(table, task="multi30k", series="tuned")
-    figure, axes = plt.subplots(figsize=(10, 4.5))
-    ticks: list[str] = []
-    for preset in SIZES:
-        for against, label in (("dense", "dense network"),
-                               ("finetune_control", "same rounds, nothing pruned")):
+    figure, panels = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
+    chosen_at = {SLIGHT: "these rounds", "small": "rounds 6 and 12"}
+    for axes, (preset, rounds) in zip(panels, chosen_at.items(), strict=True):
+        for against, label, side, color, marker in (
+                ("dense", "the dense network", -1, style.VERMILION, "s"),
+                ("finetune_control", "same rounds, nothing pruned", 1, "0.35", "o")):
             pairs = comparisons.slightly_pruned_pairs(select(tuned, preset=preset), against)
-            if pairs.empty:
-                continue
-            _, (mean, low, high), seeds = compare(pairs, paired=True)
-            y = len(ticks)
-            sample = f"{_seeds(seeds)}{', test sentences alone' * (seeds == 1)}"
-            ticks.append(f"{preset}: minus the {label}\n({sample})")
-            axes.errorbar(mean, y, xerr=[[mean - low], [high - mean]], color=style.VERMILION,
-                          marker="s", capsize=4, zorder=3)
-            if len(pairs) > 1:
-                axes.plot(pairs["first"] - pairs["second"], np.full(len(pairs), y), "|",
-                          color="0.4", markersize=14)
-    axes.axvline(0, color=style.BLACK, linewidth=1)
-    axes.set_yticks(range(len(ticks)), ticks)
-    axes.invert_yaxis()
-    axes.margins(y=0.3)
-    axes.set(xlabel="BLEU after round 1, minus that of the other (bars: 95 %)",
-             title="After one round of pruning")
+            each, _, seeds = compare(pairs, paired=True)
+            gaps(axes, each, 1.03**side, label=label, color=color, marker=marker, linestyle="")
+        axes.axhline(0, color=style.BLACK, linewidth=1)
+        compression_axis(axes, LAYERS, ticks=())
+        axes.set_xticks(each["compression"], [
+            f"round {row.block_size}\n{row.compression:.1f}x" for row in each.itertuples()])
+        axes.minorticks_off()
+        axes.margins(x=0.25)
+        axes.set_title(f"learning rate chosen at {rounds}\n({_seeds(seeds)})")
+    panels[0].set_ylabel("BLEU of the pruned network\nminus that of another")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
