@@ -51,9 +51,9 @@ Markdown(pages.claims_table(
 
 # %% [markdown]
 # **What to notice.** Claim 1 is refuted; that the gap grows with compression is open. Of claim 2
-# the eight BLEU are refuted, and whether pruning is ahead at all is open. Claim 3 is undecided, and
-# its difference points the other way. Claim 4 is confirmed, in a wording that we weakened after the
-# results. Sharing profits from the order of the pixels, but does not need it.
+# the eight BLEU are refuted, and whether pruning is ahead at all is open. Claim 3 is undecided.
+# Claim 4 is confirmed, in a wording that we weakened after the results. Sharing profits from the
+# order of the pixels, but does not need it.
 #
 # The rules of a verdict:
 #
@@ -61,7 +61,6 @@ Markdown(pages.claims_table(
 # - *Refuted*: the whole interval has the other sign, or a level is significantly against it. Or the
 #   claim names a number, and the interval leaves it out.
 # - *No verdict*: fewer than three trainings. So the size `base` has none.
-#
 #
 # Each method has settings of its own here. With one untuned setting for all, claim 1 fails, too,
 # and pruning's lead grows with compression. [RESULTS.md](../RESULTS.md) has both series, the
