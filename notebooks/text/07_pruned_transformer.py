@@ -285,7 +285,7 @@ check("7.1", density_by_head)
 # **Predict:** does one round make the network better than the dense one? Than the control? And does
 # the fair test change the answer?
 
-# %% alt="Slightly pruned networks lie below the dense one, and level with the control, in both tests"
+# %% alt="Slightly pruned networks lie below the dense one, level with the control, in both tests"
 translation_figures.slightly_pruned(table);
 
 # %% tags=["nbval-check-output"]
