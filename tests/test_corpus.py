@@ -71,7 +71,7 @@ def test_a_file_that_is_no_whole_gzip_is_named(tmp_path: Path, damage: str) -> N
         read_pairs(tmp_path, "a")
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b"")])
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"")], ids=["nothing", "packed"])
 def test_two_empty_files_are_no_corpus(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.de.gz").write_bytes(content)
     (tmp_path / "a.en.gz").write_bytes(content)
