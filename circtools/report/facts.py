@@ -128,12 +128,9 @@ def _reach(rows: pd.DataFrame, dense: pd.DataFrame) -> Quality | None:
     no level below it fails.
     """
     needed = dense["val_bleu"].mean() - WITHIN
-    reached = None
-    for _, level in rows.groupby("level"):
-        if level["val_bleu"].mean() < needed:
-            break
-        reached = level
-    return None if reached is None else _quality(reached)
+    enough = rows.groupby("level")["val_bleu"].mean() >= needed
+    reached = enough.index[enough.cummin()]
+    return _quality(rows[rows["level"] == reached[-1]]) if len(reached) else None
 
 
 def _baselines(table: pd.DataFrame) -> list[dict[str, Any]]:
