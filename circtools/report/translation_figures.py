@@ -171,11 +171,9 @@ def translation_gap(table: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(figsize=(10, 6))
     for step, (preset, series, settings, look) in enumerate(shown, start=-1):
         rows = select(table, task="multi30k", tied=False, preset=preset)
-        pairs = comparisons.pairs_at_equal_compression(rows, series)
-        if len(pairs):
-            each, _, seeds = compare(pairs)
-            gaps(axes, each, 1.06**step, **look,
-                 label=f"preset {preset}, {settings}, {_seeds(seeds)}")
+        each, _, seeds = compare(comparisons.pairs_at_equal_compression(rows, series))
+        gaps(axes, each, 1.06**step, **look,
+             label=f"preset {preset}, {settings}, {_seeds(seeds)}")
     halves(axes, top=0.55)
     axes.axhline(POSTERS_GAP, color=style.BLACK, linestyle="--", linewidth=1.2,
                  label=f"the original poster's average gap, {POSTERS_GAP:g}")
