@@ -48,7 +48,7 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     per doubling. ``errors`` are the test errors on MNIST in percent, by method with pixels, then by
     block size; ``pruned_errors`` those of pruned networks as small as each block size.
     ``slight_rates`` are the rates that claim 3's own test chose, as multiples of the dense
-    network's; ``later_rate_dense`` and ``later_rate_finetune_control`` are what pruned networks
+    network's; ``later_rate_dense_P`` and ``later_rate_finetune_control_P`` are what pruned networks
     have more than these after the first rounds, with the rate that was chosen for later ones.
 
     The table holds rows of :func:`circtools.experiments.results.load`, read from one folder.
@@ -73,10 +73,6 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
               for row in found["baselines"]}
     for preset in found["sizes"]:
         found |= {f"{name}_{preset}": fact for name, fact in _of_size(table, preset).items()}
-    small = select(table, task="multi30k", preset="small")
-    for against in ("dense", "finetune_control"):  # with the rate that is chosen for later rounds
-        pairs = comparisons.slightly_pruned_pairs(small, against)
-        found[f"later_rate_{against}"] = compare(pairs, paired=True).mean
     found["slight_rates"] = {method: scale.lr for method, scale in slight_scales(table).items()}
     pairs = comparisons.mnist_pairs(table, "tuned")
     found |= {"growth_to_turn": comparisons.slope(pairs[pairs["compression"] <= TURN]),
@@ -108,6 +104,10 @@ def _of_size(table: pd.DataFrame, preset: str) -> dict[str, Any]:
                 found[f"reach_{method}"] = reach
     for level, group in comparisons.lent(table, preset).groupby("block_size"):
         found[f"lent_{level}x"] = _quality(group)
+    for against in ("dense", "finetune_control"):
+        slight = comparisons.slightly_pruned_pairs(rows, against)
+        if len(slight):
+            found[f"later_rate_{against}"] = compare(slight, paired=True).mean
     pairs = comparisons.pairs_at_equal_compression(compared)
     each, equal_size, _ = compare(comparisons.pairs_at_equal_size(compared))
     there = pairs[pairs["block_size"].isin(each["block_size"])]
