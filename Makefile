@@ -7,6 +7,7 @@ MADE_IN := $(shell cat $(READY) 2>/dev/null)
 STARTUP := .venv/etc/ipython/startup/first_cell.py
 LAB = $(BIN)/jupyter lab --ContentsManager.hide_globs=exercises --ContentsManager.hide_globs=__pycache__
 SPHINX = $(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -d build/doctrees
+TWO = OMP_NUM_THREADS=1  # two processes: more threads would wait for each other
 OPEN = @echo "The site is in build/site: open file://$(CURDIR)/build/site/index.html in a browser"
 
 help: ## list the commands
@@ -48,8 +49,8 @@ check: lint ## a minute: style, types, contract of the imports, and the fast tes
 	$(BIN)/python -m pytest -q -m "not slow"
 
 test: lint ## style, types, imports, all tests, and the notebooks through nbval
-	$(BIN)/python -m pytest -q
-	$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
+	$(TWO) $(BIN)/python -m pytest -q -n 2
+	$(TWO) $(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
 
 house: $(READY) ## print the sizes that the code is kept to: lines, floors of imports, functions
 	$(BIN)/python tests/house.py
