@@ -1,5 +1,6 @@
 """An installed Chromium or Chrome, which reaches nothing but this machine."""
 
+import os
 import shutil
 from collections.abc import Iterator
 
@@ -9,6 +10,8 @@ from playwright import sync_api
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
            "--disable-background-networking", "--disable-component-update", "--disable-sync")
+PATIENCE = int(os.environ.get("PATIENCE", 240))  # seconds: beside other programs a page is slow
+DESK: sync_api.ViewportSize = {"width": 1280, "height": 800}
 
 
 @pytest.fixture(scope="session")
@@ -17,16 +20,21 @@ def browser() -> Iterator[sync_api.Browser]:
     if path is None:
         pytest.skip("no Chromium or Chrome found; on Debian: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=list(OPTIONS))
+        chromium = playwright.chromium.launch(executable_path=path, args=list(OPTIONS),
+                                              ignore_default_args=["--hide-scrollbars"])
         yield chromium
         chromium.close()
 
 
 @pytest.fixture
 def page(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
-    """A page whose ``problems`` are errors on the console and requests to other machines."""
-    context = browser.new_context()
-    context.set_default_timeout(180_000)  # beside other programs a page takes its time
+    """A page whose ``problems`` are errors on the console and requests to other machines.
+
+    Its system hides scroll bars, as a phone and many a laptop do: those that show, the page drew.
+    """
+    context = browser.new_context(is_mobile=True, viewport=DESK)
+    context.set_default_timeout(1000 * PATIENCE)
+    sync_api.expect.set_options(timeout=1000 * PATIENCE)
     page = context.new_page()
     page.problems = []
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from legible import cut, touching_cells, unmarked_links
 from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,24 +42,34 @@ def open_page(page: Page, url: str) -> None:
         "= document.querySelectorAll('.math mjx-container').length")
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, "genindex"])
 def test_page(page: Page, address: str, name: str) -> None:
     open_page(page, f"{address}/{name}.html")
     assert not page.locator("mjx-merror").count(), "a formula has an error"
     tables = page.locator(".bd-article p").filter(has_text=re.compile(r"^\s*\|"))
     assert not tables.count(), "a table is shown as text"
-    for alt in page.locator(".bd-article img").evaluate_all("all => all.map(i => i.alt)"):
-        assert len(alt.split()) >= 3, f"an alternative text says nothing: {alt!r}"
+    alts = page.locator(".bd-article img").evaluate_all("all => all.map(i => i.alt)")
+    assert not [alt for alt in alts if len(alt.split()) < 6], "an alternative text says nothing"
+    assert len(alts) == len(set(alts)), "two pictures are said to be the same"
     assert page.problems == []
-    page.add_style_tag(content="* { transition: none !important }")  # no half-faded colours
+    still = "transition: none !important; animation: none !important"  # no half-faded colours
+    page.add_style_tag(content=f"* {{ {still} }}")
+    page.locator("details").evaluate_all("all => all.forEach(folded => folded.open = true)")
+    assert unmarked_links(page) == []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         page.locator(f"html[data-theme={scheme}]").wait_for()
         found = Axe().run(page).response["violations"]
         assert not [(rule["id"], [node["target"] for node in rule["nodes"]]) for rule in found
                     if rule["impact"] in ("serious", "critical")], scheme
-    page.set_viewport_size({"width": 390, "height": 844})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert touching_cells(page) == []
+    for width in (800, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert cut(page, ".bd-article") == []
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 717, "height": 1047})  # A4 within Chromium's margins
+    assert cut(page, ".bd-article", scrolls=False) == []
 
 
 def test_links_lead_somewhere(page: Page, address: str) -> None:
