@@ -5,7 +5,8 @@ BIN := .venv/bin
 READY := .venv/.installed
 MADE_IN := $(shell cat $(READY) 2>/dev/null)
 STARTUP := .venv/etc/ipython/startup/first_cell.py
-LAB = $(BIN)/jupyter lab --ContentsManager.hide_globs=exercises --ContentsManager.hide_globs=__pycache__
+LAB = $(BIN)/jupyter lab --LabApp.app_settings_dir=notebooks/exercises/lab \
+	--ContentsManager.hide_globs=exercises --ContentsManager.hide_globs=__pycache__
 SPHINX = $(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -d build/doctrees
 TWO = OMP_NUM_THREADS=1  # two processes: more threads would wait for each other
 OPEN = @echo "The site is in build/site: open file://$(CURDIR)/build/site/index.html in a browser"

@@ -155,6 +155,7 @@ def test_make_lab_gives_the_kernels_that_and_hides_the_solutions() -> None:
         assert re.search(r"cp notebooks/exercises/first_cell.py .venv/etc/ipython/startup/",
                          done.stdout)
         assert "hide_globs=exercises " in done.stdout
+        assert "app_settings_dir=notebooks/exercises/lab " in done.stdout
 
 
 def test_pictures_are_sharp_and_small() -> None:

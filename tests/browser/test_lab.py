@@ -1,5 +1,6 @@
-"""JupyterLab, as a reader uses it: run a notebook, answer an exercise wrongly and rightly."""
+"""JupyterLab, as a learner uses it: run a notebook, answer an exercise, find the answer again."""
 
+import json
 import os
 import re
 import shutil
@@ -8,7 +9,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -16,44 +18,73 @@ import pytest
 from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+
+class Course:
+    """A copy of the course, whose notebooks are not executed, with what is installed here."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("Makefile", "pyproject.toml", "requirements.txt"):
+            shutil.copy(ROOT / name, folder)
+        for name in ("notebooks", "tests"):
+            shutil.copytree(ROOT / name, folder / name, copy_function=shutil.copy,
+                            ignore=shutil.ignore_patterns("*.ipynb", ".*", "__pycache__"))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        server = {"ServerApp": {"port": port, "port_retries": 0, "open_browser": False,
+                                "allow_root": True, "log_level": "ERROR"},
+                  "IdentityProvider": {"token": ""}}
+        (folder / "config").mkdir()
+        (folder / "config/jupyter_server_config.json").write_text(json.dumps(server))
+        (folder / ".venv").mkdir()
+        (folder / ".venv/.installed").write_text(str(folder))  # so make installs nothing
+        self.run(sys.executable, "notebooks/build.py", "notebooks", "--blank", check=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(self.folder / "ipython"),
+                             "JUPYTER_CONFIG_DIR": str(self.folder / "config")}
+
+    def make(self, target: str) -> list[str]:
+        """Return the command; IPython runs a profile's start-up files as it does a .venv's."""
+        startup = self.folder / "ipython/profile_default/startup/first_cell.py"
+        return ["make", f"BIN={BIN}", f"STARTUP={startup}", target]
+
+    def run(self, *command: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=self.folder, env=self.environment, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=check)
+
+    @contextmanager
+    def served(self, command: Sequence[str]) -> Iterator[str]:
+        """Run a command that starts JupyterLab; yield its address."""
+        with subprocess.Popen(command, cwd=self.folder, env=self.environment) as server:
+            try:
+                while True:
+                    assert server.poll() is None, "JupyterLab did not start"
+                    try:
+                        urllib.request.urlopen(f"{self.address}/api")
+                        break
+                    except OSError:
+                        time.sleep(0.5)
+                yield self.address
+            finally:
+                server.terminate()
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """JupyterLab on copies of two notebooks that train nothing: its address and its folder."""
-    folder = tmp_path / "lab"
-    folder.mkdir()
-    for name in ("00_start_here.ipynb", "01_circulant_matrices.ipynb"):
-        notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
-        for cell in notebook.cells:
-            if cell.cell_type == "code":
-                cell.outputs, cell.execution_count = [], None
-        nbformat.write(notebook, folder / name)
-    shutil.copytree(ROOT / "notebooks" / "exercises", folder / "exercises")
-    startup = tmp_path / "ipython" / "profile_default" / "startup"  # for make lab: in its .venv
-    startup.mkdir(parents=True)
-    shutil.copy(folder / "exercises" / "first_cell.py", startup)
-    [options] = re.findall("^LAB = .* lab (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.M)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    environment = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
-                                "IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
-         f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=", "--log-level=ERROR",
-         *options.split()],
-        env=environment,
-    ) as server:
-        for _ in range(120):
-            try:
-                urllib.request.urlopen(f"{address}/api")
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield address, folder
-        server.terminate()
+def course(tmp_path: Path) -> Course:
+    return Course(tmp_path.resolve())
+
+
+@pytest.fixture
+def lab(course: Course) -> Iterator[str]:
+    """The address of ``make lab``."""
+    with course.served(course.make("lab")) as address:
+        yield address
 
 
 def execute(page: Page, code: str) -> None:
@@ -71,62 +102,96 @@ def execute(page: Page, code: str) -> None:
     page.keyboard.press("Control+Enter")
 
 
+def open_notebook(page: Page, address: str, path: str) -> None:
+    page.goto(f"{address}/lab/tree/{path}?reset")
+    page.get_by_text("(ipykernel) | Idle").wait_for()
+
+
 def run_all(page: Page, address: str, name: str) -> None:
     """Open a notebook and run all of its cells."""
-    page.goto(f"{address}/lab/tree/{name}.ipynb?reset")
-    page.get_by_text("(ipykernel) | Idle").wait_for(timeout=90_000)
+    open_notebook(page, address, name)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator("[data-command='runmenu:run-all']").click()
     execute(page, 'print("all", "done")')
-    page.get_by_text("all done", exact=True).wait_for(timeout=240_000)
+    page.get_by_text("all done", exact=True).wait_for()
 
 
-@pytest.mark.parametrize(("name", "exercise", "wrong", "says", "right"), [
-    ("00_start_here", "0.1", "lambda rounds: 1 - 0.21 * rounds", "so the shares multiply",
-     "lambda rounds: 0.79**rounds"),
-    ("01_circulant_matrices", "1.2", "lambda w, v: w * v", "multiplied the rows entry by entry",
-     "lambda w, v: torch.fft.fft(spectrum(w) * spectrum(v), norm='forward').real"),
-])
-def test_run_all_and_answer(page: Page, lab: tuple[str, Path], name: str, exercise: str,
-                            wrong: str, says: str, right: str) -> None:
-    address, folder = lab
-    run_all(page, address, name)
-    execute(page, f'check("{exercise}", {wrong})')
-    page.get_by_text(re.compile(f"Exercise {exercise}: not yet.*{says}")).wait_for()
-    execute(page, f'check("{exercise}", {right})')
-    page.get_by_text(f"Exercise {exercise}: correct!").wait_for()
-    execute(page, f'solution("{exercise}")')
-    page.locator(".jp-RenderedMarkdown code span", has_text="return").wait_for()  # highlighted
+def save(page: Page) -> None:
     page.locator("jp-button[data-command='docmanager:save']").click()
     page.get_by_text("Saving completed").wait_for()
-    notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert all(cell.execution_count for cell in cells)
-    assert not [output for cell in cells for output in cell.outputs
-                if output.output_type == "error"]
+
+
+def sources(path: Path) -> list[str]:
+    return [cell.source for cell in nbformat.read(path, as_version=4).cells]
+
+
+def test_a_learners_story(page: Page, course: Course) -> None:
+    """Answered wrongly, rightly, and saved: no way to open it and no command loses the answer."""
+    name, right = "00_start_here.ipynb", "return 0.79**rounds"
+    notebook = course.folder / "notebooks" / name
+    [asked] = [source for source in sources(notebook) if 'check("0.1"' in source]
+    cell = page.locator(".jp-CodeCell", has_text='check("0.1"')
+    page.set_viewport_size({"width": 800, "height": 900})
+    with course.served(course.make("lab")) as address:
+        run_all(page, address, name)
+        for line, said in (("return 1 - 0.21 * rounds", "not yet.*so the shares multiply"),
+                           (right, "correct!")):
+            cell.locator(".cm-content").click()
+            page.keyboard.press("Control+a")
+            page.keyboard.insert_text(asked.replace("...", line))
+            page.keyboard.press("Control+Enter")
+            cell.get_by_text(re.compile(f"Exercise 0.1: {said}")).wait_for()
+        execute(page, 'solution("0.1")')
+        page.locator(".jp-RenderedMarkdown code span", has_text="return").wait_for()  # highlighted
+        save(page)
+        answered = sources(notebook)
+        assert asked.replace("...", right) in answered
+        code = [cell for cell in nbformat.read(notebook, as_version=4).cells
+                if cell.cell_type == "code"]
+        assert all(run.execution_count for run in code)
+        assert not [output for run in code for output in run.outputs
+                    if output.output_type == "error"]
+        files = page.locator(".jp-DirListing-itemName").all_inner_texts()
+        assert name in files and "exercises" not in files, "it has the solutions"
+        wide = "all => all.filter(code => code.scrollWidth > code.clientWidth).length"
+        assert page.locator(".cm-scroller").evaluate_all(wide) == 0, "code is cut off"
+        page.locator("jp-button[data-command='notebook:restart-kernel']").click()
+        page.locator(".jp-Dialog .jp-mod-accept").click()
+        page.locator(".jp-Dialog").wait_for(state="detached")
+        cell.locator(".cm-content").click()
+        page.keyboard.press("Control+Enter")
+        page.get_by_text("Run the first cell first").wait_for()
+
+    (course.folder / "notebooks/text/00_start_here.py").touch()  # as after git pull
+    with course.served([str(BIN / "jupyter"), "lab"]) as address:  # not make lab
+        open_notebook(page, address, f"notebooks/{name}")
+        expect(cell.locator(".cm-content")).to_contain_text(right)
+        save(page)
     assert not [problem for problem in page.problems if "asks for" in problem]
-    files = page.locator(".jp-DirListing-itemName").all_inner_texts()
-    assert f"{name}.ipynb" in files and "exercises" not in files, "it has the solutions"
-    page.locator("jp-button[data-command='notebook:restart-kernel']").click()
-    page.locator(".jp-Dialog .jp-mod-accept").click()
-    page.locator(".jp-Dialog").wait_for(state="detached")
-    page.get_by_text(f"Exercise {exercise}: correct!").click()  # out of the toolbar
-    execute(page, f'check("{exercise}", {right})')
-    page.get_by_text("Run the first cell first").wait_for()
+
+    tests = course.run(sys.executable, "-m", "pytest", "-rs", "-k", name.removesuffix(".ipynb"),
+                       "tests/test_notebooks.py")
+    assert tests.returncode == 0 and f"hold your answers: {name}" in tests.stdout, tests.stdout
+    remade = course.run(*course.make("notebooks"))
+    assert remade.returncode and f"hold your answers: {notebook}" in remade.stdout
+    course.run(*course.make("blank"), check=True)
+    course.run(*course.make("clean"), check=True)
+    assert asked in sources(course.folder / "build/blank" / name), "a blank copy has no answers"
+    assert sources(notebook) == answered
 
 
-def test_a_training_shows_its_time_and_leaves_nothing(page: Page, lab: tuple[str, Path]) -> None:
-    run_all(page, lab[0], "00_start_here")
+def test_a_training_shows_its_time_and_leaves_nothing(page: Page, lab: str) -> None:
+    run_all(page, lab, "00_start_here.ipynb")
     execute(page, "from exercises.pictures import bar\n"
                   "mnist.train(model, digits.first(5_000), epochs=9, lr=1e-3, seed=0, "
                   "progress=bar('a training'));")
     line = page.get_by_text(re.compile("^a training: .*<"))
     line.wait_for()
-    line.wait_for(state="detached", timeout=240_000)
+    line.wait_for(state="detached")
 
 
-def test_a_slider_moves_the_picture(page: Page, lab: tuple[str, Path]) -> None:
-    run_all(page, lab[0], "01_circulant_matrices")
+def test_a_slider_moves_the_picture(page: Page, lab: str) -> None:
+    run_all(page, lab, "01_circulant_matrices.ipynb")
     cell = page.locator(".jp-CodeCell", has=page.get_by_text("w0", exact=True))
     picture = cell.locator("img")
     still = picture.get_attribute("src")
