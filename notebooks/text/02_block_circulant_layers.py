@@ -365,7 +365,7 @@ compare("gradient and b * projection", layer.weight.grad, b * nearest_circulant(
 # - **dense**: build the matrix, multiply. $n^2$ multiplications for every input, and the whole
 #   matrix in memory while it multiplies; only what is stored gets smaller. It is the plain
 #   reference.
-# - **fft**: block by block as in notebook 01, where $Cx$ was `ifft(spectrum(w) * fft(x)).real`.
+# - **fft**: block by block what notebook 01 did to one: `ifft(spectrum(w) * fft(x)).real`.
 #   Transform the $q$ blocks of the input and multiply them by the spectra. Add up over the input
 #   blocks, frequency by frequency, and transform back once per output block.
 # - **dft**: the same with the Fourier transform written as a small real matrix of size b x b. That
@@ -415,8 +415,9 @@ check("2.3", block_multiply)
 # neighbours. In the **strided** order they stand apart: with two blocks, every second feature
 # belongs to the first one. The weights are the same; only their places in the matrix differ.
 #
-# Take 2 x 2 blocks of 4, with the stored numbers 0 to 15. In the contiguous order the first row of
-# the matrix is 0 1 2 3 4 5 6 7. **Predict:** what is it in the strided order?
+# Take four blocks of size 4, two above two. They store the numbers from 0 to 15. In the contiguous
+# order the first row of the matrix counts from 0 to 7. **Predict:** what is it in the strided
+# order?
 
 # %% alt="Sixteen weights twice: four circulant blocks, and a circulant matrix of small blocks"
 numbers = torch.arange(16).view(2, 2, 4)
