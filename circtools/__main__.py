@@ -76,7 +76,8 @@ def _add_run(commands: Any) -> None:
     run.add_argument("task", choices=list(TASKS))
     run.add_argument("--preset", default="base", metavar="PRESET",
                      help="mnist: tiny (a minute) or base (the committed results, 1.5 hours on "
-                          "2 cores); multi30k: tiny, small, base, large (for a GPU)")
+                          "2 cores); multi30k: tiny, small, slight (claim 3's own test), base, "
+                          "large (for a GPU)")
     run.add_argument("--seeds", type=int, default=5, help="seeds of the final runs (default 5)")
     run.add_argument("--methods", nargs="+", default=(), metavar="METHOD",
                      help="all, or some of " + ", ".join(METHODS)

@@ -157,7 +157,7 @@ def slightly_pruned_pairs(table: pd.DataFrame, against: str) -> pd.DataFrame:
     return _pairs(both, both["level"], both["compression_first"])
 
 
-def _pairs(both: pd.DataFrame, level: pd.Series | int, compression: pd.Series) -> pd.DataFrame:
+def _pairs(both: pd.DataFrame, level: pd.Series, compression: pd.Series) -> pd.DataFrame:
     columns = {"block_size": level, "compression": compression, "seed": both["seed"]}
     for side in ("first", "second"):
         where = (both[f"{name}_{side}"] for name in ("run", "round", "folder"))

@@ -141,7 +141,7 @@ headlines.headline_gap(table, size=(6.4, 4.4), font=12);
 figure = translation_figures.slightly_pruned(table)
 
 # %% [markdown]
-# **What to notice.** Squares compare with the dense network: most lie below zero, and only one is
+# **What to notice.** Squares compare with the dense network: all lie below zero, and only one is
 # decided. Circles compare with a network that trained just as long with nothing pruned. They lie
 # around zero. So if anything costs BLEU, it is the further training and not the pruning. The two
 # sides differ in the learning rate. [Notebook 07](07_pruned_transformer.ipynb) looks closer.
