@@ -98,7 +98,7 @@ for number in range(1, 16):
     rows.append({"round": number, "compression": compression_ratio(model),
                  "validation error": history[-1]["val_error"]})
 live = pd.DataFrame(rows).set_index("round")
-print(f"LIVE, {digits.origin} data: {len(few.train_x)} images, one epoch a round, one seed")
+print(f"LIVE, {digits.origin} data: {len(few.train_x)} images, one epoch per round, one seed")
 live.iloc[::2].round({"compression": 1, "validation error": 4})
 
 # %% [markdown]
