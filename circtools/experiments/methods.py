@@ -31,8 +31,7 @@ class Method:
 METHODS = {
     "dense": Method("dense", at_control_levels=False),
     "block_circulant": Method("block-circulant", "block_circulant", at_control_levels=False),
-    "random_sharing": Method("control: weights shared at random", "random_sharing",
-                             tuned_as="block_circulant"),
+    "random_sharing": Method("control: weights shared at random", "random_sharing"),
     "pruned": Method("pruned", fine_tunes=True, prunes="magnitude", at_control_levels=False),
     "pruned_all": Method("pruned, output layer too", fine_tunes=True, prunes="magnitude",
                          tuned_as="pruned", at_control_levels=False, tasks=WORDS),
