@@ -25,7 +25,7 @@ METHODS = ("pruned", "block_circulant")
 
 def headline(table: pd.DataFrame, size: Size = (11, 6.2), font: float = 15, title: str = ""
              ) -> Figure:
-    """Test BLEU against compression: dense, pruned, block-circulant."""
+    """Test BLEU against compression: dense, pruned, block-circulant; means and each training."""
     rows = select(comparisons.of_multi30k(table), series="tuned").assign(level=levels_of)
     dense = select(rows, method="dense")["test_bleu"].mean()
     curves = rows.pivot_table(index="level", columns="method", values="test_bleu")
@@ -34,10 +34,15 @@ def headline(table: pd.DataFrame, size: Size = (11, 6.2), font: float = 15, titl
     below, above = curves.loc[place].sort_values().index
     with _picture(size, font) as (figure, axes):
         axes.axhline(dense, color=style.BLACK, linestyle="--")
-        for method in METHODS:
+        for method, aside in zip(METHODS, (0.97, 1.03), strict=True):
             _curve(axes, method, curves[method])
+            each = select(rows, method=method)
+            each = each[each["level"].isin(curves.index)]
+            _curve(axes, method, each.set_index(aside * each["level"])["test_bleu"],
+                   linestyle="", markersize=0.35 * font, alpha=0.5, markeredgewidth=0)
         _method(axes, above, 1.05 * place, curves[above][place] + 0.15, ha="left", va="bottom")
-        _method(axes, below, place / 1.05, curves[below][place] - 0.25, ha="right", va="top")
+        _method(axes, below, place / 1.12, curves[below][place] - 0.25, ha="right", va="top")
+        axes.text(0.02, 0.04, "small marks: one training each", transform=axes.transAxes)
         _name(axes, f"dense: {dense:.1f}", style.BLACK, place, dense + 0.12, va="bottom", ha="left")
         parts.compression_axis(axes, parts.LAYERS, ROUNDS_AT, font)
         axes.set(ylabel="BLEU, German to English", ylim=(curves.min(axis=None) - 1, dense + 1))
