@@ -1,5 +1,6 @@
 """What a reader of a notebook in JupyterLab meets, as far as it shows without a browser."""
 
+import ast
 import importlib
 import re
 import subprocess
@@ -15,10 +16,11 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from IPython.core.application import ENV_CONFIG_DIRS
 from nbclient import NotebookClient
 from PIL import Image
 
-from circtools.experiments import mnist
+from circtools.experiments import corpus, mnist
 from circtools.report import display, style
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
@@ -65,6 +67,21 @@ def test_the_map_has_the_minutes_that_the_notebooks_state() -> None:
         run = next(run for run in words if time.endswith(run))
         stated.append((path.stem[:2], str(max(map(int, re.findall(r"\d+", time)))), words[run]))
     assert rows == stated
+
+
+def test_live_trainings_show_how_long_they_take() -> None:
+    calls = [node for path in TEXTS for node in ast.walk(ast.parse(path.read_text("utf-8")))
+             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+             and ast.unparse(node.func) in ("mnist.train", "multi30k.train")]
+    assert len(calls) >= 10
+    for call in calls:
+        assert "progress" in {word.arg for word in call.keywords}, ast.unparse(call)
+
+
+def test_what_is_read_for_the_first_time_leaves_nothing_in_a_cell(
+        capsys: pytest.CaptureFixture) -> None:
+    corpus._tokens([("Ein Hund.", "A dog.")] * 3, "train")
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("number", ["02", "03", "04"])
@@ -149,13 +166,15 @@ def test_after_a_restart_a_cell_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_make_lab_gives_the_kernels_that_and_hides_the_solutions() -> None:
-    for target in ("lab", "class"):
+    assert str(Path(sys.prefix) / "etc" / "ipython") in ENV_CONFIG_DIRS, "IPython looks there"
+    for target, folder in (("lab", "notebooks"), ("class", "build/blank")):
         done = subprocess.run(["make", "--always-make", "--dry-run", target], cwd=FOLDER.parent,
                               capture_output=True, text=True, check=True)
         assert re.search(r"cp notebooks/exercises/first_cell.py .venv/etc/ipython/startup/",
                          done.stdout)
         assert "hide_globs=exercises " in done.stdout
         assert "app_settings_dir=notebooks/exercises/lab " in done.stdout
+        assert f"--notebook-dir={folder}\n" in done.stdout
 
 
 def test_pictures_are_sharp_and_small() -> None:

@@ -1,5 +1,6 @@
 """The committed notebooks: paired with their text, executed in order, quiet, with exercises."""
 
+import base64
 import importlib
 import math
 import os
@@ -22,7 +23,7 @@ import circtools
 from circtools.experiments.bleu import bleu_of_counts
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
-NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
+NOTEBOOKS = [FOLDER / f"{text.stem}.ipynb" for text in sorted((FOLDER / "text").glob("*.py"))]
 sys.path.insert(0, str(FOLDER))
 build = importlib.import_module("build")
 exercises = importlib.import_module("exercises")
@@ -50,8 +51,8 @@ def path(request: pytest.FixtureRequest) -> Path:
     return without_answers(request.param)
 
 
-def test_every_notebook_has_its_text_and_the_other_way_round() -> None:
-    assert ids(NOTEBOOKS) == ids(sorted((FOLDER / "text").glob("*.py")))
+def test_every_text_has_its_notebook() -> None:
+    assert len(NOTEBOOKS) == 10 and all(path.exists() for path in NOTEBOOKS)
 
 
 def test_text_and_notebook_are_the_same(path: Path) -> None:
@@ -104,6 +105,10 @@ def test_pictures_have_an_alternative_text_and_imports_are_folded(path: Path) ->
         assert len(pictures) <= 1, "one alternative text cannot say what two pictures show"
         assert bool(pictures) == ("alt" in cell.metadata), cell.source
         assert not pictures or len(cell.metadata["alt"].split()) >= 6
+        for output in pictures:  # twice as many dots as it is wide, for dense screens
+            header = base64.b64decode(output.data["image/png"])[:24]
+            dots = int.from_bytes(header[16:20], "big")
+            assert dots >= 2 * output.metadata["image/png"]["width"] - 1
 
 
 def test_first_and_last_cell_say_what_a_reader_needs(path: Path) -> None:
@@ -246,6 +251,20 @@ def test_no_command_loses_an_answer(course: Path) -> None:
     assert text.read_bytes() == committed
     assert build.main(["build/another", "--blank"]) == 0
     assert "0.79**rounds" not in (course / "build/another" / name).read_text(encoding="utf-8")
+
+
+def test_nbval_leaves_out_a_notebook_with_answers_and_one_of_ones_own(course: Path) -> None:
+    for name in ("build.py", "conftest.py"):
+        shutil.copy(FOLDER / name, course / "notebooks" / name)
+    asked = course / "notebooks" / "00_start_here.ipynb"
+    notebook = nbformat.read(asked, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("1 / 0"))
+    for path in (asked, asked.with_name("00_start_here-Copy1.ipynb")):
+        nbformat.write(notebook, path)
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--nbval-lax",
+                           "--nbval-current-env", "notebooks"], capture_output=True, text=True)
+    assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, done.stdout
+    assert "hold your answers: 00_start_here-Copy1.ipynb, 00_start_here.ipynb" in done.stdout
 
 
 def test_what_a_maintainer_edits_is_no_answer(course: Path) -> None:

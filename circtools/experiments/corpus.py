@@ -240,7 +240,7 @@ def _indices(sentences: Sequence[Sequence[str]], vocab: Sequence[str], start: bo
 
 def _tokens(pairs: Pairs, name: str) -> tuple[Sentences, Sentences]:
     both = [(tokenise(german, "de"), tokenise(english, "en")) for german, english in tqdm(
-        pairs, desc=f"tokenising {name}", leave=False, mininterval=0.5)]
+        pairs, desc=f"tokenising {name}", leave=False, mininterval=0.5, disable=None)]
     return [german for german, _ in both], [english for _, english in both]
 
 

@@ -125,7 +125,7 @@ def download(entry: dict[str, Any], path: Path) -> None:
 
 def _receive(address: str, target: Path, entry: dict[str, Any]) -> None:
     with tqdm(desc=Path(entry["path"]).name, total=entry["size"], unit="B", unit_scale=True,
-              leave=False) as bar:
+              leave=False, disable=None) as bar:  # None: for a terminal alone
         fetch = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT_SECONDS,
                                      headers={"Accept-Encoding": "identity"})
         fetch(address, str(target), None)

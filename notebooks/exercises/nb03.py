@@ -1,6 +1,5 @@
 """Exercises of notebook 03."""
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -8,27 +7,30 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from circtools import BlockCirculantLinear
+from circtools import BlockCirculantLinear, circulant
 from exercises import Exercise
 
 
-def stored_weights(in_features: int, out_features: int, block_size: int) -> int:
-    in_blocks = math.ceil(in_features / block_size)
-    out_blocks = math.ceil(out_features / block_size)
-    return in_blocks * out_blocks * block_size
+def still_circulant(order: Sequence[int]) -> bool:
+    n = len(order)
+    return all(order[c] == (order[0] + c) % n for c in range(n))
 
 
-def verify_stored(answer: Callable[[int, int, int], int]) -> str | None:
-    for sizes in ((784, 784, 8), (784, 784, 784), (784, 10, 16), (10, 7, 3), (5, 5, 1)):
-        got, truth = answer(*sizes), BlockCirculantLinear(*sizes).weight.numel()
+def verify_still_circulant(answer: Callable[[Sequence[int]], bool]) -> str | None:
+    orders = {"in their natural order": [0, 1, 2, 3, 4, 5], "rotated": [4, 5, 0, 1, 2, 3],
+              "reversed": [4, 3, 2, 1, 0], "taken in steps of two": [0, 2, 4, 1, 3],
+              "with two pixels swapped": [1, 0, 2, 3], "shuffled": [3, 0, 1, 5, 2, 4]}
+    for name, order in orders.items():
+        n = len(order)
+        columns = circulant(torch.arange(n))[:, order]
+        truth = torch.equal(columns, circulant(columns[0]))
+        got = answer(list(order))
         if got is None:
             return "it returns None: replace the dots with a return statement"
-        if got == truth:
-            continue
-        if sizes[0] % sizes[2] or sizes[1] % sizes[2]:
-            return (f"stored_weights{sizes} should be {truth}, yours gives {got}; the block does "
-                    "not divide these sizes, so count whole blocks")
-        return f"stored_weights{sizes} should be {truth}, yours gives {got}"
+        if bool(got) != truth:
+            rows = "each is still the one above" if truth else "the lower is not the upper one"
+            return (f"for {order}, the pixels {name}, it should be {truth}: write out two rows; "
+                    f"{rows} rotated right by one")
     return None
 
 
@@ -90,10 +92,10 @@ def verify_interval(answer: Callable[[Sequence[float]], tuple[float, float]]) ->
 
 EXERCISES = [
     Exercise(
-        "3.1", verify_stored, stored_weights,
-        "Count the blocks along each side, rounded up (math.ceil); each block stores block_size "
-        "numbers.",
-        "A 784-10 layer with b = 16 stores 784 weights: compression 10, not 16.",
+        "3.1", verify_still_circulant, still_circulant,
+        "Column c of the new matrix is column order[c] of the old one. Each row is the one above "
+        "rotated right by one if order[c + 1] is order[c] + 1, and after n - 1 comes 0.",
+        "Of all orders of n pixels a circulant matrix survives only the n rotations.",
     ),
     Exercise(
         "3.2", verify_unit_image, unit_image,

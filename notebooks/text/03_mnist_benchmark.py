@@ -387,16 +387,17 @@ Markdown(pages.claims_table(claim for claim in found if claim.key == "claim4_ord
 #
 # ### Exercise 3.1 ★ 5 minutes
 #
-# How many weights does a block-circulant layer store? Mind the sizes that the block does not
-# divide: they are padded, and the padding is stored.
+# A dense layer does not feel the order of the pixels. Which orders does a circulant one not feel?
+# Permute the columns of any circulant matrix: column `order[c]` goes to place `c`. Is the result
+# always circulant again? Return True or False for the list `order`.
 
 
 # %% tags=["nbval-check-output"]
-def stored_weights(in_features, out_features, block_size):
+def still_circulant(order):
     ...
 
 
-check("3.1", stored_weights)
+check("3.1", still_circulant)
 # hint("3.1")
 # solution("3.1")
 

@@ -435,7 +435,8 @@ def compare(cut, rounds=15, seed=0):
     cut([at_once.hidden], rounds)
     for number in range(rounds):
         prune([in_rounds.hidden])
-        wrong = [mnist.train(network, few, epochs=1, lr=1e-3, seed=100 * seed + number)
+        wrong = [mnist.train(network, few, epochs=1, lr=1e-3, seed=100 * seed + number,
+                             progress=bar(f"round {number + 1} of {rounds}"))
                  for network in (at_once, in_rounds)]
     errors = "at once {:.2%}, in rounds {:.2%}".format(*(run[-1]["val_error"] for run in wrong))
     print(f"LIVE: {rounds} rounds, {compression_ratio(in_rounds):.0f}x, seed {seed}: {errors}")

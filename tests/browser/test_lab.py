@@ -175,8 +175,13 @@ def test_a_learners_story(page: Page, course: Course) -> None:
     remade = course.run(*course.make("notebooks"))
     assert remade.returncode and f"hold your answers: {notebook}" in remade.stdout
     course.run(*course.make("blank"), check=True)
+    blank = course.folder / "build/blank" / name
+    assert asked in sources(blank), "a blank copy has no answers"
+    blank.write_bytes(notebook.read_bytes())  # answered in class
+    again = course.run(*course.make("blank"))
+    assert again.returncode and f"hold your answers: build/blank/{name}" in again.stdout
     course.run(*course.make("clean"), check=True)
-    assert asked in sources(course.folder / "build/blank" / name), "a blank copy has no answers"
+    assert sources(blank) == answered
     assert sources(notebook) == answered
 
 
