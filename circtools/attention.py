@@ -6,6 +6,7 @@ from functools import reduce
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 
 def unpacked(weight: Tensor, bias: Tensor | None) -> nn.Linear:
@@ -24,6 +25,9 @@ def split_attention(model: nn.Module) -> nn.Module:
     They are ``q_proj``, ``k_proj``, ``v_proj`` and ``out_proj`` of a :class:`SplitAttention`, which
     computes the same; torch's fast path for packed weights is given up. Subclasses, and attention
     with ``bias_k`` or ``add_zero_attn``, stay packed. Returns the model, changed in place.
+
+    Raises:
+        ValueError: if the output layer of such an attention is pruned; make that permanent first.
     """
     split: dict[nn.Module, SplitAttention] = {}  # a module used twice is split once
     top = nn.ModuleList([model])  # the model may be an attention itself
@@ -42,9 +46,13 @@ class SplitAttention(nn.Module):
 
     in_proj_bias = None  # by which torch's encoder layer sees that nothing is packed
 
-    @torch.enable_grad()  # or else the parts of a weight would look frozen
+    @torch.enable_grad()  # without gradients all parts of a weight count as frozen
     def __init__(self, packed: nn.MultiheadAttention) -> None:
         super().__init__()
+        if parametrize.is_parametrized(packed.out_proj):
+            raise ValueError("the out_proj of an nn.MultiheadAttention is pruned, or its weight is "
+                             "computed from others; make that permanent first with "
+                             "torch.nn.utils.parametrize.remove_parametrizations")
         self.num_heads, self.dropout = packed.num_heads, packed.dropout
         self.batch_first = packed.batch_first
         weights = (packed.in_proj_weight.chunk(3) if packed._qkv_same_embed_dim else

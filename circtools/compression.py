@@ -25,8 +25,8 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
     Args:
         model: any module; its submodules are replaced in place.
         structure: a key of :data:`circtools.structures.STRUCTURES`, or a class of that kind.
-        skip: names of layers to leave alone, as ``named_modules`` has them; ``*`` matches any
-            part of a name (``"decoder.*"``).
+        skip: names of modules to leave alone with all that is in them, as ``named_modules`` has
+            them; ``*`` matches any part of a name (``"*.attention"``).
         init: ``"project"`` keeps as much of the present weights as fits (for a trained model),
             ``"random"`` draws fresh weights of the right variance (to train from scratch: a
             projected random matrix would be too small by a factor of sqrt(b)).
@@ -43,7 +43,7 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
     Layers whose weights are read past them (in ``nn.MultiheadAttention``, in
     ``nn.TransformerEncoderLayer`` and in torchvision's Swin) and subclasses of ``nn.Linear`` are
     left dense, with a warning; for the first two there is :func:`circtools.split_attention`. The
-    parts of LoRA adapters are left alone too: merge adapters first.
+    parts of LoRA adapters are left alone too: merge adapters first. Hooks stay with the old layers.
     """
     kind = STRUCTURES.get(structure) if isinstance(structure, str) else structure
     if not isinstance(kind, type) or not issubclass(kind, StructuredLinear):
@@ -102,14 +102,14 @@ def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[str, nn.Module]:
         if not found:
             raise ValueError(f"skip={pattern!r} matches no module; the model has "
                              f"{[name for name, _ in named if name]}")
-        skipped |= found
+        skipped.update(part for module in found for part in module.modules())
     layers: dict[str, nn.Module] = {}
     passed_by: set[nn.Module] = set()  # their weights are read past them
     for name, module in named:
         kind, why = type(module).__name__, ""
         conv1d = kind.endswith("Conv1D") and hasattr(module, "nf")  # of GPT-2, a transposed Linear
         packed = module.self_attn if isinstance(module, nn.TransformerEncoderLayer) else module
-        if module in passed_by or "lora_" in name:
+        if module in passed_by or ".lora_" in f".{name}":
             continue
         if isinstance(packed, nn.MultiheadAttention) or kind.startswith("ShiftedWindowAttention"):
             passed_by.update(module.modules())

@@ -11,7 +11,7 @@ from circtools.checks import check_choice
 from circtools.linear import StructuredLinear
 from circtools.pruning import Mask, mask_of
 
-Over = Literal["compressed", "weights", "model"]  # each set holds the one before
+Over = Literal["compressed", "weights", "model"]  # each includes the one before
 
 
 class Row(NamedTuple):
@@ -70,12 +70,12 @@ def summary(model: nn.Module) -> str:
     return "\n".join([
         f"{'layer':{wide}}  {'type':{kinds}}  {'dense':>13}  {'stored':>13}  times fewer",
         *(f"{name:{wide}}  {kind:{kinds}}  {dense:13,}  {stored:13,}  "
-          f"{dense / stored if stored else math.nan:11.1f}"
+          f"{dense / stored if stored else math.inf:11.1f}"
           for name, kind, dense, stored, _ in rows)])
 
 
 def file_bytes(model: nn.Module) -> int:
-    """Return the bytes of a file that holds the model's parameters in fp32, without any padding.
+    """Return the bytes of a file that holds the model's parameters in fp32 and nothing else.
 
     Each is stored in the shortest of three ways: dense; the weights that remain and a bit for each
     place; or those weights with their columns (2 bytes each, 4 in a matrix wider than 65,536) and

@@ -2,11 +2,13 @@
 
 import math
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from typing import Any, Self, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from circtools import products
 from circtools.checks import check_choice, check_size
@@ -40,7 +42,7 @@ class StructuredLinear(nn.Module, ABC):
         return nn.Parameter(torch.empty(shape, **self._factory))
 
     def reset_parameters(self) -> None:
-        """Draw all as ``nn.Linear`` does: outputs vary as its own, though weights are shared."""
+        """Draw all weights anew, uniformly within 1 / sqrt(in_features), as ``nn.Linear`` does."""
         self._draw(*self.stored_parameters(), self.bias)
 
     def _draw(self, *parameters: nn.Parameter | None) -> None:
@@ -53,8 +55,25 @@ class StructuredLinear(nn.Module, ABC):
     def multiply(self, x: Tensor) -> Tensor:
         """Return x M^T, (tokens, out_features), for x of shape (tokens, in_features)."""
 
+    @torch.no_grad()
     def project(self, matrix: Tensor) -> None:
-        """Set the weights to those whose matrix is nearest, in the Frobenius norm."""
+        """Set the weights to those whose matrix is nearest, in the Frobenius norm.
+
+        Args:
+            matrix: shape (out_features, in_features), as ``nn.Linear`` has it.
+
+        Raises:
+            ValueError: if the shape is another, the layer is pruned, or this kind of layer has no
+                projection.
+        """
+        if matrix.shape != (self.out_features, self.in_features):
+            raise ValueError(f"matrix must have the shape {(self.out_features, self.in_features)}, "
+                             f"got {tuple(matrix.shape)}")
+        if parametrize.is_parametrized(self):
+            raise ValueError("the layer is pruned: project it before, or remove the mask first")
+        self._project(matrix)
+
+    def _project(self, matrix: Tensor) -> None:
         raise ValueError(f"{type(self).__name__} has no projection; draw its weights at random")
 
     def stored_parameters(self) -> list[nn.Parameter]:
@@ -85,11 +104,14 @@ class StructuredLinear(nn.Module, ABC):
             options: of the class, by name.
 
         Raises:
-            TypeError: if ``linear`` is not an ``nn.Linear``; and as the class.
+            TypeError: if ``linear`` is not an ``nn.Linear``, or ``options`` has one of its
+                properties (bias, device, dtype); and as the class.
         """
         if not isinstance(linear, nn.Linear):
             raise TypeError(f"from_linear takes a torch.nn.Linear, got {type(linear).__name__}")
         weight = linear.weight
+        if given := options.keys() & {"bias", "device", "dtype"}:
+            raise TypeError(f"{min(given)} is that of the dense layer; leave it out")
         options |= {"bias": linear.bias is not None, "device": weight.device, "dtype": weight.dtype}
         layer = cls(linear.in_features, linear.out_features, *arguments, **options)
         if project:
@@ -149,7 +171,7 @@ class BlockCirculantLinear(StructuredLinear):
         self._prepared: tuple[dict[str, Tensor], Tensor, Tensor, int] | None = None
         self.reset_parameters()
 
-    def project(self, matrix: Tensor) -> None:
+    def _project(self, matrix: Tensor) -> None:
         self.weight.copy_(nearest_circulant(matrix, self.block_size, self.order))
 
     def dense_weight(self) -> Tensor:
@@ -161,7 +183,7 @@ class BlockCirculantLinear(StructuredLinear):
 
     def _kept(self, x: Tensor) -> dict[str, Tensor]:
         """Return what was prepared, by algorithm, while it holds."""
-        if torch.is_grad_enabled():  # an optimizer's step may follow, and torch counts not all
+        if torch.is_grad_enabled():  # a step may follow, and torch's counter misses fused ones
             self._prepared = None
         if self._prepared is None or products.is_traced(x):
             return {}
@@ -173,15 +195,15 @@ class BlockCirculantLinear(StructuredLinear):
     def prepare(self, keep_dense: bool = True) -> Self:
         """Compute once what depends on the weight alone, for inference; return the layer.
 
-        Later calls without gradients use it. A call with gradients, ``train()``, and any change of
-        the weight that torch counts end that. After a change that it does not count (an edit
-        through ``weight.data``, numpy or another process) call this again. Without this call the
-        layer computes everything anew each time, and is never out of date.
+        Later calls without gradients use it. It is discarded by a call with gradients, by
+        ``train()``, and by any change of the weight that torch counts. After a change that torch
+        does not count, such as an edit of ``weight.data`` or by another process, call this again.
+        A layer that is pruned, or runs under autocast, goes on computing everything anew.
 
-        It keeps about 1.5 numbers per stored weight, and 2.5 for blocks of 33 to 128, which are
+        It keeps up to 1.5 numbers per stored weight, and 2.5 for blocks of 33 to 128, which are
         multiplied in two ways. A matrix of at most 65,536 entries (256 KiB in float32), for which
-        the plain product is the fastest, is kept dense beside its weights; and one of any size
-        where ``algorithm`` is ``"dense"``.
+        the plain product is the fastest, is kept dense; and so is one of any size where
+        ``algorithm`` is ``"dense"``.
 
         Args:
             keep_dense: False, to save memory, never keeps a dense matrix.
@@ -193,15 +215,19 @@ class BlockCirculantLinear(StructuredLinear):
             names = {"dense"}
         else:
             names = {products.choose(self.block_size, n) for n in (1, products.MANY_TOKENS)}
-        kept = {name: _operand(name, weight, self.order, self.out_features, self.in_features)
-                .resolve_conj() for name in names if keep_dense or name != "dense"}
+        device = weight.device.type
+        with (torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device)
+              else nullcontext()):
+            kept = {name: _operand(name, weight, self.order, self.out_features, self.in_features)
+                    .resolve_conj() for name in names if keep_dense or name != "dense"}
         # The data stay, so that no other weight can come to lie there.
         self._prepared = kept, weight, weight.detach(), _version(weight)
         return self
 
     def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode; forgets what :meth:`prepare` kept."""
-        self._prepared = None
+        """Set training or evaluation mode; the former forgets what :meth:`prepare` kept."""
+        if mode:
+            self._prepared = None
         return super().train(mode)
 
     def __getstate__(self) -> dict[str, object]:
@@ -217,7 +243,7 @@ class BlockCirculantLinear(StructuredLinear):
 @torch.fx.wrap
 def _rows(x: Tensor, width: int) -> Tensor:
     """Return an input as (tokens, width)."""
-    if x.shape[-1] != width:
+    if x.shape[-1:] != (width,):
         raise ValueError(f"expected an input of width {width}, got shape {tuple(x.shape)}")
     return x.reshape(-1, width)
 
@@ -235,7 +261,7 @@ def _product(x: Tensor, weight: Tensor, out_features: int, order: Order, algorit
     (tokens, in_features), (p, q, b) = x.shape, weight.shape
     if "dense" in kept:
         algorithm = "dense"
-    elif algorithm == "auto":  # half precision keeps to the DFT: torch.fft computes in float32
+    elif algorithm == "auto":  # half precision prefers the DFT: torch.fft computes in float32
         algorithm = products.choose(b, 1 if x.dtype in products.HALF else tokens)
     operand = (kept[algorithm] if algorithm in kept else
                _operand(algorithm, converted, order, out_features, in_features))

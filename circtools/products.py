@@ -24,7 +24,7 @@ from torch import Tensor, nn
 # Where the one or the other was faster on two cores of a CPU.
 LARGEST_DFT = 128  # block size of the DFT for few tokens
 LARGEST_DFT_MANY, MANY_TOKENS = 32, 256  # and for many
-FEW_BLOCKS = 16  # in the strided order fewer lie too far apart in memory, a frequency per row
+FEW_BLOCKS = 16  # with fewer, the strided order is transposed to the contiguous one first
 HALF = (torch.float16, torch.bfloat16)  # torch.fft has no transforms of these on a CPU
 
 
@@ -101,16 +101,11 @@ class Products(torch.autograd.Function):
         return gradient @ w.mT if of_x else None, (gradient.mT @ x).mT if of_w else None
 
 
-def dft_products(b: int) -> int:
-    """Return how many real products a block of size b takes: one or three per frequency."""
-    real = 2 - b % 2  # the constant one and, for even b, the alternating one
-    return real + 3 * (b - real) // 2
-
-
 def dft_matrices(b: int, like: Tensor) -> tuple[Tensor, ...]:
     """Return the matrices that transform inputs, weights, and products back: (products, b) each.
 
-    For a circulant matrix C of first row w, ``C x = ((of_x @ x) * (of_w @ w)) @ back``.
+    For a circulant matrix C of first row w, ``C x = ((of_x @ x) * (of_w @ w)) @ back``, with one
+    product per real frequency and three per complex one.
 
     At a frequency with cosine parts x_c, w_c and sine parts x_s, w_s the output has the parts
     y_c = x_c w_c + x_s w_s and y_s = x_s w_c - x_c w_s. Gauss's trick takes three products instead
@@ -121,10 +116,13 @@ def dft_matrices(b: int, like: Tensor) -> tuple[Tensor, ...]:
         b: block size.
         like: a tensor of the dtype and device that are wanted.
     """
-    compute = _dft_matrices if is_traced(like) else _cached_dft_matrices
-    return compute(b, like.dtype, like.device)
+    if is_traced(like):
+        return _dft_matrices.__wrapped__(b, like.dtype, like.device)
+    with torch.inference_mode(False):  # or else no later training could use what is cached
+        return _dft_matrices(b, like.dtype, like.device)
 
 
+@lru_cache(maxsize=128)
 def _dft_matrices(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
     positions = torch.arange(b, device=device)
     real = [torch.ones(1, b, dtype=torch.float64, device=device)]
@@ -140,14 +138,8 @@ def _dft_matrices(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Ten
     return of_x.to(dtype), of_w.to(dtype), back.to(dtype)
 
 
-@lru_cache(maxsize=128)
-def _cached_dft_matrices(b: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    with torch.inference_mode(False):  # or else no later training could use them
-        return _dft_matrices(b, dtype, device)
-
-
 def is_traced(x: Tensor) -> bool:
-    """Return whether an operation on x is being recorded: by a compiler, an export, torch.func.
+    """Return whether an operation on x is being recorded, by a compiler or an export.
 
     What is recorded must be plain operators, and nothing that was computed before.
     """

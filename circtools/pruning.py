@@ -48,9 +48,10 @@ def prune(layers: Iterable[nn.Module], amount: float = AMOUNT,
     NeurIPS 2015, section 3; the rounds of a fixed share of the remaining weights are those of
     J. Frankle and M. Carbin, "The Lottery Ticket Hypothesis", ICLR 2019.
     """
-    if isinstance(layers, nn.Module):
+    if isinstance(layers, (nn.Module, dict)):
         raise TypeError("layers must be a sequence of layers with a weight, such as "
-                        f"weight_layers(model).values(), got {type(layers).__name__}")
+                        "[model.hidden], or circtools.counting.weight_layers(model).values() for "
+                        f"all linear ones; got {type(layers).__name__}")
     layers = list(dict.fromkeys(layers))
     if not layers:
         raise ValueError("there is no layer to prune")
@@ -104,7 +105,9 @@ def masks(model: nn.Module) -> dict[str, Tensor]:
 
 
 def density(layers: Sequence[nn.Module]) -> float:
-    """Return the share of weights left in pruned layers."""
+    """Return the share of weights left in pruned layers; 1 if none of the layers is pruned."""
+    if not any(mask_of(layer) is not None for layer in layers):
+        return 1.0
     kept = torch.cat([mask.flatten() for mask in map(mask_of, layers) if mask is not None])
     return int(torch.count_nonzero(kept)) / kept.numel()
 

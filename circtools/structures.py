@@ -1,7 +1,6 @@
 """Other structures that store as few weights, to tell what is due to the circulant one."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,16 +19,17 @@ class SharedLinear(StructuredLinear):
 
     Args:
         table: which weight stands where, integers of shape (out_features, in_features).
+        count: of the weights, some of which may stand nowhere; None for those in the table.
         options: of :class:`.StructuredLinear`.
     """
 
     table: Tensor
 
-    def __init__(self, table: Tensor, **options: Any) -> None:
+    def __init__(self, table: Tensor, count: int | None = None, **options: Any) -> None:
         out_features, in_features = table.shape
         super().__init__(in_features, out_features, **options)
         self.register_buffer("table", table.to(self._factory["device"], torch.int32))
-        self.weight = self._new(int(table.max()) + 1)
+        self.weight = self._new(count or int(table.max()) + 1)
         self.reset_parameters()
 
     def dense_weight(self) -> Tensor:
@@ -38,15 +38,16 @@ class SharedLinear(StructuredLinear):
     def multiply(self, x: Tensor) -> Tensor:
         return F.linear(x, self.dense_weight())
 
-    def project(self, matrix: Tensor) -> None:
+    def _project(self, matrix: Tensor) -> None:
         self.weight.copy_(shared_means(matrix, self.table, len(self.weight)))
 
 
 class RandomSharingLinear(SharedLinear):
     """A block-circulant layer with the rows and the columns of each block in random order.
 
-    Each block is shuffled on its own, so every weight is used as often as in a circulant block
-    and nothing is left of the rotation. The order comes from torch's random numbers.
+    Each block is shuffled on its own, so that every weight of a block is used equally often and
+    nothing is left of the rotation. The order comes from torch's random numbers. Sizes that the
+    block does not divide are cropped, as a block-circulant layer's are.
 
     Args:
         in_features, out_features, options: of :class:`.StructuredLinear`.
@@ -65,7 +66,7 @@ class RandomSharingLinear(SharedLinear):
         blocks = blocks.gather(2, rows[..., :, None].expand_as(blocks))
         blocks = blocks.gather(3, columns[..., None, :].expand_as(blocks))
         table = blocks.transpose(1, 2).reshape(p * b, q * b)[:out_features, :in_features]
-        super().__init__(table, **options)
+        super().__init__(table, p * q * b, **options)
 
 
 class TileCirculantLinear(SharedLinear):
@@ -112,8 +113,8 @@ class TileCirculantLinear(SharedLinear):
 
 
 def _rank(in_features: int, out_features: int, ratio: float) -> int:
-    """Return the r with which r * (in + out) weights are ``ratio`` times fewer than in * out."""
-    if ratio < 1:
+    """Return the rank r at which r * (in + out) is nearest to in * out / ``ratio``."""
+    if not ratio >= 1:  # nor NaN
         raise ValueError(f"ratio must be 1 or more, got {ratio}")
     return max(1, round(in_features * out_features / (in_features + out_features) / ratio))
 
@@ -144,7 +145,7 @@ class LowRankLinear(StructuredLinear):
     def multiply(self, x: Tensor) -> Tensor:
         return F.linear(F.linear(x, self.down), self.up)
 
-    def project(self, matrix: Tensor) -> None:
+    def _project(self, matrix: Tensor) -> None:
         """The truncated singular value decomposition (Eckart and Young, 1936)."""
         rank = len(self.down)
         wide = torch.promote_types(matrix.dtype, torch.float32)
@@ -156,8 +157,9 @@ class LowRankLinear(StructuredLinear):
 class MonarchLinear(StructuredLinear):
     """Linear layer with two block-diagonal factors and a shuffle between them.
 
-    Each of ``blocks`` blocks of ``first`` reads its own part of the input; each block of ``second``
-    reads one number from every few of them. No weight is shared, and the matrix may have full rank.
+    Each of ``blocks`` blocks of ``first`` reads its own part of the input. The shuffle deals their
+    outputs out like cards, so that each block of ``second`` reads some from every one of them. No
+    weight is shared. The matrix has full rank if the sizes have a common divisor that is large.
 
     Args:
         ratio: how many times fewer weights it stores than a dense layer, roughly.
@@ -200,20 +202,3 @@ class MonarchLinear(StructuredLinear):
 STRUCTURES: dict[str, type[StructuredLinear]] = {
     "block_circulant": BlockCirculantLinear, "random_sharing": RandomSharingLinear,
     "low_rank": LowRankLinear, "monarch": MonarchLinear}
-
-
-def layers(structure: str, level: int) -> Callable[[int, int], nn.Module]:
-    """Return what makes, of two sizes, a layer that stores ``level`` times fewer weights.
-
-    Args:
-        structure: a key of :data:`STRUCTURES`, ``"tiles_"`` with an arrangement, or ``"dense"``,
-            which stores all of them whatever the level.
-        level: the block size, or the ratio.
-    """
-    if structure == "dense":
-        return nn.Linear
-    if structure.startswith("tiles_"):
-        arrangement = structure.removeprefix("tiles_")
-        return lambda n_in, n_out: TileCirculantLinear(n_in, n_out, level, arrangement)
-    kind: Any = STRUCTURES[structure]
-    return lambda n_in, n_out: kind(n_in, n_out, level)

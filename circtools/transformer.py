@@ -255,7 +255,13 @@ class Transformer(nn.Module):
             target: (batch, tokens), the first of them the start of sentence.
             state: of :meth:`encode`.
             step: ``target`` is (batch * beams, 1), the newest token only; the state keeps the rest.
+                Without ``step`` the state keeps nothing, and ``target`` holds all tokens.
+
+        Raises:
+            ValueError: if ``step`` is given more than one token.
         """
+        if step and target.shape[1] != 1:
+            raise ValueError(f"a step takes one token per row, got {target.shape[1]}")
         x = self._embed(self.target_embedding, target, state.length if step else 0)
         for layer, cache in zip(self.decoder, state.caches, strict=True):
             x = layer(x, state.mask, cache, step)

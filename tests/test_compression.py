@@ -75,7 +75,7 @@ def test_compress_swaps_every_linear_layer_in_place() -> None:
 
 
 @pytest.mark.parametrize(("skip", "left"), [
-    (["3"], ["0", "2.0"]), (["2.*"], ["0", "3"]), (["0", "2*"], ["3"]),
+    (["3"], ["0", "2.0"]), (["2.*"], ["0", "3"]), (["0", "2*"], ["3"]), (["2"], ["0", "3"]),
 ])
 def test_skip_takes_names_and_patterns(skip: list[str], left: list[str]) -> None:
     assert circulant_names(compress(network(), 4, skip=skip)) == left
@@ -149,7 +149,8 @@ def test_a_layer_that_would_grow_is_refused() -> None:
 
 def test_parts_of_adapters_are_left_alone() -> None:
     query = nn.ModuleDict({"base_layer": nn.Linear(8, 8), "lora_A": nn.Linear(8, 4)})
-    assert circulant_names(compress(nn.ModuleDict({"query": query}), 4)) == ["query.base_layer"]
+    model = nn.ModuleDict({"query": query, "flora_head": nn.Linear(8, 8)})
+    assert circulant_names(compress(model, 4)) == ["query.base_layer", "flora_head"]
 
 
 class Conv1D(nn.Module):
@@ -548,6 +549,7 @@ def test_weights_stay_zero_after_making_the_pruning_permanent() -> None:
 @pytest.mark.parametrize(("arguments", "error", "words"), [
     ({"layers": []}, ValueError, "no layer to prune"),
     ({"layers": network()}, TypeError, "got Sequential"),
+    ({"layers": weight_layers(network())}, TypeError, "got dict"),
     ({"layers": [nn.ReLU()]}, TypeError, "layers with a weight"),
     ({"amount": 1.0}, ValueError, "less than 1, got 1.0"),
     ({"amount": -0.1}, ValueError, "got -0.1"),

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from circtools import BlockCirculantLinear, compress, compression_ratio, prepare, split_attention
+from circtools import BlockCirculantLinear, compress, compression_ratio, prepare, prune, split_attention
 
 Inputs = dict[str, Tensor]
 TOKENS = torch.tensor([[5, 6, 7, 8, 9], [9, 3, 4, 2, 1]])
@@ -220,6 +220,14 @@ def test_split_attention_drops_weights_in_training_alone() -> None:
         first, second = (split(x, x, x, need_weights=need_weights)[0] for _ in range(2))
         assert torch.equal(first, second) and not split.out_proj.training
         split.train()
+
+
+def test_a_pruned_attention_is_refused() -> None:
+    """A split one would lose its mask."""
+    model = nn.Sequential(packed())
+    prune([model[0].out_proj], 0.5)
+    with pytest.raises(ValueError, match=r"out_proj .* is pruned.*remove_parametrizations"):
+        split_attention(model)
 
 
 def test_what_split_attention_splits() -> None:

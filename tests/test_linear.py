@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from circtools import BlockCirculantLinear, linear, products
+from circtools import BlockCirculantLinear, linear, products, prune
 from circtools.matrices import Order, block_circulant, circulant
-from circtools.products import ALGORITHMS, choose, dft_matrices, dft_products
+from circtools.products import ALGORITHMS, choose, dft_matrices
 
 NAMES = ("auto", *ALGORITHMS)
 SHAPES = st.tuples(st.integers(1, 24), st.integers(1, 24)).flatmap(
@@ -111,7 +111,6 @@ def test_dft_matrices_turn_a_product_of_circulants_into_single_products(b: int) 
     of_x, of_w, back = dft_matrices(b, torch.empty(0, dtype=torch.float64))
     real = 1 + (b % 2 == 0 and b > 1)
     assert of_x.shape == of_w.shape == back.shape == (real + 3 * ((b - real) // 2), b)
-    assert dft_products(b) == len(of_x)
     x, w = torch.randn(2, b, dtype=torch.float64)
     close(((of_x @ x) * (of_w @ w)) @ back, circulant(w) @ x, 1e-12)
 
@@ -221,9 +220,10 @@ def test_what_was_prepared_serves_until_the_weight_changes(name: str, b: int) ->
         check()
     layer.prepare()
     assert copy.deepcopy(layer)._prepared is None and layer.train()._prepared is None
-    layer.eval().prepare()
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        layer.prepare()
         assert layer(x).dtype == torch.bfloat16
+    assert layer.eval()._prepared is not None
     check()
 
 
@@ -487,3 +487,14 @@ def test_an_exported_layer_runs_in_onnxruntime(block_size: int, tmp_path: Path) 
         [y] = session.run(None, {"x": x.numpy()})
         with torch.no_grad():
             close(torch.from_numpy(y), model(x), 1e-5)
+
+
+def test_what_cannot_be_projected_is_refused() -> None:
+    layer = BlockCirculantLinear(8, 6, 2)
+    with pytest.raises(ValueError, match=r"shape \(6, 8\), got \(8, 6\)"):
+        layer.project(torch.ones(8, 6))
+    with pytest.raises(TypeError, match="bias is that of the dense layer"):
+        BlockCirculantLinear.from_linear(nn.Linear(8, 6), 2, bias=False)
+    prune([layer])
+    with pytest.raises(ValueError, match="pruned: project it before"):
+        layer.project(torch.ones(6, 8))

@@ -1,12 +1,13 @@
 """The other structures, each against its plain definition, and how many weights it stores."""
 
 import copy
+import math
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from circtools import compress, compression_ratio
+from circtools import BlockCirculantLinear, compress, compression_ratio
 from circtools.linear import StructuredLinear
 from circtools.structures import (
     STRUCTURES,
@@ -119,8 +120,7 @@ def test_projection_is_the_nearest() -> None:
     for kind in (RandomSharingLinear, LowRankLinear):
         matrix = torch.randn(12, 8, dtype=torch.float64)
         layer = kind(8, 12, 2, dtype=torch.float64)
-        with torch.no_grad():
-            layer.project(matrix)
+        layer.project(matrix)
         distance = (layer.dense_weight() - matrix).square().sum()
         for gradient in torch.autograd.grad(distance, layer.stored_parameters()):
             assert gradient.abs().max() < 1e-5, "no small step comes nearer"
@@ -135,10 +135,19 @@ def test_compress_takes_each_structure_by_its_name() -> None:
         assert model[1].bias is None and compression_ratio(model) == pytest.approx(4)
 
 
+def test_random_sharing_stores_as_many_weights_whatever_the_order() -> None:
+    for seed in range(6):
+        torch.manual_seed(seed)
+        layer = RandomSharingLinear(5, 7, 4)
+        assert len(layer.weight) == BlockCirculantLinear(5, 7, 4).weight.numel()
+        assert layer(torch.ones(3, 5)).shape == (3, 7)
+
+
 def test_bad_arguments_are_named() -> None:
     for kind in (LowRankLinear, MonarchLinear):
-        with pytest.raises(ValueError, match=r"got 0\.5"):
-            kind(8, 8, 0.5)
+        for ratio in (0.5, math.nan):
+            with pytest.raises(ValueError, match=f"got {ratio}"):
+                kind(8, 8, ratio)
     for sizes in ((784, 784, 9), (784, 784, 8), (784, 196, 4), (28, 28, 4)):
         with pytest.raises(ValueError, match=rf"squares, .* {sizes[0]}, {sizes[1]} and {sizes[2]}"):
             TileCirculantLinear(*sizes)

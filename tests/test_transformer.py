@@ -132,6 +132,8 @@ def test_cached_steps_equal_the_whole_prefix() -> None:
     state = model.encode(source)
     steps = [model.decode(target[:, i : i + 1], state, step=True) for i in range(5)]
     torch.testing.assert_close(torch.cat(steps, dim=1), whole)
+    with pytest.raises(ValueError, match="one token per row, got 5"):
+        model.decode(target, state, step=True)
 
 
 def test_attention_maps_are_those_of_the_forward_pass() -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from circtools import counting, pruning, structures
+from circtools import counting, pruning
 from circtools.experiments import data, runs, store, training
 from circtools.experiments.methods import METHODS
 from circtools.experiments.mnist_runs import PRESETS
@@ -179,7 +179,7 @@ class Experiment(runs.Experiment):
         torch.manual_seed(run.seed)
         self.model = classifier()
         if run.block_size > 1:
-            layer = structures.layers(METHODS[run.method].structure, run.block_size)
+            layer = METHODS[run.method].layer(run.block_size)
             self.model.hidden = layer(PIXELS, PIXELS)
             if run.layers == "all":
                 self.model.output = layer(PIXELS, CLASSES)

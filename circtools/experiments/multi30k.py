@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from circtools import compression, counting, pruning, structures
+from circtools import compression, counting, pruning
 from circtools.experiments import bleu, runs, store, training, translation
 from circtools.experiments.corpus import Corpus, Split, Vocab, extra_test_sets, load
 from circtools.experiments.files import DAMAGED, save_atomically
@@ -169,8 +169,8 @@ def build(vocab: Vocab, preset: Preset, method: str, block_size: int, *, dropout
     if METHODS[method].narrower:
         for name in ("d_model", "feed_forward"):
             sizes[name] //= math.isqrt(block_size)
-    return transformer(vocab, structures.layers(METHODS[method].structure, block_size),
-                       dropout=dropout, tied=tied, **sizes)
+    layer = METHODS[method].layer(block_size)
+    return transformer(vocab, layer, dropout=dropout, tied=tied, **sizes)
 
 
 class Experiment(runs.Experiment):

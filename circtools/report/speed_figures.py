@@ -9,10 +9,11 @@ from typing import Any, Literal
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 
 from circtools.experiments.results import select
-from circtools.products import dft_products
+from circtools.products import dft_matrices
 from circtools.report import style
 from circtools.report.parts import compression_axis, heat_map
 from circtools.report.style import METHOD_LOOK
@@ -111,6 +112,7 @@ def roofline(cells: pd.DataFrame, machine: dict[str, float]) -> Figure:
 
 def work(tokens: int, n: int, b: int) -> tuple[int, int]:
     """Return the operations of the algorithm ``dft`` in a square layer, and the bytes it moves."""
-    blocks, products = n // b, dft_products(b)  # between blocks; a transform is a small matrix
+    blocks = n // b
+    products = len(dft_matrices(b, torch.empty(0))[0])  # between blocks; a transform is a matrix
     return (2 * tokens * blocks * products * (blocks + 2 * b),
             4 * (2 * tokens * n + products * blocks**2))
