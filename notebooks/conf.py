@@ -16,7 +16,8 @@ extensions = [
     "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_design", "sphinx_copybutton",
     "sphinx-mathjax-offline", "boxes",
 ]
-exclude_patterns = ["**.ipynb_checkpoints"]
+exclude_patterns = ["**.ipynb_checkpoints", *(  # and a reader's own copies
+    path.name for path in FOLDER.glob("*.ipynb") if not (FOLDER / f"text/{path.stem}.py").exists())]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 
 nb_execution_mode = "off"  # the notebooks come executed

@@ -13,7 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from circtools import BlockCirculantLinear, compress, compression_ratio, prepare, prune, split_attention
+from circtools import (
+    BlockCirculantLinear,
+    compress,
+    compression_ratio,
+    prepare,
+    prune,
+    split_attention,
+)
 
 Inputs = dict[str, Tensor]
 TOKENS = torch.tensor([[5, 6, 7, 8, 9], [9, 3, 4, 2, 1]])
