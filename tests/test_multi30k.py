@@ -22,9 +22,11 @@ from circtools.experiments import (
     translation,
 )
 from circtools.experiments.corpus import Corpus, Split
+from circtools.experiments.methods import METHODS
 from circtools.experiments.multi30k import batches
 from circtools.experiments.runs import Run
 from circtools.pruning import ORIGINAL, mask_of, prune
+from circtools.structures import STRUCTURES
 from circtools.transformer import PAD
 
 
@@ -63,9 +65,10 @@ def test_batches_waste_little_and_differ_between_epochs(corpus: Corpus) -> None:
 # --- Training ------------------------------------------------------------------------------------
 
 
-def small(corpus: Corpus) -> tuple[Any, Corpus, multi30k.Recipe]:
+def small(corpus: Corpus, method: str = "dense") -> tuple[Any, Corpus, multi30k.Recipe]:
     torch.manual_seed(0)
-    model = multi30k.transformer(corpus.vocab, layers=1, d_model=16, heads=2, feed_forward=16)
+    model = multi30k.transformer(corpus.vocab, METHODS[method].layer(4), layers=1, d_model=16,
+                                 heads=2, feed_forward=16)
     recipe = multi30k.Recipe(epochs=4, lr=1e-2, batch_tokens=500, average=2)
     return model, replace(corpus, train=corpus.train.first(300)), recipe
 
@@ -118,13 +121,16 @@ def test_killed_and_resumed_with_averaging_is_bit_identical(
         assert torch.equal(a, b)
 
 
-def test_the_matrices_have_a_learning_rate_of_their_own(corpus: Corpus) -> None:
-    model, few, recipe = small(corpus)
+@pytest.mark.parametrize("method", ["dense", *STRUCTURES])
+def test_the_matrices_have_a_learning_rate_of_their_own(corpus: Corpus, method: str) -> None:
+    """In every structure: the weights that random sharing shares are a vector."""
+    model, few, recipe = small(corpus, method)
     layers = counting.weight_layers(model)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     multi30k.train(model, few, replace(recipe, epochs=1, average=1, matrix_lr_scale=0.0), seed=0)
     stayed = {name for name, p in model.named_parameters() if torch.equal(p, before[name])}
-    assert stayed == {f"{name}.weight" for name in layers if name != "output"}
+    assert stayed == {f"{name}.{path}" for name, layer in layers.items() if name != "output"
+                      for path, _ in layer.named_parameters() if path != "bias"}
 
 
 def test_validation_loss_does_not_disturb_the_random_numbers(corpus: Corpus) -> None:

@@ -90,9 +90,13 @@ def train(model: Transformer, corpus: Corpus, recipe: Recipe, *, seed: int,
         evaluate=lambda m: {"val_loss": validation_loss(m, held_out), "tokens": tokens},
     )
 
+    # Not what has two dimensions: the shared weights of a structure may be a vector.
+    matrices = {id(parameter) for name, layer in counting.weight_layers(model).items()
+                if name.startswith(("encoder.", "decoder."))
+                for path, parameter in layer.named_parameters() if path != "bias"}
+
     def lr_scale(name: str, parameter: nn.Parameter) -> float:
-        is_matrix = name.startswith(("encoder.", "decoder.")) and parameter.ndim > 1
-        return recipe.matrix_lr_scale if is_matrix else 1.0
+        return recipe.matrix_lr_scale if id(parameter) in matrices else 1.0
 
     return training.fit(model.to(device), task, recipe, seed=seed, lr_scale=lr_scale,
                         before_epoch=before_epoch, checkpoint=checkpoint, progress=progress)
