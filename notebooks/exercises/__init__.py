@@ -10,7 +10,8 @@ In a notebook::
 
 Each notebook's exercises are in a module of their own, ``nb01.py`` for notebook 01, as a list
 ``EXERCISES``. A ``verify`` function gets the reader's answer and returns None if it is right, or
-one sentence that says what is wrong.
+one sentence that says where it goes wrong. If a wrong answer gave in each call what one of the
+exercise's typical mistakes gives, the reader is told that mistake instead.
 """
 
 import importlib.util
@@ -21,7 +22,7 @@ import textwrap
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 from IPython.display import display
@@ -49,6 +50,10 @@ class Exercise:
     hint: str
     praise: str = ""  # what the reader has just shown, printed when the answer is right
     without: tuple[str, ...] = ()  # functions that would do all of it; the answer may not call them
+    # Typical wrong answers, each with what is wrong in it, in words.
+    mistakes: tuple[tuple[Callable[..., Any], str], ...] = ()
+    # A caption, and how an answer makes a matrix or a curve: of a wrong one beside the right one.
+    picture: tuple[str, Callable[[Callable[..., Any]], Any]] | None = None
 
 
 def find(name: str) -> Exercise:
@@ -67,10 +72,19 @@ def problem_with(name: str, answer: Any) -> str | None:
     exercise = find(name)
     if forbidden := sorted(set(exercise.without) & _names(getattr(answer, "__code__", None))):
         return f"it uses {forbidden[0]}, which does all the work: write it without"
+    calls = _answers().Calls(answer)
     try:
-        return exercise.verify(answer)
+        problem = exercise.verify(calls)
     except Exception as error:  # the reader's code may do anything
         return f"it stopped with {type(error).__name__}: {error}{_place(error, answer)}"
+    if problem is None:
+        return None
+    return next((named for wrong, named in exercise.mistakes if calls.agree_with(wrong)), problem)
+
+
+def _answers() -> ModuleType:
+    """Return the module that needs torch, which a Python without circtools may not have."""
+    return importlib.import_module("exercises.answers")
 
 
 def _place(error: Exception, answer: Any) -> str:
@@ -93,6 +107,8 @@ def check(name: str, answer: Any) -> None:
     exercise = find(name)
     if problem := problem_with(name, answer):
         _print(f"Exercise {name}: not yet - {problem}.")
+        if exercise.picture:
+            _answers().show_beside(*exercise.picture, answer, exercise.solution)
         print(f'Stuck? hint("{name}"), solution("{name}")')
     else:
         _print(f"Exercise {name}: correct! {exercise.praise}")

@@ -1,9 +1,9 @@
 """Exercises of notebook 00."""
 
-import math
 from collections.abc import Callable
 
 from exercises import Exercise
+from exercises.answers import number_problem
 
 
 def remaining(rounds: int) -> float:
@@ -11,18 +11,7 @@ def remaining(rounds: int) -> float:
 
 
 def verify_remaining(answer: Callable[[int], float]) -> str | None:
-    for rounds in (0, 1, 3, 15):
-        got = answer(rounds)
-        if got is None:
-            return "it returns None: replace the dots with a return statement"
-        if math.isclose(got, 1 - 0.79**rounds, rel_tol=1e-6) and rounds:
-            return f"remaining({rounds}) = {got:.4f} is the share that is gone, not what remains"
-        if math.isclose(got, 1 - 0.21 * rounds, abs_tol=1e-6) and rounds > 1:
-            return ("each round takes 21 % of what *remains*, so the shares multiply; yours takes "
-                    "21 % of the original weights each time")
-        if not math.isclose(got, 0.79**rounds, rel_tol=1e-6):
-            return f"remaining({rounds}) should be {0.79**rounds:.4f}, yours gives {got}"
-    return None
+    return number_problem(answer, remaining, [(3,), (1,), (15,), (0,)])
 
 
 def overall_compression(layers: list[tuple[int, int]]) -> float:
@@ -30,18 +19,20 @@ def overall_compression(layers: list[tuple[int, int]]) -> float:
 
 
 def verify_overall(answer: Callable[[list[tuple[int, int]]], float]) -> str | None:
-    for layers in ([(100, 10)], [(614_656, 76_832), (7_840, 7_840)], [(10, 5), (1000, 10), (7, 7)]):
-        got, truth = answer(layers), overall_compression(layers)
-        if got is None:
-            return "it returns None: replace the dots with a return statement"
-        mean = sum(dense / stored for dense, stored in layers) / len(layers)
-        if len(layers) > 1 and math.isclose(got, mean, rel_tol=1e-9):
-            return "you average the ratios of the layers; large layers must count for more"
-        if math.isclose(got, 1 / truth, rel_tol=1e-9) and truth != 1:
-            return "you divide stored by dense; a compression of 8 means 8 times *fewer* weights"
-        if not math.isclose(got, truth, rel_tol=1e-9):
-            return f"for {layers} it should be {truth:.4f}, yours gives {got}"
-    return None
+    return number_problem(answer, overall_compression, [
+        ([(100, 10)],), ([(614_656, 76_832), (7_840, 7_840)],), ([(10, 5), (1000, 10), (7, 7)],)])
+
+
+def mean_of_ratios(layers: list[tuple[int, int]]) -> float:
+    return sum(dense / stored for dense, stored in layers) / len(layers)
+
+
+def share_per_round(factor: float, rounds: int) -> float:
+    return 1 - (1 / factor) ** (1 / rounds)
+
+
+def verify_share(answer: Callable[[float, int], float]) -> str | None:
+    return number_problem(answer, share_per_round, [(32, 15), (4, 2), (32, 5), (16, 1)])
 
 
 EXERCISES = [
@@ -49,10 +40,50 @@ EXERCISES = [
         "0.1", verify_remaining, remaining,
         "After one round 0.79 of the weights remain; the next round leaves 0.79 of those.",
         "Three rounds give 2x, six 4x, fifteen 34x.",
+        mistakes=(
+            (lambda rounds: 1 - 0.79**rounds,
+             "that is the share that is gone, not what remains"),
+            (lambda rounds: 1 - 0.21 * rounds,
+             "each round takes 21 % of what *remains*, so the shares multiply; yours takes 21 % of "
+             "the original weights each time"),
+            (lambda rounds: 0.21**rounds,
+             "0.21 is the share that goes in a round; multiply the shares that stay"),
+            (lambda rounds: 0.79 * rounds,
+             "each round multiplies once more, so it takes a power of 0.79, not a multiple"),
+            (lambda rounds: 1 / 0.79**rounds,
+             "that is the compression, how many times fewer weights; the share is its reciprocal"),
+        ),
     ),
     Exercise(
         "0.2", verify_overall, overall_compression,
         "Add up all the dense weights, add up all the stored ones, then divide once.",
         "One uncompressed layer, even a small one, soon limits the whole.",
+        mistakes=(
+            (mean_of_ratios,
+             "you average the ratios of the layers; large layers must count for more"),
+            (lambda layers: 1 / overall_compression(layers),
+             "you divide stored by dense; a compression of 8 means 8 times *fewer* weights"),
+            (lambda layers: layers[0][0] / layers[0][1],
+             "that is the first layer alone; add up all the layers before you divide"),
+            (lambda layers: 1 - 1 / overall_compression(layers),
+             "that is the share of weights that is saved, not how many times fewer there are"),
+        ),
+    ),
+    Exercise(
+        "0.3", verify_share, share_per_round,
+        "The share that stays in one round, to the power of rounds, must be 1 / factor. Take the "
+        "root; what goes is the rest.",
+        "Now compare 32x in 1, 5, 15 and 33 rounds.",
+        mistakes=(
+            (lambda factor, rounds: (1 / factor) ** (1 / rounds),
+             "that is the share that stays in a round; return the one that goes"),
+            (lambda factor, rounds: (1 - 1 / factor) / rounds,
+             "each round takes its share of what *remains*, so the shares that stay multiply: take "
+             "a root instead of dividing"),
+            (lambda factor, rounds: 1 - 1 / factor,
+             "that takes all in a single round; share it out over the rounds"),
+            (lambda factor, rounds: 100 * share_per_round(factor, rounds),
+             "that is in percent; return a share, between 0 and 1"),
+        ),
     ),
 ]

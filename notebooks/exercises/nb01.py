@@ -7,7 +7,10 @@ from torch import Tensor
 
 import circtools
 from exercises import Exercise
-from exercises.answers import draw, form_problem, matrix_problem, same
+from exercises.answers import draw, form_problem, matrix_problem, same, tensor_problem
+
+matrix_of, spectrum = circtools.circulant, circtools.spectrum
+fft, ifft, rfft, irfft = torch.fft.fft, torch.fft.ifft, torch.fft.rfft, torch.fft.irfft
 
 
 def rotate_rows(row: Tensor) -> Tensor:
@@ -16,25 +19,13 @@ def rotate_rows(row: Tensor) -> Tensor:
 
 def verify_rotate_rows(answer: Callable[[Tensor], Tensor]) -> str | None:
     for row in (torch.arange(1.0, 5.0).double(), draw(7), draw(16), draw(2), draw(1)):
-        given = f"a row of {len(row)}"
-        got, truth = answer(row.clone()), circtools.circulant(row)
+        given, got, truth = f"a row of {len(row)}", answer(row.clone()), circtools.circulant(row)
         if problem := form_problem(got, truth, given):
             return problem
-        if same(got, truth):
-            continue
-        if same(got, truth.T):
-            return "your row stands in the first column: your matrix is the transposed one"
-        if not same(got[0], row):
-            return f"for {given} the first row of your matrix is not the row you were given"
-        if same(got, row.expand(len(row), -1)):
-            return "all your rows are equal: each must be the one above, rotated right by one"
-        if same(got, torch.stack([row.roll(-r) for r in range(len(row))])):
-            return ("your rows rotate to the left: what leaves a row on the right must come back "
-                    "on the left of the row below")
-        if same(got, torch.stack([row.roll(2 * r) for r in range(len(row))])):
-            return "your rows rotate by two places each time, not by one"
-        wrong = next(r for r in range(len(row)) if not same(got[r], truth[r]))
-        return f"for {given}, row {wrong} (counted from 0) is not the row above rotated right"
+        for r in range(len(row)):
+            if not same(got[r], truth[r]):
+                return (f"for {given}, row {r} (counted from 0) should be the given one, rotated "
+                        f"right by {r}")
     return None
 
 
@@ -45,31 +36,11 @@ def product_row(w: Tensor, v: Tensor) -> Tensor:
 def verify_product_row(answer: Callable[[Tensor, Tensor], Tensor]) -> str | None:
     for b in (5, 12, 2, 1):
         w, v = draw(b, seed=1), draw(b, seed=2)
-        given = f"rows of {b}"
-        got = answer(w.clone(), v.clone())
-        product = circtools.circulant(w) @ circtools.circulant(v)
-        truth = product[0]
-        if isinstance(got, Tensor) and got.shape == product.shape and b > 1:
-            return "you return the whole matrix: only its first row is wanted"
-        if problem := form_problem(got, truth, given):
+        truth = (circtools.circulant(w) @ circtools.circulant(v))[0]
+        if problem := tensor_problem(
+                answer(w.clone(), v.clone()), truth, f"rows of {b}",
+                "the numbers are not the first row of circulant(w) @ circulant(v)"):
             return problem
-        if same(got, truth):
-            continue
-        if same(got, w * v):
-            return ("you multiplied the rows entry by entry: multiply the spectra entry by entry, "
-                    "and transform back")
-        if same(got, truth * b):
-            return f"for {given} your result is {b} times too large: mind the norm of the transform"
-        if same(got, truth / b):
-            return f"for {given} your result is {b} times too small: mind the norm of the transform"
-        if same(got, product[:, 0]):
-            return ("you return the first column, the row in reverse order: the way back from our "
-                    "spectrum is fft, not ifft")
-        if same(got, (circtools.circulant(w).T @ circtools.circulant(v))[0]) or same(
-            got, (circtools.circulant(w) @ circtools.circulant(v).T)[0]
-        ):
-            return "one of your two matrices is transposed: one of the spectra is conjugated"
-        return f"for {given} the numbers are not the first row of circulant(w) @ circulant(v)"
     return matrix_problem(answer, draw(64, seed=1), draw(64, seed=2))
 
 
@@ -82,19 +53,25 @@ def verify_solve_circulant(answer: Callable[[Tensor, Tensor], Tensor]) -> str | 
     for b in (8, 3, 15, 1):
         w, y = draw(b, seed=3), draw(b, seed=4)
         w[0] += 5  # far from singular
-        matrix, given = circtools.circulant(w), f"a matrix of {b} x {b}"
-        got, truth = answer(w.clone(), y.clone()), torch.linalg.solve(matrix, y)
-        if problem := form_problem(got, truth, given):
+        truth = torch.linalg.solve(circtools.circulant(w), y)
+        if problem := tensor_problem(answer(w.clone(), y.clone()), truth, f"a matrix of {b} x {b}",
+                                     "circulant(w) @ x is not y"):
             return problem
-        if same(got, truth):
-            continue
-        if same(got, matrix @ y):
-            return "you multiplied by the matrix: to undo it, divide by the spectrum"
-        if same(got, torch.linalg.solve(matrix.T, y)):
-            return ("you solved with the transposed matrix: the spectrum that you divide by is "
-                    "conjugated (the transform of the first row is not yet the spectrum)")
-        return f"for {given}, circulant(w) @ x is not y"
     return matrix_problem(answer, draw(64, seed=3), draw(64, seed=4))
+
+
+def real_product(w: Tensor, x: Tensor) -> Tensor:
+    half = torch.fft.rfft(w).conj() * torch.fft.rfft(x)  # (n // 2 + 1,)
+    return torch.fft.irfft(half, n=len(x))
+
+
+def verify_real_product(answer: Callable[[Tensor, Tensor], Tensor]) -> str | None:
+    for n in (5, 8, 2, 1):
+        w, x = draw(n, seed=5), draw(n, seed=6)
+        if problem := tensor_problem(answer(w.clone(), x.clone()), circtools.circulant(w) @ x,
+                                     f"vectors of {n}", "the numbers are not circulant(w) @ x"):
+            return problem
+    return matrix_problem(answer, draw(64, seed=5), draw(64, seed=6))
 
 
 EXERCISES = [
@@ -103,6 +80,19 @@ EXERCISES = [
         hint="row.roll(r) rotates a row right by r places; torch.stack makes a matrix of rows.",
         praise="One row holds the whole matrix.",
         without=("circulant", "block_circulant", "BlockCirculantLinear"),
+        mistakes=(
+            (lambda row: matrix_of(row).T,
+             "your row stands in the first column: your matrix is the transposed one"),
+            (lambda row: torch.stack([row.roll(-r) for r in range(len(row))]),
+             "your rows rotate to the left: what leaves a row on the right must come back on the "
+             "left of the row below"),
+            (lambda row: torch.stack([row.roll(r + 1) for r in range(len(row))]),
+             "your first row is rotated already: it is the row as given, so count from 0"),
+            (lambda row: row.expand(len(row), -1),
+             "all your rows are equal: each must be the one above, rotated right by one"),
+        ),
+        picture=("The matrix of the row 1, 2, 3, 4, 5, 6",
+                 lambda answer: answer(torch.arange(1.0, 7.0))),
     ),
     Exercise(
         "1.2", verify_product_row, product_row,
@@ -112,6 +102,22 @@ EXERCISES = [
         praise="A product of two matrices, without a matrix.",
         without=("circulant", "block_circulant", "BlockCirculantLinear", "rotate_rows",
                  "toeplitz"),
+        mistakes=(
+            (lambda w, v: w * v,
+             "you multiplied the rows entry by entry: multiply the spectra entry by entry, and "
+             "transform back"),
+            (lambda w, v: fft(spectrum(w) * spectrum(v)).real,
+             "your result is b times too large: mind the norm of the transform"),
+            (lambda w, v: ifft(spectrum(w) * spectrum(v)).real,
+             "you return the first column, the row in reverse order: the way back from our "
+             "spectrum is fft, not ifft"),
+            (lambda w, v: (matrix_of(w).T @ matrix_of(v))[0],
+             "your first matrix is transposed: its spectrum is conjugated"),
+            (lambda w, v: (matrix_of(w) @ matrix_of(v).T)[0],
+             "your second matrix is transposed: its spectrum is conjugated"),
+            (lambda w, v: matrix_of(w) @ matrix_of(v),
+             "you return the whole matrix: only its first row is wanted"),
+        ),
     ),
     Exercise(
         "1.3", verify_solve_circulant, solve_circulant,
@@ -121,5 +127,37 @@ EXERCISES = [
         praise="A linear system in O(n log n).",
         without=("circulant", "block_circulant", "BlockCirculantLinear", "rotate_rows", "solve",
                  "inv", "inverse", "lstsq", "toeplitz", "solve_circulant"),
+        mistakes=(
+            (lambda w, y: matrix_of(w) @ y,
+             "you multiplied by the matrix: to undo it, divide by the spectrum"),
+            (lambda w, y: ifft(fft(y) / fft(w)).real,
+             "you solved with the transposed matrix: divide fft(y) by spectrum(w), which is the "
+             "conjugate of fft(w)"),
+            (lambda w, y: y / w,
+             "you divided the vectors entry by entry: divide their transforms, frequency by "
+             "frequency"),
+            (lambda w, y: fft(y) / spectrum(w),
+             "that is the transform of x: transform it back"),
+        ),
+    ),
+    Exercise(
+        "1.4", verify_real_product, real_product,
+        hint="The three steps of *The cost*, with rfft and irfft. The spectrum is the conjugate of "
+             "the transform of w, and irfft must be told n.",
+        praise="Now start the race: race(256, real_product), and other sizes.",
+        without=("circulant", "block_circulant", "BlockCirculantLinear", "rotate_rows",
+                 "toeplitz"),
+        mistakes=(
+            (lambda w, x: irfft(rfft(w).conj() * rfft(x)),
+             "half a spectrum does not tell whether n was even or odd: give irfft n=len(x)"),
+            (lambda w, x: irfft(rfft(w) * rfft(x), n=len(x)),
+             "you multiplied by the transposed matrix: the spectrum is the conjugate of rfft(w)"),
+            (lambda w, x: irfft(rfft(w) * rfft(x).conj(), n=len(x)),
+             "you conjugated the transform of x: the spectrum is the conjugate of that of w"),
+            (lambda w, x: rfft(w).conj() * rfft(x),
+             "that is half the transform of the result: transform it back"),
+            (lambda w, x: w * x,
+             "you multiplied the vectors entry by entry: multiply their transforms"),
+        ),
     ),
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from exercises import Exercise
+from exercises.answers import NOTHING, number_problem
 
 
 def model_compression(layers: int, rest: int, b: int) -> float:
@@ -10,17 +11,8 @@ def model_compression(layers: int, rest: int, b: int) -> float:
 
 
 def verify_model(answer: Callable[[int, int, int], float]) -> str | None:
-    for layers, rest, b in ((6_000_000, 5_000_000, 16), (100, 0, 4), (100, 100, 10)):
-        got, truth = answer(layers, rest, b), model_compression(layers, rest, b)
-        if got is None:
-            return "it returns None: replace the dots with a return statement"
-        if abs(got - truth) < 1e-9:
-            continue
-        if abs(got - b) < 1e-9:
-            return "that is the factor of the layers alone; the rest does not shrink"
-        return (f"with {layers} weights in the layers, {rest} elsewhere and b = {b} it should be "
-                f"{truth:.3g}, yours gives {got:.3g}")
-    return None
+    return number_problem(answer, model_compression, [
+        (6_000_000, 5_000_000, 16), (100, 100, 10), (100, 0, 4)])
 
 
 def heads_share(d_model: int, heads: int, b: int) -> bool:
@@ -28,11 +20,11 @@ def heads_share(d_model: int, heads: int, b: int) -> bool:
 
 
 def verify_share(answer: Callable[[int, int, int], bool]) -> str | None:
-    for d_model, heads, b in ((256, 8, 32), (256, 8, 64), (128, 4, 16), (512, 8, 512),
-                              (512, 8, 64), (128, 4, 32), (64, 8, 16)):
-        got = answer(d_model, heads, b)
+    cases = [(256, 8, 32), (256, 8, 64), (128, 4, 16), (512, 8, 512), (512, 8, 64), (128, 4, 32),
+             (64, 8, 16)]
+    for got, (d_model, heads, b) in zip([answer(*case) for case in cases], cases, strict=True):
         if got is None:
-            return "it returns None: replace the dots with a return statement"
+            return NOTHING
         if bool(got) != heads_share(d_model, heads, b):
             return (f"with d_model = {d_model}, {heads} heads are {d_model // heads} rows each, "
                     f"and a block has {b} rows: does it reach into a second head?")
@@ -42,7 +34,25 @@ def verify_share(answer: Callable[[int, int, int], bool]) -> str | None:
 EXERCISES = [
     Exercise("6.1", verify_model, model_compression,
              "Weights before, divided by weights after: only the layers' share is divided by b.",
-             "However large b is, the whole shrinks by no more than (layers + rest) / rest."),
+             "However large b is, the whole shrinks by no more than (layers + rest) / rest.",
+             mistakes=(
+                 (lambda layers, rest, b: b,
+                  "that is the factor of the layers alone; the rest does not shrink"),
+                 (lambda layers, rest, b: layers / (layers / b + rest),
+                  "before, the model holds the rest, too: add it above the line as well"),
+                 (lambda layers, rest, b: (layers * b + rest) / (layers + rest),
+                  "you average the factors b and 1; add up the weights, then divide once"),
+                 (lambda layers, rest, b: 1 / model_compression(layers, rest, b),
+                  "you divide what is left by what there was; the factor is the other way round"),
+             )),
     Exercise("6.2", verify_share, heads_share,
-             "A head is d_model / heads rows of the query matrix, a block b rows."),
+             "A head is d_model / heads rows of the query matrix, a block b rows.",
+             mistakes=(
+                 (lambda d_model, heads, b: b >= d_model / heads,
+                  "a block as large as a head does not reach into a second one: > and not >="),
+                 (lambda d_model, heads, b: b <= d_model / heads,
+                  "it is the other way round: a block above a head's size reaches into a second"),
+                 (lambda d_model, heads, b: b > heads,
+                  "you compare b with the number of heads; compare it with the rows of a head"),
+             )),
 ]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from circtools import prune
 from exercises import Exercise
+from exercises.answers import NOTHING, number_problem
 
 
 def density_by_head(mask: Tensor, heads: int) -> Tensor:
@@ -18,21 +19,16 @@ def verify_density(answer: Callable[[Tensor, int], Tensor]) -> str | None:
     simple = torch.zeros(8, 8, dtype=torch.bool)
     simple[:2], simple[4:6, :4] = True, True
     random = torch.rand(12, 12, generator=torch.Generator().manual_seed(0)) < 0.3
-    for mask, heads in ((simple, 4), (random, 3)):
-        got = answer(mask, heads)
+    for mask, heads, what in ((simple, 4, "a mask with heads 1 (full) and 3 (half)"),
+                              (random, 3, "a random mask of 12 rows and 3 heads")):
+        got, right = answer(mask, heads), density_by_head(mask, heads)
         if got is None:
-            return "it returns None: replace the dots with a return statement"
+            return NOTHING
         got = torch.as_tensor(got, dtype=torch.float32)
         if got.shape != (heads,):
             return f"one number for each of the {heads} heads, yours has shape {tuple(got.shape)}"
-        right = density_by_head(mask, heads)
-        if torch.allclose(got, right):
-            continue
-        if torch.allclose(got, density_by_head(mask.T.contiguous(), heads)):
-            return "you cut the columns; the heads of a query matrix are groups of rows"
-        if mask is simple:
-            return f"for a mask with heads 1 (full) and 3 (half) it should be {right}, not {got}"
-        return f"for a random mask of 12 rows and 3 heads it should be {right}, not {got}"
+        if not torch.allclose(got, right):
+            return f"for {what} it should be {right}, not {got}"
     return None
 
 
@@ -41,14 +37,7 @@ def seeds_needed(mean: float, sd: float) -> int:
 
 
 def verify_seeds(answer: Callable[[float, float], int]) -> str | None:
-    for mean, sd in ((0.3, 0.5), (0.2, 0.5), (0.1, 0.5), (1.0, 0.1)):
-        got = answer(mean, sd)
-        if got is None:
-            return "it returns None: replace the dots with a return statement"
-        if got != seeds_needed(mean, sd):
-            return (f"for a mean of {mean} and a deviation of {sd} it should be "
-                    f"{seeds_needed(mean, sd)}, yours gives {got}")
-    return None
+    return number_problem(answer, seeds_needed, [(0.3, 0.5), (0.2, 0.5), (0.1, 0.5), (1.0, 0.1)])
 
 
 def prune_each(layers: Iterable[torch.nn.Module], amount: float) -> None:
@@ -57,7 +46,7 @@ def prune_each(layers: Iterable[torch.nn.Module], amount: float) -> None:
 
 
 def verify_prune_each(answer: Callable[[list[torch.nn.Linear], float], None]) -> str | None:
-    for amount in (0.5, 0.25):
+    for amount in (0.25, 0.5):
         layers = [torch.nn.Linear(8, 10), torch.nn.Linear(10, 20)]
         generator = torch.Generator().manual_seed(0)
         for layer, scale in zip(layers, (0.1, 1.0), strict=True):
@@ -69,10 +58,7 @@ def verify_prune_each(answer: Callable[[list[torch.nn.Linear], float], None]) ->
         found = " and ".join(f"{share:.0%}" for share in shares)
         if shares == [1.0, 1.0]:
             return "no weight has become zero: replace the dots, and prune with prune(...)"
-        if abs(shares[0] - shares[1]) > 0.01:
-            return (f"with amount = {amount:g} two layers keep {found} of their weights: they are "
-                    "still compared with each other")
-        if abs(shares[0] - (1 - amount)) > 0.01:
+        if max(abs(share - (1 - amount)) for share in shares) > 0.01:
             return f"with amount = {amount:g} each layer should keep {1 - amount:.0%}, not {found}"
         if any(w[~k].max() > w[k].min() for w, k in zip(whole, kept, strict=True)):
             return "the right number of weights stays, but not those of largest magnitude"
@@ -81,11 +67,46 @@ def verify_prune_each(answer: Callable[[list[torch.nn.Linear], float], None]) ->
 
 EXERCISES = [
     Exercise("7.1", verify_density, density_by_head,
-             "View the mask as (heads, everything else) and take the mean of each row."),
+             "View the mask as (heads, everything else) and take the mean of each row.",
+             mistakes=(
+                 (lambda mask, heads: density_by_head(mask.T.contiguous(), heads),
+                  "you cut the columns; the heads of a query matrix are groups of rows"),
+                 (lambda mask, heads: mask.view(heads, -1).sum(1),
+                  "that is how many weights are left; divide by the number that a head has"),
+                 (lambda mask, heads: mask.view(heads, -1).sum(1) / mask.sum(),
+                  "you divide by all the weights left, so that the heads add up to 1; divide by "
+                  "the number that a head has"),
+                 (lambda mask, heads: 1 - density_by_head(mask, heads),
+                  "that is the share that is gone, not the share left"),
+                 (lambda mask, heads: mask.float().view(-1, heads, len(mask)).mean((0, 2)),
+                  "you take every heads-th row; the rows of a head are neighbours"),
+             )),
     Exercise("7.2", verify_seeds, seeds_needed,
-             "n must be above (1.96 * sd / mean) ** 2; the next whole number."),
+             "n must be above (1.96 * sd / mean) ** 2; the next whole number.",
+             mistakes=(
+                 (lambda mean, sd: max(1, int((1.96 * sd / mean) ** 2)),
+                  "you round down, and with so few the interval still holds zero: round up"),
+                 (lambda mean, sd: math.ceil(1.96 * sd / mean),
+                  "the interval shrinks with the square root of n: square both sides"),
+                 (lambda mean, sd: math.ceil((sd / mean) ** 2),
+                  "you left out the 1.96: one standard error to either side holds only 68 %"),
+                 (lambda mean, sd: math.ceil((2 * 1.96 * sd / mean) ** 2),
+                  "you took the whole width of the interval; only its half must be below the mean"),
+                 (lambda mean, sd: math.ceil(1.96 * sd**2 / mean),
+                  "square all of 1.96 * sd / mean, not sd alone"),
+             )),
     Exercise("7.3", verify_prune_each, prune_each,
              "prune takes a list of layers and compares the weights of all of them; a list may "
              "hold one layer.",
-             "Now use it: after(prune_each, 0.6)."),
+             "Now use it: after(prune_each, 0.6).",
+             mistakes=(
+                 (prune,
+                  "the layers are still compared with each other: prune one after the other"),
+                 (lambda layers, amount: prune_each(layers, 1 - amount),
+                  "amount is the share that goes; with yours it stays"),
+                 (lambda layers, amount: prune(layers[:1], amount),
+                  "the first layer alone is pruned: go on through all of them"),
+                 (lambda layers, amount: prune_each(layers, amount / len(layers)),
+                  "you divide the share among the layers; each of them gives all of it"),
+             )),
 ]

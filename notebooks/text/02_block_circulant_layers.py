@@ -11,22 +11,25 @@
 #
 # **You will learn** how blocks make a dial between an unstructured and a circulant matrix, and how
 # many numbers a layer stores. You see what is lost when a dense matrix is forced into this form,
-# and how the gradient reaches the first rows. At the end you use the layer in any PyTorch model.
+# and how the gradient reaches the first rows. You write the layer twice: once with its matrix, and
+# once with a fast product that never builds it. At the end you use it in any PyTorch model.
 #
 # **You need** notebook 01, and to have seen an `nn.Linear`. In short: a circulant matrix is given
 # by its first row. Each next row is the one above, rotated right by one. The Fourier transform
 # makes the matrix diagonal, and the diagonal is its *spectrum*. No data is needed.
 #
-# **Time:** 25 minutes to read, under half a minute to run (2 CPU cores).
+# **Time:** 30 minutes to read, under half a minute to run (2 CPU cores).
 
 # %% tags=["hide-input"]
 from exercises import check, hint, solution
 from exercises.pictures import moving
 
+import inspect
 import warnings
 
 import matplotlib.pyplot as plt
 import torch
+from IPython.display import Markdown
 from torch import nn
 
 from circtools import (
@@ -39,7 +42,7 @@ from circtools import (
     prune,
     spectrum,
 )
-from circtools.products import ALGORITHMS, choose
+from circtools.products import ALGORITHMS, choose, dft_product, dft_spectrum
 from circtools.report import diagrams, style
 
 style.use()
@@ -88,8 +91,21 @@ print(f"{rows.numel()} numbers make {block_circulant(rows).numel()}")
 # ## The layer
 #
 # A layer that learns such a matrix needs a dozen lines. Its parameter holds the first rows, with
-# the shape (output blocks, input blocks, b). The matrix is built from them at every call, and
-# PyTorch's gradients find their way back to the rows by themselves.
+# the shape (output blocks, input blocks, b). Row r of a block is its first row rotated right by r
+# places, which is `torch.roll`. Two lines do that for all blocks at once:
+
+# %%
+def dense_matrix(rows):  # (out_blocks, in_blocks, b)
+    turned = [rows.roll(r, dims=-1) for r in range(rows.shape[-1])]  # row r of every block
+    return torch.stack(turned, dim=1).flatten(2).flatten(0, 1)  # (out_features, in_features)
+
+
+compare("one block and circulant", dense_matrix(rows[:, :1]), circulant(rows[0, 0]))
+compare("two and block_circulant", dense_matrix(rows), block_circulant(rows))
+
+# %% [markdown]
+# The layer builds its matrix at every call, and PyTorch's gradients find their way back to the rows
+# by themselves.
 
 # %%
 class PlainLayer(nn.Module):
@@ -103,7 +119,7 @@ class PlainLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_features))
 
     def forward(self, x):  # (batch, in_features)
-        matrix = block_circulant(self.weight)  # (out_features, in_features)
+        matrix = dense_matrix(self.weight)  # (out_features, in_features)
         return x @ matrix.T + self.bias  # (batch, out_features)
 
 
@@ -409,6 +425,124 @@ check("2.3", block_multiply)
 # solution("2.3")
 
 # %% [markdown]
+# ## The fast product, step by step
+#
+# Now build the fast layer. First comes the FFT for many inputs at once: exercise 2.3 with one more
+# index. Here n counts inputs, q and p count blocks, and k counts frequencies.
+
+# %%
+def fft_multiply(x, rows):  # (batch, in_features), (out_blocks, in_blocks, b)
+    x_hat = torch.fft.fft(x.unflatten(1, rows.shape[1:]))  # (batch, in_blocks, b)
+    y_hat = torch.einsum("nqk,pqk->npk", x_hat, spectrum(rows))  # (batch, out_blocks, b)
+    return torch.fft.ifft(y_hat).real.flatten(1)  # (batch, out_features)
+
+
+b = 8
+x, rows = torch.randn(100, 6 * b), torch.randn(4, 6, b)
+y = x @ dense_matrix(rows).T  # (batch, out_features)
+compare("FFT and dense product", fft_multiply(x, rows), y)
+
+# %% [markdown]
+# The `dft` does this in real numbers. At one frequency, inputs, first rows and outputs each have a
+# cosine part and a sine part. The product of spectra from notebook 01 then reads
+#
+# $$ y_c + i\,y_s = (x_c + i\,x_s)\,(w_c - i\,w_s) $$
+#
+# Multiplied out, these are four real products:
+
+# %%
+k = 3  # one of the frequencies
+angles = 2 * torch.pi * k * torch.arange(b) / b  # (b,)
+waves = torch.stack([angles.cos(), angles.sin()], 1)  # (b, 2)
+x_c, x_s = (x.unflatten(1, (6, b)) @ waves).unbind(-1)  # (batch, in_blocks) each
+y_c, y_s = (y.unflatten(1, (4, b)) @ waves).unbind(-1)  # (batch, out_blocks) each
+w_c, w_s = (rows @ waves).unbind(-1)  # (out_blocks, in_blocks) each
+compare("four products, cosine part", x_c @ w_c.T + x_s @ w_s.T, y_c)
+compare("four products, sine part", x_s @ w_c.T - x_c @ w_s.T, y_s)
+
+# %% [markdown]
+# Three are enough. Take any complex product $(s + it)(u + iv)$. *Gauss's trick* computes
+# $(s + t)\,u$ once and uses it for both parts:
+#
+# $$ \begin{aligned} \text{real part:} \quad su - tv &= (s + t)\,u - t\,(u + v) \\
+#    \text{imaginary part:} \quad tu + sv &= (s + t)\,u - s\,(u - v) \end{aligned} $$
+#
+# Here $s$ and $t$ are $x_c$ and $x_s$, while $u$ and $v$ are $w_c$ and $-w_s$.
+
+# %%
+both = (x_c + x_s) @ w_c.T  # (batch, out_blocks)
+compare("three products, cosine part", both - x_s @ (w_c - w_s).T, y_c)
+compare("three products, sine part", both - x_c @ (w_c + w_s).T, y_s)
+
+# %% [markdown]
+# Do this at all frequencies, and it is a layer. Three matrices, made once, transform the inputs,
+# the first rows, and the products back. Frequency $b - k$ mirrors $k$, so those up to $b/2$ are
+# enough.
+#
+# **Predict:** a block of size 8 times a vector takes 64 multiplications. How many are left between
+# the transforms?
+
+# %%
+def transforms(b):
+    k = torch.arange(b // 2 + 1)[:, None]  # (frequencies, 1)
+    angles = 2 * torch.pi * k * torch.arange(b) / b  # (frequencies, b)
+    cos, sin = angles.cos(), angles.sin()
+    of_x = torch.cat([cos + sin, cos, sin])  # (products, b): three for each frequency
+    of_w = torch.cat([cos, cos + sin, cos - sin])  # (products, b)
+    share = torch.where(2 * k % b == 0, 1, 2) / b  # (frequencies, 1): 2 if k has a mirror image
+    back = torch.cat([share * (cos + sin), -share * sin, -share * cos])  # (products, b)
+    return {"of_x": of_x, "of_w": of_w, "back": back}
+
+
+class FastLayer(PlainLayer):
+    """The same weights and bias, but the matrix is never built."""
+
+    def __init__(self, in_features, out_features, block_size):
+        super().__init__(in_features, out_features, block_size)
+        for name, matrix in transforms(block_size).items():
+            self.register_buffer(name, matrix, persistent=False)  # no weights: not saved
+
+    def forward(self, x):  # (batch, in_features)
+        x = x.unflatten(1, self.weight.shape[1:])  # (batch, in_blocks, b)
+        x_hat = (x @ self.of_x.T).movedim(-1, 0)  # (products, batch, in_blocks)
+        w_hat = (self.weight @ self.of_w.T).movedim(-1, 0)  # (products, out_blocks, in_blocks)
+        y_hat = x_hat @ w_hat.mT  # (products, batch, out_blocks)
+        y = y_hat.movedim(0, -1) @ self.back  # (batch, out_blocks, b)
+        return y.flatten(1) + self.bias  # (batch, out_features)
+
+
+fast, library = FastLayer(6 * b, 4 * b, b), BlockCirculantLinear(6 * b, 4 * b, b)
+library.load_state_dict(fast.state_dict())
+for layer in (fast, library):
+    layer(x).pow(4).mean().backward()
+compare("outputs, fast and library", fast(x), library(x))
+compare("gradients, fast and library", fast.weight.grad, library.weight.grad)
+
+# %% tags=["nbval-check-output"]
+print(f"multiplications per block: {len(fast.of_x)}, in the library {len(dft_spectrum(rows))}")
+
+# %% [markdown]
+# **What to notice.** There are three products at each of five frequencies. At frequencies 0 and 4
+# the sine is zero, so the library makes one product there. The transforms come on top, but an input
+# block is transformed once for all output blocks.
+#
+# Below is the library's own. Its `dft_matrices` are our `transforms` in any dtype.
+
+# %% tags=["nbval-check-output"]
+def source_of(thing):
+    return Markdown(f"```python\n{inspect.getsource(thing)}```")
+
+
+source_of(dft_spectrum)
+
+# %% [markdown]
+# Its product adds the strided order of the features, explained below. `Products` is `@`, with a
+# gradient that needs no rearranging. The layer pads its input before.
+
+# %% tags=["nbval-check-output"]
+source_of(dft_product)
+
+# %% [markdown]
 # ## Two orders of the features
 #
 # Which features belong to one block? In the **contiguous** order, the one so far, they are
@@ -631,7 +765,8 @@ print([name for name, m in block.named_modules() if isinstance(m, BlockCirculant
 #   b = n circulant. Padding counts.
 # - The nearest block-circulant matrix averages along wrapped diagonals. A random matrix loses
 #   $\sqrt{1 - 1/b}$ of its norm.
-# - Gradients are summed along wrapped diagonals. Three algorithms compute the same product.
+# - Gradients are summed along wrapped diagonals. Three algorithms compute the same product. The
+#   one called dft multiplies real matrices, at most three for each frequency.
 # - In the live experiment sharing helped where the layer had the symmetry of the truth, and only
 #   there.
 # - `compress(model, structure, skip=...)` works on any model. What it cannot do rightly it refuses,
