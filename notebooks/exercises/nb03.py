@@ -97,27 +97,7 @@ def widened(factor: Callable[[int], float]) -> Callable[[Sequence[float]], tuple
 
 EXERCISES = [
     Exercise(
-        "3.1", verify_still_circulant, still_circulant,
-        "Column c of the new matrix is column order[c] of the old one. Each row is the one above "
-        "rotated right by one if order[c + 1] is order[c] + 1, and after n - 1 comes 0.",
-        "Of all orders of n pixels a circulant matrix survives only the n rotations.",
-        mistakes=(
-            (lambda order: list(order) == sorted(order),
-             "the natural order is not the only one: if all pixels move on by the same number, and "
-             "the last come back first, the rows still rotate"),
-            (lambda order: len(steps(order)) == 1 and steps(order) <= {1, len(order) - 1},
-             "it is not enough that neighbours stay neighbours: where the pixels are reversed, the "
-             "rows rotate to the left"),
-            (lambda order: len(steps(order)) == 1,
-             "it is not enough that all steps are equal: in steps of two each row is the one above "
-             "rotated, but not by one"),
-            (lambda order: True,
-             "it cannot be True for every order: only where each row is still the one above "
-             "rotated right by one"),
-        ),
-    ),
-    Exercise(
-        "3.2", verify_unit_image, unit_image,
+        "3.1", verify_unit_image, unit_image,
         "Each row of the matrix is the one above rotated right by one, within its block of 28 "
         "columns; such a block is one row of the image. torch.roll takes a dimension.",
         "A block of units is one detector at 28 horizontal positions.",
@@ -136,7 +116,7 @@ EXERCISES = [
                  lambda answer: answer(letter(), 12)),
     ),
     Exercise(
-        "3.3", verify_interval, t_interval,
+        "3.2", verify_interval, t_interval,
         "np.std(values, ddof=1), stats.t.ppf(0.975, n - 1), and a division by the square root of "
         "n.",
         "With three seeds the factor is 4.30, with five 2.78: seeds are worth their time.",
@@ -151,6 +131,26 @@ EXERCISES = [
              "you leave out 5 % on either side, so 90 % are within; take the 97.5 % point"),
             (widened(lambda n: stats.t.ppf(0.975, n) / stats.t.ppf(0.975, n - 1)),
              "you give Student's t n degrees of freedom; there are n - 1"),
+        ),
+    ),
+    Exercise(
+        "3.3", verify_still_circulant, still_circulant,
+        "Column c of the new matrix is column order[c] of the old one. Each row is the one above "
+        "rotated right by one if order[c + 1] is order[c] + 1, and after n - 1 comes 0.",
+        "Of all orders of n pixels a circulant matrix survives only the n rotations.",
+        mistakes=(
+            (lambda order: list(order) == sorted(order),
+             "the natural order is not the only one: if all pixels move on by the same number, and "
+             "the last come back first, the rows still rotate"),
+            (lambda order: len(steps(order)) == 1 and steps(order) <= {1, len(order) - 1},
+             "it is not enough that neighbours stay neighbours: where the pixels are reversed, the "
+             "rows rotate to the left"),
+            (lambda order: len(steps(order)) == 1,
+             "it is not enough that all steps are equal: in steps of two each row is the one above "
+             "rotated, but not by one"),
+            (lambda order: True,
+             "it cannot be True for every order: only where each row is still the one above "
+             "rotated right by one"),
         ),
     ),
 ]

@@ -477,6 +477,56 @@ check("1.3", solve_circulant)
 # solution("1.3")
 
 # %% [markdown]
+# ### Exercise 1.4 ★★ 15 minutes, an open question
+#
+# For real vectors half of each transform is enough, because the rest mirrors it.
+# `torch.fft.rfft(x)` returns that half, and `torch.fft.irfft(half, n=...)` goes back to $n$ real
+# numbers. Write the product `circulant(w) @ x` with them.
+#
+# The next cell races it against the dense product and the complex FFT, both as above. **Predict:**
+# by the count of multiplications the FFT wins from n = 64 on. From which n on does it win on your
+# machine? And are the halves twice as fast?
+
+
+# %%
+def race(n, real_product):
+    """Print the shortest times of one product with one vector, in microseconds."""
+    w, x = torch.randn(n), torch.randn(n)
+    products = {"dense": "C @ x", "real": "real_product(w, x)",
+                "complex": "torch.fft.ifft(spectrum(w) * torch.fft.fft(x)).real"}
+    names = {"C": circulant(w).contiguous(), "w": w, "x": x, "real_product": real_product,
+             "torch": torch, "spectrum": spectrum}
+    times = {name: min(Timer(code, globals=names).blocked_autorange(min_run_time=0.3).times) * 1e6
+             for name, code in products.items()}
+    print(f"LIVE: n = {n:4}", *(f"{name} {time:.1f}" for name, time in times.items()), sep=", ")
+
+
+# %% [markdown]
+# Once the check is passed, remove the `#` before the loop and run the cell again.
+#
+# <details class="help"><summary>What we found</summary>
+#
+# On our machine, with one thread, the dense product was faster up to n = 256, and both FFTs from
+# 512 on. At 4096 the real one was about 80 times as fast as the dense product. Small sizes lose
+# because each call of an operation takes a microsecond or more, whatever n is.
+#
+# The halves saved about a quarter of the time of the complex FFT, not half of it. They take as many
+# calls.
+#
+# </details>
+
+
+# %% tags=["nbval-check-output"]
+def real_product(w, x):
+    ...
+
+
+check("1.4", real_product)
+# hint("1.4")
+# solution("1.4")
+# for n in (64, 128, 256, 512, 1024, 4096): race(n, real_product)
+
+# %% [markdown]
 # ## What we saw, and where next
 #
 # - A circulant matrix holds $b$ numbers; each row is the one above rotated right by one,

@@ -50,12 +50,14 @@ dense = mnist.classifier()
 start = dense.hidden.weight.detach().clone()
 print(dense)
 history = mnist.train(dense, few, epochs=3, lr=1e-3, seed=0, progress=bar("dense"))
-pd.DataFrame(history).rename_axis("epoch")[["train_loss", "val_error"]].round(4)
+pd.DataFrame({"training loss": [epoch["train_loss"] for epoch in history],
+              "validation error": [epoch["val_error"] for epoch in history]}).rename_axis(
+                  "epoch").round(4)
 
 # %% [markdown]
-# Three epochs on 10,000 images take seconds. `val_error` is the share of the 5,000 validation
-# images that are put into the wrong class. The full-scale runs below train for 10 epochs on 55,000
-# images, which leaves a much smaller error.
+# Three epochs on 10,000 images take seconds. The validation error is the share of the 5,000
+# validation images that are put into the wrong class. The full-scale runs below train for 10 epochs
+# on 55,000 images, which leaves a much smaller error.
 #
 # ## The same network with a circulant first layer
 #
@@ -95,6 +97,22 @@ assert torch.equal(weight[57].view(28, 28)[:, 1:], weight[56].view(28, 28)[:, :-
 # single detector, rotated along the whole flattened image. Other block sizes cut the rows into
 # pieces or run over their ends, and have no such simple picture.
 #
+# ### Exercise 3.1 ★★ 10 minutes
+#
+# At a block size of 28 a hidden unit's weights are an image of 28 x 28 pixels. Build that of unit
+# number `unit` of a block from that of its first unit, `first`, of shape (28, 28). Build no matrix.
+
+
+# %% tags=["nbval-check-output"]
+def unit_image(first, unit):
+    ...
+
+
+check("3.1", unit_image)
+# hint("3.1")
+# solution("3.1")
+
+# %% [markdown]
 # ## Why not simply project the dense network?
 #
 # Notebook 02 showed that the nearest block-circulant matrix of a *random* one keeps 1/b of its
@@ -197,12 +215,12 @@ mnist_figures.mnist_benchmark(sharing);
 #
 # Which of these differences can five seeds tell from chance? The two kinds of networks were trained
 # apart. So they are two independent samples, and the test is Welch's t-test, which lets their
-# spreads differ. `low` and `high` are the 95 % interval of the mean difference.
+# spreads differ. The table shows the mean difference and its 95 % interval.
 #
-# `decided` is 1 where the test says, at 5 %, that the error is higher. It is -1 where the error is
-# lower, and 0 where five seeds cannot tell. Each block size is one *level*. With many levels,
-# chance alone soon makes one look decided. Holm's method corrects the test for that, but not the
-# intervals. So an interval may leave zero out although `decided` is 0.
+# The last column says *worse* where the error is higher by the test, at 5 %. It says *better* where
+# the error is lower, and *undecided* where five seeds cannot tell. Each block size is one *level*.
+# With many levels, chance alone soon makes one look decided. Holm's method corrects the test for
+# that, but not the intervals. So an interval may leave zero out although its level is undecided.
 
 # %% tags=["nbval-check-output"]
 tuned = results.select(natural, series="tuned")
@@ -211,14 +229,41 @@ cost = results.select(tuned, method="block_circulant")
 cost = cost.assign(first=100 * cost["test_error"], second=100 * cost["seed"].map(dense_error))
 print("FULL-SCALE, tuned: test error minus the dense network's, in percentage points")
 each, _ = statistics.levels(cost)
-each = each.set_index("block_size")[["mean", "low", "high", "decided"]].round(3)
-each.loc[[8, 16, 28, 49, 98, 196, 392, 784]]
+
+
+def in_words(each):
+    said = each["decided"].map({1: "worse", -1: "better", 0: "undecided"})
+    return pd.DataFrame({"difference": each["mean"], "from (95 %)": each["low"],
+                         "to (95 %)": each["high"], "by the test": said}).round(3).set_index(
+                             each["block_size"].rename("block size"))
+
+
+in_words(each).loc[[8, 16, 28, 49, 98, 196, 392, 784]]
 
 # %% [markdown]
 # **What to notice.** Up to b = 28 every mean is within 0.15 points of the dense network's error.
 # The sizes that this table leaves out are in the picture. Of all these only b = 28 is worse by a
 # difference that five seeds decide. From b = 49 on, half a point worse, the error climbs. A single
 # circulant makes an extra mistake on one image in 80. It stores 784 numbers instead of 614,656.
+#
+# ### Exercise 3.2 ★ 5 minutes
+#
+# The 95 % interval of a mean over n seeds is mean ± t · s / √n. Here s is the standard deviation,
+# with n - 1 as its divisor. And t is the 97.5 % point of Student's t with n - 1 degrees of freedom:
+# `scipy.stats.t.ppf` gives it. Return the pair (low, high).
+
+
+# %% tags=["nbval-check-output"]
+def t_interval(values):
+    ...
+
+
+check("3.2", t_interval)
+# hint("3.2")
+# solution("3.2")
+
+# %% [markdown]
+# ### What tuning gains
 #
 # Tuning gains 0.1 to 0.2 points at most sizes, for the dense network too, and half a point at
 # b = 392 and 784. **Predict:** does the half point mean that large blocks need a special rate? Look
@@ -355,12 +400,9 @@ mnist_figures.mnist_permuted(course);
 sides = [("block_circulant", pixels) for pixels in ("natural", "permuted")]
 levels, _ = statistics.levels(comparisons.classifier_pairs(course, "tuned", *sides))
 print("FULL-SCALE, tuned: what the permutation adds to the test error, in percentage points")
-levels.set_index("block_size")[["mean", "low", "high", "decided"]].round(3)
+in_words(levels)
 
 # %% [markdown]
-# Here `decided` is 1 where the permutation hurts, -1 where it helps, and 0 where five seeds cannot
-# tell.
-#
 # The rule for a verdict is the same in all notebooks. *Confirmed*: the average over the levels has
 # the claimed sign with its whole interval, and no level is decided against the claim. *Refuted*:
 # the whole interval has the other sign, or a single level is decided against the claim. All else is
@@ -383,9 +425,7 @@ Markdown(pages.claims_table(claim for claim in found if claim.key == "claim4_ord
 #
 # Notebook 04 asks the same of the comparison with pruning: does it depend on the order?
 #
-# ## Exercises
-#
-# ### Exercise 3.1 ★ 5 minutes
+# ### Exercise 3.3 ★ 5 minutes
 #
 # A dense layer does not feel the order of the pixels. Which orders does a circulant one not feel?
 # Permute the columns of any circulant matrix: column `order[c]` goes to place `c`. Is the result
@@ -397,40 +437,7 @@ def still_circulant(order):
     ...
 
 
-check("3.1", still_circulant)
-# hint("3.1")
-# solution("3.1")
-
-# %% [markdown]
-# ### Exercise 3.2 ★★ 10 minutes
-#
-# At a block size of 28 a hidden unit's weights are an image of 28 x 28 pixels. Build that of unit
-# number `unit` of a block from that of its first unit, `first`, of shape (28, 28). Build no matrix.
-
-
-# %% tags=["nbval-check-output"]
-def unit_image(first, unit):
-    ...
-
-
-check("3.2", unit_image)
-# hint("3.2")
-# solution("3.2")
-
-# %% [markdown]
-# ### Exercise 3.3 ★ 5 minutes
-#
-# The 95 % interval of a mean over n seeds is mean ± t · s / √n. Here s is the standard deviation,
-# with n - 1 as its divisor. And t is the 97.5 % point of Student's t with n - 1 degrees of freedom:
-# `scipy.stats.t.ppf` gives it. Return the pair (low, high).
-
-
-# %% tags=["nbval-check-output"]
-def t_interval(values):
-    ...
-
-
-check("3.3", t_interval)
+check("3.3", still_circulant)
 # hint("3.3")
 # solution("3.3")
 
