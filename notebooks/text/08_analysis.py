@@ -317,10 +317,21 @@ translation_figures.bleu_by_length(table);
 # - July 2020: block-circulant matrices in Transformers for language, on an FPGA (Li et al.,
 #   FTRANS).
 #
-# ## What has not been run
+# ## What has been run, and what has not
 #
-# `circtools run multi30k --methods all --preset base --seeds 3` does what is missing at `base`.
-# RESULTS.md lists the rest.
+# Every run left one JSON file in `data/results`, with its settings, its metrics per epoch, its
+# device and its commit. `results.load()` gives them as one table. *Trials* are the runs that served
+# to choose a setting.
+
+# %% tags=["hide-input", "nbval-check-output"]
+kinds = table["series"].map({"search": "trials of a setting"}).fillna("complete trainings")
+print("FULL-SCALE RESULTS: runs by task and preset, which is a size of the network")
+table.groupby(["task", "preset", kinds.rename(None)])["run"].nunique().unstack()
+
+# %% [markdown]
+# `make figures` draws every figure from this table. `make experiments` runs what is missing, and a
+# run that was stopped resumes. `circtools run multi30k --methods all --preset base --seeds 3` does
+# so for `base`. RESULTS.md lists the rest.
 #
 # ## What we saw, and where next
 #
