@@ -16,7 +16,8 @@ from circtools.report import claims, comparisons
 from circtools.report.comparisons import SIZES, compare
 from circtools.report.statistics import PERCENT
 
-METHODS = ("pruned", "gradual", "block_circulant", "projected", "small_dense", "low_rank")
+METHODS = ("pruned", "gradual", "block_circulant", "random_sharing", "projected", "small_dense",
+           "low_rank")
 TURN = 196.0  # the compression up to which pruning's lead grows on MNIST; a look at the results
 WITHIN = 1.0  # BLEU below the dense network, on validation, that count as nothing lost
 
