@@ -73,7 +73,8 @@ def test_the_whole_plan_runs_and_never_again(tiny: Path, capsys: pytest.CaptureF
     assert search[["test_bleu", "test_chrf"]].isna().all(axis=None)
     assert final["test_bleu"].notna().all()
     rejected = table[table["series"] == "rejected"]
-    assert set(rejected["method"]) <= {"dense", "block_circulant", "low_rank", "small_dense"}
+    assert set(rejected["method"]) <= {"dense", "block_circulant", "random_sharing", "low_rank",
+                                       "small_dense"}
     tried = pd.concat([search, final[final["block_size"].isin([1, 4])]])
     for method in ("dense", "block_circulant", "pruned", "projected", "low_rank", "small_dense"):
         rows = tried[tried["method"] == method]
