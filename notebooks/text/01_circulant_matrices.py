@@ -51,7 +51,7 @@ def compare(what, left, right):
 #
 # $$ C_{r,c} = w_{(c - r) \bmod b} $$
 #
-# So row 1 begins with $w_{b-1}$, because $(0 - 1) \bmod b = b - 1$.
+# So row 1 begins with $w_{b-1}$, the last number of the first row.
 
 # %% alt="A circulant matrix repeats its first row, rotated right by one from row to row"
 diagrams.circulant_technique();
