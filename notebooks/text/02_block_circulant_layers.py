@@ -68,8 +68,8 @@ def compare(what, left, right):
 # Here $b$ is the **block size**, and $C(w_{ij})$ is the circulant matrix with the first row
 # $w_{ij}$. If the matrix is not square, the numbers $p$ and $q$ of blocks differ.
 #
-# **Predict:** let the blocks of one matrix grow, each time to twice the size. How does the number of
-# stored weights change? And what kind of matrix is it at b = 1?
+# **Predict:** let the blocks of one matrix grow, each time to twice the size. How does the number
+# of stored weights change? And what kind of matrix is it at b = 1?
 
 # %% alt="The larger the circulant blocks of a matrix are, the fewer numbers it stores"
 diagrams.block_circulant_ladder();
