@@ -98,8 +98,7 @@ experiments: $(READY) ## run every experiment that has no result yet, or resume 
 benchmarks: $(READY) ## time the layer and the Transformers; 15 minutes on an idle machine
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps peft==0.21.2
 	$(BIN)/python -m circtools.bench.layer
-	$(BIN)/python -m circtools.bench.training_speed
-	$(BIN)/python -m circtools.bench.compressed_speed
+	$(BIN)/python -m circtools.bench.transformers
 
 notebooks: $(READY) ## make the notebooks afresh from their texts, execute and save them
 	$(BIN)/python notebooks/build.py build --update

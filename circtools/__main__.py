@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from circtools.experiments import data, execute, multi30k, results, store, translation
 from circtools.experiments.execute import TASKS
 from circtools.experiments.files import ROOT
 from circtools.experiments.methods import METHODS, methods_of
 from circtools.experiments.multi30k_runs import DEMO
-from circtools.report import facts, gallery, pages, poster, teaching
+from circtools.report import facts, gallery, pages
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,21 +45,19 @@ def _parser() -> argparse.ArgumentParser:
     get.set_defaults(command=_data)
     _add_run(commands)
     _add_translate(commands)
-    for name, make, folder, help_, description in (
-            ("figures", _figures, gallery.FOLDER, "draw the poster's figures from the results",
-             "Draw every figure from data/results into figures/, as SVG and PNG."),
-            ("poster", poster.make, gallery.FOLDER, "make the poster from the results",
-             "Write poster.pdf (A0) and a preview poster.png from data/results."),
-            ("slides", _slides, teaching.FOLDER, "make the slides and the handout for a class",
-             "Write slides.pdf (16:9) and handout.pdf (A4) from data/results.")):
-        draw = commands.add_parser(name, help=help_, description=description)
+    for name, folder, help_ in (
+            ("figures", gallery.FOLDER, "draw every figure, as SVG and PNG"),
+            ("poster", gallery.FOLDER, "make the poster, poster.pdf (A0), and a preview of it"),
+            ("slides", gallery.TEACHING, "make slides.pdf (16:9) and handout.pdf (A4)")):
+        help_ += ", from data/results"
+        draw = commands.add_parser(name, help=help_, description=help_)
         draw.add_argument("--output", type=_path, default=folder, metavar="FOLDER",
                           help=f"where to (default {folder.relative_to(ROOT)})")
-        draw.set_defaults(command=_draw, make=make)
+        draw.set_defaults(command=_draw, name=name)
     verdicts = commands.add_parser(
-        "report", help="test the poster's claims; write README.md and RESULTS.md",
+        "report", help="test the poster's claims; write README.md, RESULTS.md and the quiz",
         description="Test the poster's claims on the results, print the verdicts, and write "
-                    "README.md and RESULTS.md from their templates.")
+                    "README.md, RESULTS.md and the quiz from their templates.")
     verdicts.add_argument("--check", action="store_true",
                           help="change nothing; fail if a page is stale")
     verdicts.set_defaults(command=_report)
@@ -159,17 +155,15 @@ def _translate(options: argparse.Namespace) -> None:
 
 
 def _draw(options: argparse.Namespace) -> None:
-    table = results.load()
-    for path in options.make(table, facts.facts(table), options.output):
-        print(path)
-
-
-def _figures(table: pd.DataFrame, values: dict[str, Any], folder: Path) -> list[Path]:
-    return gallery.make_all(table, pages.titles(values), folder)
-
-
-def _slides(table: pd.DataFrame, values: dict[str, Any], folder: Path) -> list[Path]:
-    return teaching.make(table, values, pages.titles(values), folder)
+    table, folder = results.load(), options.output
+    found = facts.facts(table)
+    if options.name == "poster":
+        paths = gallery.make_poster(table, found, folder)
+    elif options.name == "slides":
+        paths = gallery.make_slides(table, found, pages.titles(found), folder)
+    else:
+        paths = gallery.make_all(table, pages.titles(found), folder)
+    print(*paths, sep="\n")
 
 
 def _report(options: argparse.Namespace) -> None:

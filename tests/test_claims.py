@@ -19,7 +19,6 @@ from circtools.report import (
     facts,
     gallery,
     network_figures,
-    poster,
     statistics,
     style,
     translation_figures,
@@ -356,7 +355,7 @@ def test_everything_is_read_from_the_folder_of_the_table(
     network_figures.learning_curves(changed)
     network_figures.artefacts(changed, "pruned")
     translation_figures.bleu_by_length(changed)
-    poster.numbers(changed, facts.facts(changed))
+    gallery.poster_numbers(changed, facts.facts(changed))
     plt.close("all")
     assert any(name.startswith(str(copy)) for name in opened)
     assert not [name for name in opened if name.startswith(str(store.FOLDER))]

@@ -21,7 +21,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 from circtools.experiments import corpus, mnist
-from circtools.report import display, style
+from circtools.report import style
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 TEXTS = sorted((FOLDER / "text").glob("*.py"))
@@ -181,7 +181,7 @@ def test_pictures_are_sharp_and_small() -> None:
     with style.context():
         figure, axes = plt.subplots(figsize=(4, 3))
         axes.imshow(np.random.default_rng(0).random((20, 20)), cmap=style.SEQUENTIAL)
-    file, size = display.sharp(figure)
+    file, size = style.sharp(figure)
     picture = Image.open(BytesIO(file))
     whole = BytesIO()
     figure.savefig(whole, dpi=2 * figure.dpi, bbox_inches="tight")
@@ -198,11 +198,11 @@ def test_words_in_a_table_are_on_the_left_and_numbers_on_the_right() -> None:
     table = pd.DataFrame({"BLEU": ["39.9 (39 to 41)", "38.1 (37 to 39)"],
                           "translation": ["a dog runs", "<b>"]}, index=[2, 4])
     left = ' style="text-align: left"'
-    html = display.readable(table)
+    html = style.readable(table)
     assert re.findall(f"<t[hd]{left}>(.*?)</t", html) == ["translation", "a dog runs", "&lt;b&gt;"]
     assert html.replace(left, "") == table._repr_html_()
-    labels = display.readable(table.set_index("translation"))
+    labels = style.readable(table.set_index("translation"))
     assert re.findall(f"<t[hd]{left}>(.*?)</t", labels) == ["", "translation", "a dog runs",
                                                             "&lt;b&gt;"]
     wide = pd.concat({"small": table, "base": table}, axis=1)
-    assert display.readable(wide).count(left) == 6, "the header above two columns is left alone"
+    assert style.readable(wide).count(left) == 6, "the header above two columns is left alone"

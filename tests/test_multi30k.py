@@ -22,7 +22,6 @@ from circtools.experiments import (
     translation,
 )
 from circtools.experiments.corpus import Corpus, Split
-from circtools.experiments.methods import METHODS
 from circtools.experiments.multi30k import batches
 from circtools.experiments.runs import Run
 from circtools.pruning import ORIGINAL, mask_of, prune
@@ -67,8 +66,8 @@ def test_batches_waste_little_and_differ_between_epochs(corpus: Corpus) -> None:
 
 def small(corpus: Corpus, method: str = "dense") -> tuple[Any, Corpus, multi30k.Recipe]:
     torch.manual_seed(0)
-    model = multi30k.transformer(corpus.vocab, METHODS[method].layer(4), layers=1, d_model=16,
-                                 heads=2, feed_forward=16)
+    preset = multi30k_runs.Preset(1, 16, 2, 16, dropout=0.1)
+    model = multi30k.build(corpus.vocab, preset, method, 4, dropout=0.1, tied=True)
     recipe = multi30k.Recipe(epochs=4, lr=1e-2, batch_tokens=500, average=2)
     return model, replace(corpus, train=corpus.train.first(300)), recipe
 

@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from pypdf import PageObject, PdfReader
 
 from circtools.experiments import results
-from circtools.report import facts, poster, sheets
+from circtools.report import facts, gallery
 from circtools.report.gallery import FOLDER
 
 LAYOUT = FOLDER / "poster.typ"
@@ -27,19 +27,19 @@ def table() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def named(table: pd.DataFrame) -> dict[str, Any]:
-    return poster.numbers(table, facts.facts(table))
+    return gallery.poster_numbers(table, facts.facts(table))
 
 
 @pytest.fixture(scope="module")
 def drawn(table: pd.DataFrame) -> dict[str, Figure]:
-    figures = poster.panels(table)
+    figures = gallery.poster_figures(table)
     plt.close("all")  # they can still be saved
     return figures
 
 
 @pytest.fixture(scope="module")
 def pages(named: dict[str, Any], drawn: dict[str, Figure]) -> list[PageObject]:
-    return PdfReader(io.BytesIO(sheets.typeset(named, drawn, LAYOUT, format="pdf"))).pages
+    return PdfReader(io.BytesIO(gallery.typeset(named, drawn, LAYOUT, format="pdf"))).pages
 
 
 def test_two_pages_of_a0_with_few_large_words(pages: list[PageObject]) -> None:
@@ -74,9 +74,9 @@ def test_a_name_that_is_missing_and_a_sentence_that_is_false_stop_it(
     named: dict[str, Any], drawn: dict[str, Figure]
 ) -> None:
     with pytest.raises(ValueError, match="lent_4x_base"):
-        sheets.typeset({k: v for k, v in named.items() if k != "lent_4x_base"}, drawn, LAYOUT)
+        gallery.typeset({k: v for k, v in named.items() if k != "lent_4x_base"}, drawn, LAYOUT)
     with pytest.raises(ValueError, match="one learning rate cost five BLEU"):
-        sheets.typeset(named | {"lent_4x_base": named["block_circulant_4x_base"]}, drawn, LAYOUT)
+        gallery.typeset(named | {"lent_4x_base": named["block_circulant_4x_base"]}, drawn, LAYOUT)
 
 
 def test_the_qr_code_waits_for_an_address(
@@ -87,7 +87,7 @@ def test_the_qr_code_waits_for_an_address(
                                     if k not in address}}
     for shown, values in ((False, without),
                           (True, named | {"citation": named["citation"] | address})):
-        pdf = sheets.typeset(values, drawn, LAYOUT, format="pdf")
+        pdf = gallery.typeset(values, drawn, LAYOUT, format="pdf")
         text = PdfReader(io.BytesIO(pdf)).pages[0].extract_text()
         assert ("Course, code, data" in text) == shown
 
@@ -99,12 +99,12 @@ def test_a_verdict_needs_three_trainings(
     named: dict[str, Any], drawn: dict[str, Figure], seeds: int, verdict: str, shown: str
 ) -> None:
     claim = replace(named["claim2_by_eight_small"], seeds=seeds, verdict=verdict)
-    pdf = sheets.typeset(named | {"claim2_by_eight_small": claim}, drawn, LAYOUT)
+    pdf = gallery.typeset(named | {"claim2_by_eight_small": claim}, drawn, LAYOUT)
     assert shown in PdfReader(io.BytesIO(pdf)).pages[0].extract_text()
 
 
 def test_the_committed_poster_is_the_made_one_to_the_byte(table: pd.DataFrame, tmp_path) -> None:
-    for path in poster.make(table, facts.facts(table), tmp_path):
+    for path in gallery.make_poster(table, facts.facts(table), tmp_path):
         assert path.read_bytes() == (FOLDER / path.name).read_bytes(), "run 'make poster'"
     assert (FOLDER / "poster.png").stat().st_size < 1_000_000
     assert not list(tmp_path.glob(".*"))

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from pypdf import PageObject, PdfReader
 
 from circtools.experiments import results
-from circtools.report import facts, sheets, teaching
+from circtools.report import facts, gallery
 from circtools.report import pages as report_pages
 
-NOTEBOOKS = teaching.FOLDER.parent
+NOTEBOOKS = gallery.TEACHING.parent
 PLANS = re.findall(r"^## (.+)\n\n(?:[^|#\n].*\n\n)?((?:\|.*\n)+)\n(\*\*Leave out(?:.+\n)+)",
                    (NOTEBOOKS / "teaching.md").read_text(encoding="utf-8"), re.MULTILINE)
 MINUTES = {exercise: int(minutes) for text in (NOTEBOOKS / "text").glob("*.py")  # by the headings
@@ -47,7 +47,7 @@ def test_there_are_three_plans() -> None:
 
 
 def test_the_quiz_has_ten_questions_with_an_answer_and_one_reason() -> None:
-    text = (teaching.FOLDER / "quiz.md").read_text(encoding="utf-8")
+    text = (gallery.TEACHING / "quiz.md").read_text(encoding="utf-8")
     questions = text.split("\n## ")[1:]
     assert [question.split(".")[0] for question in questions] == [str(i) for i in range(1, 11)]
     for question in questions:
@@ -57,7 +57,7 @@ def test_the_quiz_has_ten_questions_with_an_answer_and_one_reason() -> None:
 
 
 def test_the_glossary_gives_a_sentence_for_each_word() -> None:
-    found = teaching.glossary()
+    found = gallery.glossary()
     assert len(found) > 25
     assert found["Block size"].startswith("The side b of the square blocks")
     assert all(re.fullmatch(r"[*A-Z].+[.]", sentence) for sentence in found.values())
@@ -69,14 +69,14 @@ def table() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def titles(table: pd.DataFrame) -> teaching.Titles:
+def titles(table: pd.DataFrame) -> gallery.Titles:
     return report_pages.titles(facts.facts(table))
 
 
 @pytest.fixture(scope="module")
-def made(table: pd.DataFrame, titles: teaching.Titles
+def made(table: pd.DataFrame, titles: gallery.Titles
          ) -> Iterator[tuple[dict[str, Any], dict[str, Figure]]]:
-    yield teaching.numbers(facts.facts(table), titles), teaching.pictures(table)
+    yield gallery.slide_numbers(facts.facts(table), titles), gallery.slide_figures(table)
     plt.close("all")
 
 
@@ -85,7 +85,7 @@ def pages(path: Path) -> list[PageObject]:
 
 
 def test_a_slide_has_a_title_a_picture_and_a_question() -> None:
-    slides = pages(teaching.FOLDER / "slides.pdf")
+    slides = pages(gallery.TEACHING / "slides.pdf")
     assert 10 <= len(slides) <= 12
     for number, slide in enumerate(slides, start=1):
         width, height = slide.mediabox[2:]
@@ -97,15 +97,15 @@ def test_a_slide_has_a_title_a_picture_and_a_question() -> None:
 
 
 def test_the_handout_is_one_sheet() -> None:
-    [page] = pages(teaching.FOLDER / "handout.pdf")
+    [page] = pages(gallery.TEACHING / "handout.pdf")
     assert page.mediabox[2:] == pytest.approx((595, 842), abs=1)
 
 
 @pytest.mark.slow
 def test_the_committed_sheets_are_the_made_ones_to_the_byte(
-        table: pd.DataFrame, titles: teaching.Titles, tmp_path) -> None:
-    for path in teaching.make(table, facts.facts(table), titles, tmp_path):
-        assert path.read_bytes() == (teaching.FOLDER / path.name).read_bytes(), "run 'make slides'"
+        table: pd.DataFrame, titles: gallery.Titles, tmp_path) -> None:
+    for path in gallery.make_slides(table, facts.facts(table), titles, tmp_path):
+        assert path.read_bytes() == (gallery.TEACHING / path.name).read_bytes(), "run 'make slides'"
     assert not plt.get_fignums()
 
 
@@ -115,4 +115,4 @@ def test_a_finding_that_is_false_stops_the_slides(
     named, drawn = made
     named = named | {"lent_4x_base": named["block_circulant_4x_base"]}
     with pytest.raises(ValueError, match=r"slides\.typ.*one learning rate cost five BLEU"):
-        sheets.typeset(named, drawn, teaching.FOLDER / "slides.typ")
+        gallery.typeset(named, drawn, gallery.TEACHING / "slides.typ")

@@ -1,6 +1,5 @@
 """Timings of the layer, of training and translation, and of the compressed Transformers."""
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -8,7 +7,7 @@ from typing import Any
 
 import torch
 
-from circtools.experiments import multi30k_runs, store
+from circtools.experiments import store
 
 FOLDER = store.FOLDER / "benchmarks"
 Runs = Mapping[str, Callable[[], Any]]
@@ -17,14 +16,10 @@ Runs = Mapping[str, Callable[[], Any]]
 def in_turn(runs: Runs, rounds: int = 3, budget: float = 0.0) -> dict[str, list[tuple[float, Any]]]:
     """Time functions in turn, so that all meet the same noise, after two calls to warm up.
 
-    Args:
-        runs: the functions by name. In a round each begins with the same random numbers, and is
-            called until 5 ms are over: the clock and the loop are then no part of what is timed.
-        rounds: how often, at least.
-        budget: seconds to go on for.
-
-    Returns:
-        For each round the seconds of a call, and what the last call returned.
+    In a round each begins with the same random numbers, and is called until 5 ms are over: the
+    clock and the loop are then no part of what is timed. There are at least so many rounds, and for
+    at least ``budget`` seconds. For each round it returns the seconds of a call, and what the last
+    call returned.
     """
     def timed(run: Callable[[], Any], calls: int) -> tuple[float, Any]:
         start = time.perf_counter()
@@ -51,17 +46,11 @@ def medians(runs: Runs) -> dict[str, float]:
             for name, samples in in_turn(runs, budget=0.5).items()}
 
 
-def product_rate(dtype: torch.dtype = torch.float32, n: int = 1024) -> float:
+def product_rate(dtype: torch.dtype = torch.float32) -> float:
     """Return the operations per second of a large matrix product."""
+    n = 1024
     a, b, out = (torch.randn(n, n).to(dtype) for _ in range(3))
     return 2 * n**3 / medians({"product": lambda: torch.mm(a, b, out=out)})["product"]
-
-
-def preset_of_command_line(description: str) -> str:
-    """Return the size that is to be timed by one of the two scripts that time Transformers."""
-    parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--preset", default="base", choices=list(multi30k_runs.PRESETS))
-    return parser.parse_args().preset
 
 
 def write(result: dict[str, Any], name: str) -> None:

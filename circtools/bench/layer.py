@@ -5,11 +5,11 @@
 
 For every width n, number of tokens and block size it times, in turn, ``nn.Linear``, the layer in
 both orders, and the C3A operator of the package ``peft`` (in the extra ``benchmarks``), and gives
-medians. ``ratio`` is the time of ``nn.Linear`` divided by that of the layer: above 1 is faster;
-``strided_ratio`` is the same in the strided order. ``roofline`` is the
-share of the speed that the machine's measured matrix-product rate and memory bandwidth would allow.
-Besides: the other methods at equal stored weights (inference), and the bytes kept for backward.
-Do not run anything else beside it.
+medians. ``ratio``, and ``strided_ratio`` for the strided order, is the time of ``nn.Linear``
+divided by that of the layer: above 1 is faster. ``roofline`` is the share of the speed that the
+machine's measured matrix-product rate and memory bandwidth would allow. Besides: the other methods
+at equal stored weights (inference), and the bytes kept for backward. Do not run anything else
+beside it.
 """
 
 import argparse
@@ -67,11 +67,7 @@ class C3A(nn.Module):
 
 @cache
 def c3a_operator() -> Callable[[Tensor, Tensor], Tensor]:
-    """Return peft's operator, from its one file; the rest of peft would want transformers.
-
-    Raises:
-        ImportError: if peft is not installed.
-    """
+    """Return peft's operator, from its one file; the rest of peft would want transformers."""
     package = importlib.util.find_spec("peft")
     if package is None or not package.submodule_search_locations:
         raise ImportError("peft is not installed: pip install 'circtools[benchmarks]'")

@@ -21,11 +21,10 @@ class Score:
 def score(hypotheses: Sequence[str], references: Sequence[str], resamples: int = 1000) -> Score:
     """Score translations against one reference each, in the order of the sentences.
 
-    Raises:
-        ValueError: if there are no sentences, or not as many references as hypotheses.
+    It raises a ValueError if there are no sentences, or not as many of either.
 
-    Source: M. Post, "A Call for Clarity in Reporting BLEU Scores", WMT 2018; the interval after
-    P. Koehn, "Statistical Significance Tests for Machine Translation Evaluation", EMNLP 2004.
+    Source: M. Post, "A Call for Clarity in Reporting BLEU Scores", WMT 2018; the interval after P.
+    Koehn, "Statistical Significance Tests for Machine Translation Evaluation", EMNLP 2004.
     """
     _check_pairs(hypotheses, references)
     metric = BLEU(lowercase=True)  # lower-cases both sides itself
@@ -39,12 +38,8 @@ def score(hypotheses: Sequence[str], references: Sequence[str], resamples: int =
 def sentence_counts(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
     """Return what BLEU counts in each sentence, so that any resample of them can be scored.
 
-    Returns:
-        Integers (sentences, 10): matching n-grams and all n-grams of the hypothesis for
-        n = 1 ... 4, words of the hypothesis, words of the reference.
-
-    Raises:
-        ValueError: if there are no sentences, or not as many references as hypotheses.
+    They are integers, (sentences, 10): matching n-grams and all n-grams of the hypothesis for n = 1
+    ... 4, words of the hypothesis, words of the reference. Errors are those of :func:`score`.
     """
     _check_pairs(hypotheses, references)
     metric = BLEU(lowercase=True, effective_order=True)
@@ -59,10 +54,7 @@ def _check_pairs(hypotheses: Sequence[str], references: Sequence[str]) -> None:
 
 
 def bleu_of_counts(counts: np.ndarray) -> np.ndarray:
-    """Return the BLEU of sums of :func:`sentence_counts`, (..., 10) to (...).
-
-    Without smoothing: it is meant for whole test sets. No match of four words at all gives 0.
-    """
+    """Return the BLEU, not smoothed, of sums of :func:`sentence_counts`, (..., 10) to (...)."""
     precisions = counts[..., :4] / np.maximum(counts[..., 4:8], 1)
     brevity = np.minimum(0.0, 1 - counts[..., 9] / np.maximum(counts[..., 8], 1e-9))
     with np.errstate(divide="ignore"):
@@ -73,8 +65,8 @@ def sentence_effects(counts: np.ndarray) -> np.ndarray:
     """Return what each test sentence adds to a network's BLEU, (sentences, 10) to (sentences,).
 
     They are the jackknife's: BLEU with all sentences minus BLEU without this one, times the number
-    of sentences less one. Their variance over the number of sentences is BLEU's over test sets;
-    unlike a bootstrap it hangs on no random numbers.
+    of sentences less one. Their variance over that number is BLEU's over test sets; unlike a
+    bootstrap it hangs on no random numbers.
 
     Source: B. Efron, C. Stein, "The Jackknife Estimate of Variance", Ann. Statist. 9 (1981).
     """

@@ -34,14 +34,10 @@ def chosen_rates(table: pd.DataFrame) -> pd.DataFrame:
     """Return, for each structure, the learning rate with the lowest validation error.
 
     Pruned networks have two choices, one for the rounds 1 to 15 (the poster's, up to 34x) and one
-    for the later ones, by the mean validation error over those rounds; single rounds are too
-    noisy to choose by.
-
-    Args:
-        table: rows of :func:`load`, those of the series ``search`` among them.
-
-    Returns:
-        The columns :data:`STRUCTURE`, ``lr`` and ``val_error``, one row per structure.
+    for the later ones, by the mean validation error over those rounds; single rounds are too noisy
+    to choose by. The table has rows of :func:`.results.load`, those of the series ``search`` among
+    them; there is a row per structure, with the columns :data:`STRUCTURE`, ``lr`` and
+    ``val_error``.
     """
     search = table[(table["series"] == "search") & (table["task"] == "mnist")].copy()
     search["score"] = search["val_error"].fillna(1.0)  # a trial that diverged is never chosen
@@ -57,8 +53,8 @@ def chosen_rates(table: pd.DataFrame) -> pd.DataFrame:
 def chosen_scales(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> dict[str, HparamScale]:
     """Return, for each method of Multi30k, the factors with the lowest validation loss.
 
-    The factors are those of the preset's base learning rate and dropout; the loss is the mean over
-    the compressions that were tried, 4 and 16 (rounds 6 and 12 of pruning). What is fine-tuned is
+    They are factors of the preset's base learning rate and dropout; the loss is the mean over the
+    compressions that were tried, 4 and 16 (rounds 6 and 12 of pruning). What is fine-tuned is
     chosen by its trials. What is trained from scratch is chosen by complete runs, since short ones
     prefer higher rates and less dropout; until there are any, by the trials of the learning rate.
 
@@ -92,10 +88,7 @@ def chosen_scales(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> dict[str, 
 
 
 def slight_scales(table: pd.DataFrame) -> dict[str, HparamScale]:
-    """Return, for each method of claim 3's own test, the factors with the lowest validation loss.
-
-    The loss is the mean over its rounds and over the seeds that have tried all rates.
-    """
+    """Return the best factors of each method of claim 3's own test, over its rounds and seeds."""
     rows = table[(table["preset"] == SLIGHT) & (table["seed"] < SLIGHT_TRIED)]
     rows = rows.drop_duplicates(["run", *LEVEL_COLUMNS])  # of a row in several series
     rows = rows.assign(val_loss=rows["val_loss"].fillna(math.inf))

@@ -86,7 +86,7 @@ class Corpus:
 def load(origin: str = "auto") -> Corpus:
     """Return Multi30k German-English, or the built-in sample; see :func:`.data.real_or_sample`.
 
-    The encoded corpus is kept in one file below ``data/cache``. With it, a machine without spaCy
+    The encoded corpus is kept in one file below ``data/cache``, with which a machine without spaCy
     can train, and translate the corpus's sentences.
     """
     return data.real_or_sample(origin, _real, _sample, "Multi30k",
@@ -111,8 +111,8 @@ def captions() -> Pairs:
 
     They have what makes the pair hard: the verb's place (second, also after a place; last in a
     subordinate clause; split in two), cases and genders with their endings, and compounds. The
-    grammar that made them was this project's own and is published under the project's MIT licence;
-    the first line of the file says so, and which commit has it.
+    project's own grammar made them; the file's first line names the licence and the commit that has
+    it.
     """
     lines = gzip.decompress(CAPTIONS.read_bytes()).decode("utf-8").splitlines()
     return [(german, english) for german, english in (line.split("\t") for line in lines[1:])]
@@ -122,12 +122,9 @@ def captions() -> Pairs:
 def extra_test_sets() -> dict[str, Split]:
     """Return the further test sets :data:`EXTRA` by name, indexed with the real vocabularies.
 
-    They serve no choice: each final network translates them once, at its end. They are kept beside
-    the encoded corpus, so that a machine without spaCy can translate them.
-
-    Raises:
-        circtools.experiments.data.DataUnavailable: if they are on no disk and cannot be downloaded.
-        circtools.experiments.data.CorruptData: if a file is damaged or its lines do not pair up.
+    They serve no choice: each final network translates them once, at its end. They are kept as
+    :func:`load` keeps the corpus; the errors are those of :func:`.data.locate` and
+    :func:`read_pairs`.
     """
     vocab = load("real").vocab
 
@@ -142,8 +139,8 @@ def _cached(task: str, settings: dict[str, Any], kind: type[Kept], make: Callabl
             ) -> Kept:
     """Read what is made of a task's files from the cache; make it if it is missing or damaged.
 
-    The file's name tells the data, the settings and the version of spaCy, which decides where
-    sentences are split. A machine without spaCy takes the file of any version.
+    The file's name tells the data, the settings and the version of spaCy, which splits sentences. A
+    machine without spaCy takes the file of any version.
     """
     settings |= {"files": [entry["sha256"] for entry in data.manifest(task)],
                  "tokenizer": "spacy.blank, lower case", "min_count": MIN_COUNT, "format": 4}
@@ -166,9 +163,8 @@ def _cached(task: str, settings: dict[str, Any], kind: type[Kept], make: Callabl
 def read_pairs(folder: Path, name: str) -> Pairs:
     """Return the sentence pairs of ``name.de.gz`` and ``name.en.gz``, one sentence per line.
 
-    Raises:
-        circtools.experiments.data.CorruptData: naming file and line, if a line is empty or no
-            UTF-8; or if a file is no whole gzip file, both are empty, or one has more lines.
+    It raises :class:`.data.CorruptData`, naming file and line, if a line is empty or no UTF-8; or
+    if a file is no whole gzip file, both are empty, or one has more lines.
     """
     german, english = (folder / f"{name}.{language}.gz" for language in ("de", "en"))
     sides = _lines(german), _lines(english)
@@ -198,9 +194,6 @@ def _lines(path: Path) -> list[str]:
     return sentences
 
 
-# --- Tokens and indices --------------------------------------------------------------------------
-
-
 @cache
 def _tokenizer(language: str) -> Callable[[str], Iterable[Any]]:
     import spacy  # here, because training from the cache must not need it
@@ -211,8 +204,7 @@ def _tokenizer(language: str) -> Callable[[str], Iterable[Any]]:
 def tokenise(sentence: str, language: Language) -> list[str]:
     """Return the lower-cased tokens of a sentence: words and punctuation marks, by spaCy's rules.
 
-    Letters that are written as a letter and an accent are composed first. Characters that nobody
-    sees are dropped: a byte order mark, zero-width spaces and joiners, soft hyphens.
+    Accents are composed with their letters, and characters that nobody sees are dropped.
     """
     text = unicodedata.normalize("NFC", sentence).translate(INVISIBLE)
     return [token.text.lower() for token in _tokenizer(language)(text) if not token.is_space]

@@ -33,15 +33,12 @@ class CorruptData(ValueError):
 def manifest(task: str) -> list[dict[str, Any]]:
     """Return the manifest's entries for a task: path, address, mirror, size, sha256, licence.
 
-    Raises:
-        FileNotFoundError: if the course's ``data`` folder is not there.
-        ValueError: if the manifest has no such task.
+    It raises a FileNotFoundError without the course's folder, and a ValueError of an unknown task.
     """
     if not MANIFEST.exists():
         raise FileNotFoundError(
             f"{MANIFEST} is missing: circtools is installed without the course. Clone the course's "
-            "repository and install it with 'pip install -e .' to use its data and results"
-        )
+            "repository and install it with 'pip install -e .' to use its data and results")
     entries = json.loads(MANIFEST.read_text(encoding="utf-8"))["files"]
     chosen = [entry for entry in entries if entry["task"] == task]
     if not chosen:
@@ -98,9 +95,8 @@ def verify(path: Path, entry: dict[str, Any]) -> None:
 def download(entry: dict[str, Any], path: Path) -> None:
     """Download one file of the manifest, verify it, and only then give it its name.
 
-    Raises:
-        CorruptData: if what an address gave is damaged, and no other gave the right content.
-        DataUnavailable: if no address answered, or only with a web page.
+    It raises :class:`CorruptData` if what an address gave is damaged and no other gave the right
+    content, else :class:`DataUnavailable`.
     """
     failures: list[str] = []
     corrupt = False
@@ -142,11 +138,8 @@ def real_or_sample(origin: str, real: Callable[[], Data], sample: Callable[[], D
 
     With the origin ``"auto"`` the sample serves, with a printed notice of the data's name and the
     sample's contents, if the data is on no disk and cannot be downloaded; ``"real"`` raises
-    instead, and ``"sample"`` asks for it.
-
-    Raises:
-        DataUnavailable: for ``"real"``, without data and network.
-        CorruptData: if a file is damaged, whatever the origin asked for.
+    :class:`DataUnavailable` instead, and ``"sample"`` asks for it. A damaged file raises
+    :class:`CorruptData`, a wrong origin a ValueError.
     """
     if origin not in ("auto", "real", "sample"):
         raise ValueError(f"origin must be 'auto', 'real' or 'sample', got {origin!r}")

@@ -46,11 +46,7 @@ _ONE_AT_A_TIME = threading.Lock()  # of a process's threads: they share torch's 
 
 def pending(task: str, preset: str, seeds: int, kept: Store, methods: Sequence[str] = ()
             ) -> list[Run]:
-    """Return the runs of the first stage that is not finished; empty when all is done.
-
-    Raises:
-        ValueError: if the preset or a method is unknown, or ``seeds`` is not positive.
-    """
+    """Return the runs of the first unfinished stage; a ValueError names an option that is wrong."""
     if preset not in TASKS[task].presets:
         raise ValueError(f"preset must be one of {', '.join(TASKS[task].presets)}, got {preset!r}")
     if seeds < 1:
@@ -82,8 +78,7 @@ def run_all(task: str, preset: str = "base", seeds: int = 5, workers: int = 2,
     cores, or the GPU, are divided among the workers.
 
     Raises:
-        ValueError: if the preset or a method is unknown, a number is not positive, torch finds no
-            GPU, or there is no such run in the stage that is next.
+        ValueError: if an option has a wrong value, or torch finds no GPU.
         OSError: if the workers of a cluster write their results where this process finds none.
     """
     if workers < 1:
@@ -114,8 +109,8 @@ def _stage(runs: Sequence[Run], kept: Store, device: str, workers: int, schedule
            ) -> None:
     """Do the runs of a stage; first the networks they start from and whose weights are lost.
 
-    They are done one by one, by processes of this machine, or by the workers of a Dask cluster;
-    what a worker had begun that dies goes to another.
+    They are done by this process, by processes of this machine, or by the workers of a Dask
+    cluster; what a worker had begun that dies goes to another.
     """
     minutes = sum(estimate_seconds(runs, kept, device)) / 60
     threads, cluster = max(1, joblib.cpu_count() // workers), {}
@@ -154,8 +149,8 @@ def _work(job: Job, run: Run, kept: Store, device: str, threads: int, progress: 
 def estimate_seconds(runs: Iterable[Run], kept: Store, device: str = "cpu") -> list[float]:
     """Return the seconds that each run will take a worker.
 
-    From the results there are: seconds per epoch on this kind of device, of the same method and
-    block size where one has been run; without any, from a short measurement.
+    They follow from the results of this kind of device, of the same method and block size where one
+    has been run; without any, from a short measurement.
     """
     done = [result["config"] | {"seconds": epoch["seconds"]}
             for result in store.read(kept.folder) for epoch in result["history"]
@@ -178,8 +173,8 @@ def execute(run: Run, kept: Store, device: str = "cpu", progress: str | None = N
     """Run one run, or resume it, unless its result is there; return the result's path.
 
     A kill at any moment loses at most one epoch, or 20 seconds, whichever is longer. A run that
-    diverges has a result too, which says so, with the metrics that it had until then; so has one
-    that starts from a network that diverged.
+    diverges has a result too, with the metrics until then; so has one that starts from such a
+    network.
     """
     path = kept.path(run)
     if path.exists():
@@ -189,10 +184,9 @@ def execute(run: Run, kept: Store, device: str = "cpu", progress: str | None = N
     work = TASKS[run.task].experiment(run, kept.origin, device)
     history: list[dict[str, float]] = []
     final: list[dict[str, Any]] = []
-    diverged: dict[str, str] = {}
+    diverged, begun = dict[str, str](), dict[str, Any]()
     try:
         before, own = TASKS[run.task].epochs(run)
-        begun: dict[str, Any] = {}
         if run.start is not None:
             work.model.load_state_dict(_trained(run.start, kept, device))
             begun = work.begin()
@@ -200,19 +194,14 @@ def execute(run: Run, kept: Store, device: str = "cpu", progress: str | None = N
             _chain(work, kept, before, history, final)
         else:
             history += work.fit(own, run.seed, kept.checkpoint(run, "train"), progress)
-            final.append(_measure(work, path, 0, before + own, _seconds(history)) | begun)
+            final.append(_measure(work, path, 0, before + own, history) | begun)
     except training.Diverged as error:
         history += error.history
         diverged["diverged"] = str(error)
         tqdm.write(f"{run.name} diverged: {error}")
-    result = {
-        "config": run.config() | work.config,
-        "data": kept.origin,
-        "provenance": origin | {"threads": torch.get_num_threads()},
-        "history": history,
-        "final": final,
-        "wall_seconds": round(time.monotonic() - started, 2),
-    } | diverged
+    result = {"config": run.config() | work.config, "data": kept.origin,
+              "provenance": origin | {"threads": torch.get_num_threads()}, "history": history,
+              "final": final, "wall_seconds": round(time.monotonic() - started, 2)} | diverged
     if run.seed == 0 and run.stage == "final" and not diverged:
         work.keep(path)
     if run.method == "dense" and not diverged:
@@ -237,7 +226,7 @@ def _chain(work: Experiment, kept: Store, before: int, history: list[dict[str, f
         history += state["history"]
         final += state["final"]
     else:
-        final.append(_measure(work, path, 0, before, 0.0))
+        final.append(_measure(work, path, 0, before, history))
     for number in range(final[-1]["round"] + work.rounds_at_once, run.rounds + 1,
                         work.rounds_at_once):
         # A round has a seed of its own, so that its batches differ from those of the last one.
@@ -252,19 +241,20 @@ def _chain(work: Experiment, kept: Store, before: int, history: list[dict[str, f
             raise
         history += [epoch | {"round": number} for epoch in trained]
         final.append(_measure(work, path, number, before + len(final) * work.finetune_epochs,
-                              round(final[-1]["seconds"] + _seconds(trained), 3)))
+                              history))
         save_atomically({"model": work.model.state_dict(), "history": history, "final": final},
                         rounds)
         unfinished.unlink(missing_ok=True)
 
 
-def _measure(work: Experiment, path: Path, number: int, epochs: int, seconds: float
-             ) -> dict[str, Any]:
+def _measure(work: Experiment, path: Path, number: int, epochs: int,
+             history: Sequence[dict[str, float]]) -> dict[str, Any]:
     """Return the final metrics of a run or a round; write the texts beside its result."""
     model = work.model.eval()
     with torch.inference_mode():
         metrics = work.measure(path, number)
-    return {"round": number, **work.counts(), **metrics, "epochs": epochs, "seconds": seconds,
+    return {"round": number, **work.counts(), **metrics, "epochs": epochs,
+            "seconds": round(sum(epoch["seconds"] for epoch in history), 3),
             "empty_layers": pruning.empty_layers(model)}
 
 
@@ -281,7 +271,3 @@ def _trained(start: Run, kept: Store, device: str, progress: str | None = None
         save_atomically(work.model.state_dict(), path)
         checkpoint.unlink(missing_ok=True)
     return load_saved(path)
-
-
-def _seconds(history: Iterable[dict[str, float]]) -> float:
-    return round(sum(epoch["seconds"] for epoch in history), 3)

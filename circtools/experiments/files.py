@@ -39,11 +39,7 @@ def save_atomically(payload: Any, path: Path) -> None:
 
 
 def load_saved(path: Path, device: torch.device | str = "cpu") -> Any:
-    """Return what :func:`save_atomically` saved.
-
-    Raises:
-        ValueError: if the file is damaged, saying to delete it.
-    """
+    """Return what :func:`save_atomically` saved; a ValueError names a damaged file."""
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except DAMAGED as error:
@@ -52,11 +48,7 @@ def load_saved(path: Path, device: torch.device | str = "cpu") -> Any:
 
 
 def check_writable(folder: Path) -> None:
-    """Write a little into a folder, which is made: better before hours of training than after.
-
-    Raises:
-        OSError: naming the folder, if that fails.
-    """
+    """Make a folder and write a little, before hours of training; an OSError names it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder) as file:

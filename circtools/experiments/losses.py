@@ -1,8 +1,7 @@
 """Cross-entropy of a large vocabulary without the table of all logits.
 
-Why not torch's own ``linear_cross_entropy``: where label smoothing is on it falls back to the table
-of all logits, and saving its memory and time is the point. The arguments here have torch's names,
-so that this file can go once torch's does both.
+Torch's own ``linear_cross_entropy`` makes that table where label smoothing is on. The arguments
+here have torch's names, so that this file can go once torch's does both.
 """
 
 import torch
@@ -69,9 +68,8 @@ def linear_cross_entropy(features: Tensor, weight: Tensor, target: Tensor, *,
         label_smoothing: as in ``F.cross_entropy``.
         ignore_index: the target of rows that do not count.
 
-    Returns:
-        The mean over the rows that count, a scalar in nats, in fp32 (of float64, in float64).
-        Under autocast the products are in its dtype and the softmax in fp32.
+    It is the mean over the rows that count, a scalar in nats, in fp32 (of float64, in float64).
+    Under autocast the products are in its dtype and the softmax in fp32.
 
     Source: label smoothing after C. Szegedy et al., "Rethinking the Inception Architecture for
     Computer Vision", CVPR 2016, section 7; the gradient in the forward pass is a known trick.
@@ -83,5 +81,4 @@ def linear_cross_entropy(features: Tensor, weight: Tensor, target: Tensor, *,
         dtype = torch.get_autocast_dtype(device)
         features, weight = features.to(dtype), weight.to(dtype)
     with torch.autocast(device, enabled=False):
-        return _LinearCrossEntropy.apply(features, weight, target, label_smoothing,
-                                         ignore_index)
+        return _LinearCrossEntropy.apply(features, weight, target, label_smoothing, ignore_index)

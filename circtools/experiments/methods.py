@@ -1,15 +1,7 @@
-"""The methods that are compared: one row per method.
+"""The methods that are compared: one row per method."""
 
-A new structure takes its class in :mod:`circtools.structures`, a row here and a test.
-"""
-
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from torch import nn
-
-from circtools.structures import STRUCTURES, TileCirculantLinear
+from typing import Literal
 
 # Compression levels, and the rounds of pruning that stand against each: 0.79 ** rounds is left.
 ROUNDS_AT = {2: 3, 4: 6, 8: 9, 16: 12, 32: 15}
@@ -22,7 +14,7 @@ class Method:
     """How the networks of a method are made and trained."""
 
     label: str  # in figures
-    structure: str = "dense"  # or a key of STRUCTURES, or "tiles_" with an arrangement
+    structure: str = "dense"  # or a key of circtools.structures.STRUCTURES, or of mnist.LAYERS
     at_control_levels: bool = True  # and only there; False: at every level that is compared
     fine_tunes: bool = False  # it starts from the trained dense network
     prunes: Literal["magnitude", "random", "nothing"] | None = None  # in rounds: what these take
@@ -31,16 +23,6 @@ class Method:
     narrower: bool = False  # Multi30k: dense layers, level ** 0.5 times narrower
     gradual: bool = False  # it is pruned during its training
     tasks: tuple[str, ...] = PIXELS + WORDS
-
-    def layer(self, level: int) -> Callable[[int, int], nn.Module]:
-        """Return what makes, of two sizes, a layer that stores ``level`` times fewer weights."""
-        if self.structure == "dense":  # which stores all of them
-            return nn.Linear
-        kind, _, arrangement = self.structure.partition("tiles_")
-        if arrangement:
-            return lambda n_in, n_out: TileCirculantLinear(n_in, n_out, level, arrangement)
-        made: Any = STRUCTURES[kind]
-        return lambda n_in, n_out: made(n_in, n_out, level)
 
 
 METHODS = {

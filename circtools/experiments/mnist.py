@@ -18,12 +18,16 @@ from circtools.experiments import data, runs, store, training
 from circtools.experiments.methods import METHODS
 from circtools.experiments.mnist_runs import PRESETS
 from circtools.linear import BlockCirculantLinear
+from circtools.structures import STRUCTURES, TileCirculantLinear
 
 PIXELS = 28 * 28
 CLASSES = 10
 VALIDATION = 5_000  # images held out of the training set, the last ones, the same for every run
 BATCH_SIZE = 128
 MEAN, STD = 0.1307, 0.3081  # of the training pixels
+LAYERS: dict[str, Any] = STRUCTURES | {  # each makes a layer of two sizes and a block size
+    f"tiles_{tiles}": partial(TileCirculantLinear, arrangement=tiles)
+    for tiles in ("raster", "local", "strided")}
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,8 @@ def _real(folder: Path) -> Mnist:
 def read_idx(path: Path) -> np.ndarray:
     """Return the bytes of an IDX file, MNIST's format, as an array of the shape it declares.
 
-    The header is trusted, because the file's checksum has been verified: two zeros, the code of
-    the type (8: bytes), the number of dimensions, and each size as a big-endian 32-bit integer.
+    The file's checksum has been verified. Its header: two zeros, the code of the type (8: bytes),
+    the number of dimensions, and each size as a big-endian 32-bit integer.
     """
     content = path.read_bytes()
     shape = np.frombuffer(content, ">i4", count=content[3], offset=4)
@@ -135,11 +139,8 @@ def _glyphs() -> Tensor:
 
 def classifier(hidden: int = PIXELS) -> nn.Sequential:
     """Return the two-layer feed-forward classifier: (n, 784) pixels to (n, 10) logits."""
-    return nn.Sequential(OrderedDict(
-        hidden=nn.Linear(PIXELS, hidden),
-        relu=nn.ReLU(),
-        output=nn.Linear(hidden, CLASSES),
-    ))
+    return nn.Sequential(OrderedDict(hidden=nn.Linear(PIXELS, hidden), relu=nn.ReLU(),
+                                     output=nn.Linear(hidden, CLASSES)))
 
 
 def train(model: nn.Module, digits: Mnist, *, epochs: int, lr: float, seed: int,
@@ -147,16 +148,15 @@ def train(model: nn.Module, digits: Mnist, *, epochs: int, lr: float, seed: int,
           ) -> list[dict[str, float]]:
     """Train a classifier in place with cross-entropy; return its metrics, a dictionary per epoch.
 
-    The arguments and what is raised are those of :func:`circtools.experiments.training.fit`; the
-    metrics are ``train_loss`` (nats per image), ``val_error`` (a fraction) and ``seconds``.
+    The arguments and errors are those of :func:`.training.fit`; the metrics are ``train_loss``
+    (nats per image), ``val_error`` (a fraction) and ``seconds``.
     """
     x, y = digits.train_x, digits.train_y
-    task = training.Task[nn.Module](
+    task = training.Task(
         batches=lambda: torch.randperm(len(x)).split(BATCH_SIZE),
         loss=lambda m, index: F.cross_entropy(m(x[index]), y[index]),
         count=len, size=len(x), unit="image",
-        evaluate=lambda m: {"val_error": error(m, digits.val_x, digits.val_y)},
-    )
+        evaluate=lambda m: {"val_error": error(m, digits.val_x, digits.val_y)})
     return training.fit(model, task, training.Recipe(epochs, lr), seed=seed,
                         checkpoint=checkpoint, progress=progress)
 
@@ -179,10 +179,10 @@ class Experiment(runs.Experiment):
         torch.manual_seed(run.seed)
         self.model = classifier()
         if run.block_size > 1:
-            layer = METHODS[run.method].layer(run.block_size)
-            self.model.hidden = layer(PIXELS, PIXELS)
+            layer = LAYERS[METHODS[run.method].structure]
+            self.model.hidden = layer(PIXELS, PIXELS, run.block_size)
             if run.layers == "all":
-                self.model.output = layer(PIXELS, CLASSES)
+                self.model.output = layer(PIXELS, CLASSES, run.block_size)
         self.model.to(device)
         self.finetune_epochs, self.rounds_at_once = self.preset.finetune_epochs, 1
         self.config = {"base_lr": self.preset.base_lr, "preset_values": asdict(self.preset),

@@ -35,26 +35,23 @@ PRESETS = {
     "tiny": Preset(
         train_images=10_000, epochs=2, block_sizes=(4, 28, 784), fewer_block_sizes=(28,),
         permuted_block_sizes=(28,), tiles=(49,),
-        rounds=6, finetune_epochs=1, lrs=(1e-3, 4e-3), finetune_lrs=(5e-4, 1e-3),
-    ),
+        rounds=6, finetune_epochs=1, lrs=(1e-3, 4e-3), finetune_lrs=(5e-4, 1e-3)),
     "base": Preset(
         train_images=55_000, epochs=10,
         block_sizes=(2, 4, 7, 8, 14, 16, 28, 49, 98, 196, 392, 784),
         fewer_block_sizes=(2, 4, 8, 16, 49, 196, 784),
         permuted_block_sizes=(2, 4, 8, 16, 28, 49, 196, 784), tiles=(16, 49, 196),
         rounds=29, finetune_epochs=2,  # 0.79 ** 29 leaves a little less than 1 / 784
-        lrs=(1e-3, 2e-3, 4e-3, 8e-3, 16e-3), finetune_lrs=(2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3),
-    ),
-}
+        lrs=(1e-3, 2e-3, 4e-3, 8e-3, 16e-3), finetune_lrs=(2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3))}
 
 
 def plan(preset: str, seeds: int, kept: Store, table: pd.DataFrame,
          methods: Sequence[str] = ()) -> list[list[Run]]:
     """Return the runs in stages; each stage needs the results of those before it.
 
-    Stages whose runs depend on a choice of the learning rate that has no results yet are left
-    out, so the caller runs what there is and asks again (see ``execute.run_all``). ``methods`` are
-    beside those of :data:`DEFAULT`, and have no series "same".
+    Stages that need a learning rate which has not been chosen yet are left out: the caller runs
+    what there is and asks again. ``methods`` are beside those of :data:`DEFAULT`, and have no
+    series "same".
     """
     p = PRESETS[preset]
     scratch = _from_scratch(p, methods)

@@ -19,6 +19,7 @@ from circtools.experiments.losses import linear_cross_entropy
 from circtools.experiments.methods import METHODS
 from circtools.experiments.multi30k_runs import PRESETS, TRIAL_STRIDE, Preset, Recipe
 from circtools.linear import StructuredLinear
+from circtools.structures import STRUCTURES
 from circtools.transformer import PAD, Config, LinearLayer, Transformer
 
 
@@ -26,8 +27,8 @@ def batches(split: Split, tokens: int) -> list[tuple[Tensor, Tensor]]:
     """Return a split's (source, target) batches in random order, each of similar lengths.
 
     Sentences are put into buckets three target tokens wide, whose edges move from epoch to epoch,
-    sorted by source length in each, and cut where one more sentence would make the padded target
-    longer than ``tokens``. Padding is then about 5 % of what is computed.
+    sorted by source length, and cut where one more sentence would make the padded target longer
+    than ``tokens``. Padding is then about 5 % of what is computed.
     """
     sources = (split.source != PAD).sum(1).cpu()
     targets = (split.target != PAD).sum(1).cpu() - 1  # START is read, not predicted
@@ -77,18 +78,17 @@ def train(model: Transformer, corpus: Corpus, recipe: Recipe, *, seed: int,
           ) -> list[dict[str, float]]:
     """Train a Transformer in place; return its metrics, a dictionary per epoch.
 
-    The arguments and what is raised are those of :func:`circtools.experiments.training.fit`; the
-    metrics are ``train_loss`` (with label smoothing) and ``val_loss`` (without), in nats per
-    token, ``seconds`` and ``tokens`` (targets trained on, without padding).
+    The arguments and errors are those of :func:`.training.fit`; the metrics are ``train_loss``
+    (with label smoothing) and ``val_loss`` (without), in nats per token, ``seconds`` and ``tokens``
+    (targets trained on, without padding).
     """
     split, held_out = corpus.train.to(device), corpus.val.to(device)
     tokens = int((corpus.train.target[:, 1:] != PAD).sum())
-    task = training.Task[Transformer](
+    task = training.Task(
         batches=lambda: batches(split, recipe.batch_tokens),
         loss=lambda m, batch: loss(m, batch, recipe.smoothing, precision),
         count=lambda batch: (batch[1][:, 1:] != PAD).sum(), size=tokens, unit="token",
-        evaluate=lambda m: {"val_loss": validation_loss(m, held_out), "tokens": tokens},
-    )
+        evaluate=lambda m: {"val_loss": validation_loss(m, held_out), "tokens": tokens})
 
     # Not what has two dimensions: the shared weights of a structure may be a vector.
     matrices = {id(parameter) for name, layer in counting.weight_layers(model).items()
@@ -108,11 +108,7 @@ def transformer(vocab: Vocab, linear: LinearLayer = nn.Linear, **sizes: Any) -> 
 
 
 def save_model(model: Transformer, vocab: Vocab, path: Path) -> None:
-    """Save a dense Transformer in half precision, with its vocabularies.
-
-    Raises:
-        ValueError: if it is compressed.
-    """
+    """Save a dense Transformer, or raise a ValueError, in half precision with its vocabularies."""
     with torch.device("meta"):
         dense = Transformer(model.config).state_dict()
     if {name: value.shape for name, value in model.state_dict().items()} != {
@@ -128,9 +124,7 @@ def save_model(model: Transformer, vocab: Vocab, path: Path) -> None:
 def load_model(path: Path) -> tuple[Transformer, Vocab]:
     """Return a Transformer of :func:`save_model`, in evaluation mode, and its vocabularies.
 
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file holds something else.
+    It raises a FileNotFoundError without a file, and a ValueError if that holds something else.
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no model {path}; 'circtools run multi30k --preset tiny "
@@ -173,7 +167,8 @@ def build(vocab: Vocab, preset: Preset, method: str, block_size: int, *, dropout
     if METHODS[method].narrower:
         for name in ("d_model", "feed_forward"):
             sizes[name] //= math.isqrt(block_size)
-    layer = METHODS[method].layer(block_size)
+    kind: Any = STRUCTURES.get(METHODS[method].structure)
+    layer = (lambda n_in, n_out: kind(n_in, n_out, block_size)) if kind else nn.Linear
     return transformer(vocab, layer, dropout=dropout, tied=tied, **sizes)
 
 

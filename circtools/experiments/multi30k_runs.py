@@ -77,18 +77,10 @@ def plan(preset: str, seeds: int, kept: Store, table: pd.DataFrame,
          methods: Sequence[str] = ()) -> list[list[Run]]:
     """Return the runs in stages; each stage needs the results of those before it.
 
-    First the dense networks; then, if any other method is asked for, the :func:`trials`; then,
-    with what was chosen, the rest.
-
-    Args:
-        preset: a key of :data:`PRESETS`.
-        seeds: number of seeds of the final runs; those after the first :data:`FULL_SEEDS` have
-            only the untied dense networks (without other methods, the tied ones) and the first
-            rounds of pruning and of its control.
-        kept: where the results are.
-        table: the results that there are.
-        methods: of :data:`METHODS`; ``dense`` is always among them. The preset :data:`SLIGHT`
-            takes those that prune.
+    First the dense networks; then, if any other method is asked for, the :func:`trials`; then, with
+    what was chosen from the table of results, the rest. Seeds after the first :data:`FULL_SEEDS`
+    have only the untied dense networks (without other methods, the tied ones) and the first rounds
+    of pruning and of its control. The preset :data:`SLIGHT` takes the methods that prune.
     """
     if preset == SLIGHT:
         return _slight(seeds, kept, table, [m for m in methods if METHODS[m].prunes])
@@ -164,10 +156,9 @@ def trials(preset: str, methods: Sequence[str], kept: Store, table: pd.DataFrame
     learning rates are tried in short trainings. Second, a higher rate of the Transformer layers'
     matrices alone; last, half the dropout with the best of all these.
 
-    For training from scratch a short trial is but a first guess: a network that has not begun to
-    overfit prefers higher rates and less dropout than it would in the end. So there the second and
-    the third stage are complete runs, which are kept, the base values and the first guess among
-    them.
+    From scratch a short trial is but a first guess: a network that has not begun to overfit prefers
+    higher rates and less dropout than it would in the end. So there the second and the third stage
+    are complete runs, which are kept, the base values and the first guess among them.
 
     At any other size, what was chosen is then tried against the base values.
     """

@@ -24,19 +24,16 @@ def load(folder: Path = FOLDER, data: str | None = "real") -> pd.DataFrame:
     """Return all finished runs as one table: a row per run (per round, for pruning) and series.
 
     A run trained with the dense hyper-parameters belongs to the series ``same``; one trained with
-    the learning rate that was best on validation for its structure, to ``tuned``. One that is
-    both gives a row in each. The search runs themselves, which never read the test set, are the
-    series ``search``. A complete run whose hyper-parameters are neither is in
-    ``rejected``, one that diverged in ``diverged``, with no metrics.
+    the learning rate that was best on validation for its structure, to ``tuned``. One that is both
+    gives a row in each. The runs of the ``search`` never read the test set. A complete run whose
+    hyper-parameters are neither is in ``rejected``, one that diverged in ``diverged``, with no
+    metrics. Real and sample ``data`` never stand in one table, unless it is None.
 
-    Real and sample ``data`` never stand in one table, unless it is None.
-
-    Returns:
-        A table with the columns :data:`COLUMNS`. ``test_error`` is a fraction, ``compression`` is
-        over the compressed layers, ``compression_all`` over all weight matrices but embeddings,
-        ``compression_model`` over every parameter. ``epochs`` count from the first weights on,
-        ``seconds`` are those of the run itself, without the network it started from. ``folder`` is
-        where the run's file, and what lies beside it, was read.
+    The columns are :data:`COLUMNS`. ``test_error`` is a fraction, ``compression`` is over the
+    compressed layers, ``compression_all`` over all weight matrices but embeddings,
+    ``compression_model`` over every parameter. ``epochs`` count from the first weights on,
+    ``seconds`` are those of the run itself, without the network it started from. ``folder`` is
+    where the run's file, and what lies beside it, was read.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -123,15 +120,11 @@ def of_store(kept: store.Store) -> pd.DataFrame:
 
 
 def timings(benchmark: str = "layer", folder: Path = FOLDER) -> dict[str, Any]:
-    """Return what a script of ``circtools.bench`` wrote into a folder of results.
-
-    Raises:
-        FileNotFoundError: if it has not been run.
-    """
+    """Return what a script of ``circtools.bench`` wrote; a FileNotFoundError if it has not run."""
     path = folder / "benchmarks" / f"{benchmark}.json"
     if not path.exists():
-        raise FileNotFoundError(f"there is no {path.name} in {path.parent}; the script of that "
-                                "name in circtools/bench writes it")
+        raise FileNotFoundError(f"there is no {path.name} in {path.parent}; a script in "
+                                "circtools/bench writes it")
     return json.loads(path.read_text(encoding="utf-8"))
 
 

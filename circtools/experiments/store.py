@@ -38,11 +38,7 @@ class Store:
         return [run for run in runs if not self.path(run).exists()]
 
     def weights(self, run: Run) -> Path:
-        """Return where the weights of a finished dense run are kept, on the machine that ran it.
-
-        Results in another folder than the course's own have their weights, and the files of
-        unfinished runs, with them.
-        """
+        """Return where a finished dense run's weights are kept, on the machine that ran it."""
         kept = CHECKPOINTS if self.folder == FOLDER else self.folder / "checkpoints"
         return kept / self.origin / run.task / run.preset / f"{run.name}.pt"
 
@@ -65,11 +61,7 @@ def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
 
 
 def arrays(run: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
-    """Return the arrays that a run of seed 0 left beside its result (first rows, masks).
-
-    Raises:
-        FileNotFoundError: if there are none.
-    """
+    """Return the arrays that a run of seed 0 left beside its result (first rows, masks)."""
     with np.load(folder / f"{run}.npz") as file:
         return dict(file)
 
@@ -77,8 +69,7 @@ def arrays(run: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
 def write_texts(texts: Sequence[str], path: Path, number: int = 0, test_set: str = "") -> None:
     """Write what :func:`texts` reads, one line per sentence, gzipped, beside a run's result.
 
-    Raises:
-        ValueError: if a text has a line break, and would come back as two.
+    A ValueError names a text with a line break, which would come back as two.
     """
     for i, text in enumerate(texts):
         if "\n" in text:
@@ -91,10 +82,7 @@ def texts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") 
     """Return the translations of the test set that a run (a round) left beside its result.
 
     ``run`` is its name in the column of that name of :func:`.results.load`, ``number`` the round's,
-    ``test_set`` one of :data:`.corpus.EXTRA`, or by default the test set of 2016.
-
-    Raises:
-        FileNotFoundError: if there are none.
+    ``folder`` that of the results, ``test_set`` one of :data:`.corpus.EXTRA`.
     """
     path = _beside(folder / f"{run}.json", number, test_set, "txt.gz")
     return gzip.decompress(path.read_bytes()).decode().split("\n")[:-1]
@@ -107,10 +95,7 @@ def write_counts(counts: np.ndarray, path: Path, number: int = 0, test_set: str 
 
 
 def counts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") -> np.ndarray:
-    """Return what :func:`.bleu.sentence_counts` counted of :func:`texts`, (sentences, 10).
-
-    With it two runs can be compared sentence by sentence where the references are not at hand.
-    """
+    """Return what :func:`.bleu.sentence_counts` counted of :func:`texts`, (sentences, 10)."""
     with np.load(_beside(folder / f"{run}.json", number, test_set, "counts.npz")) as file:
         return file["counts"].astype(int)
 
@@ -137,14 +122,10 @@ def provenance(device: str = "cpu") -> dict[str, str]:
     commit = git("rev-parse", "HEAD") if own else "unknown"
     if own and git("status", "--porcelain", "--", "circtools", "data/manifest.json"):
         commit += "+changed"
-    return {
-        "commit": commit,
-        "device": (f"cuda: {torch.cuda.get_device_name(device)}"
-                   if torch.device(device).type == "cuda" else f"cpu: {_processor()}"),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
+    name = (f"cuda: {torch.cuda.get_device_name(device)}" if torch.device(device).type == "cuda"
+            else f"cpu: {_processor()}")
+    return {"commit": commit, "device": name, "python": platform.python_version(),
+            "torch": torch.__version__, "numpy": np.__version__}
 
 
 def _processor() -> str:
@@ -163,11 +144,8 @@ def read(folder: Path = FOLDER) -> list[dict[str, Any]]:
 
     Its name, ``run``, is the file's, with the folders that say its data, task and preset. It has to
     follow from the configuration: another file, such as the copy that a cloud folder makes in a
-    conflict, is ignored with a warning. The folder ``benchmarks``, which holds timings, is left
-    out, as are hidden files and folders.
-
-    Raises:
-        ValueError: if a file is no result, naming it.
+    conflict, is ignored with a warning. Timings and hidden files are left out. A ValueError names a
+    file that is no result.
     """
     results, strays = [], []
     for path in sorted(folder.rglob("*.json")):

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TextIO, TypeVar
+from typing import Any, TextIO
 
 import torch
 from torch import Tensor, nn
@@ -26,21 +26,16 @@ class Diverged(FloatingPointError):
 
 
 def warmup_decay(progress: float, warmup: float) -> float:
-    """Learning-rate factor that rises to 1 in the share ``warmup`` of a training, then falls to 0.
+    """Return the learning rate's factor when the share ``progress``, in [0, 1), is done.
 
-    ``progress`` is the share that is done, in [0, 1).
+    It rises to 1 in the share ``warmup`` of a training, then falls to 0.
     """
     return progress / warmup if progress < warmup else (1.0 - progress) / (1.0 - warmup)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The numbers of a training with Adam.
-
-    Raises:
-        ValueError: if ``epochs`` or ``lr`` is not positive, or ``average`` is not between 1 and
-            ``epochs``.
-    """
+    """The numbers of a training with Adam; a ValueError names those that are out of range."""
 
     epochs: int
     lr: float  # at its peak
@@ -58,19 +53,16 @@ class Recipe:
                              f"{self.average}")
 
 
-Model = TypeVar("Model", bound=nn.Module)
-
-
 @dataclass(frozen=True)
-class Task(Generic[Model]):
+class Task:
     """What is learnt: the batches of an epoch, their loss, and the metrics after it."""
 
     batches: Callable[[], Sequence[Any]]  # of an epoch
-    loss: Callable[[Model, Any], Tensor]  # the mean over what a batch counts, a scalar
+    loss: Callable[[Any, Any], Tensor]  # the mean over what a batch counts, a scalar
     count: Callable[[Any], Tensor | int]  # of images, say, or of tokens that are no padding
     size: int  # the sum of the counts of an epoch, for the progress bar
     unit: str  # the name of what is counted
-    evaluate: Callable[[Model], dict[str, float]]  # called in evaluation mode
+    evaluate: Callable[[Any], dict[str, float]]  # called in evaluation mode
 
 
 def _resume(checkpoint: Path | None, settings: dict[str, Any], model: nn.Module,
@@ -98,7 +90,7 @@ def _adam(model: nn.Module, recipe: Recipe, lr_scale: Callable[[str, nn.Paramete
     return optimizer, list(groups)
 
 
-def _epoch(model: Model, task: Task[Model], recipe: Recipe, optimizer: torch.optim.Optimizer,
+def _epoch(model: nn.Module, task: Task, recipe: Recipe, optimizer: torch.optim.Optimizer,
            lr_scales: list[float], epoch: int, bar: tqdm) -> dict[str, float]:
     """Train for one epoch; return its metrics, with the mean loss over all that is counted."""
     model.train()
@@ -128,7 +120,7 @@ def _epoch(model: Model, task: Task[Model], recipe: Recipe, optimizer: torch.opt
         return {"train_loss": float(total) / sum(counts), **task.evaluate(model)}
 
 
-def fit(model: Model, task: Task[Model], recipe: Recipe, *, seed: int,
+def fit(model: nn.Module, task: Task, recipe: Recipe, *, seed: int,
         lr_scale: Callable[[str, nn.Parameter], float] = lambda name, parameter: 1.0,
         before_epoch: Callable[[float], None] = lambda progress: None,
         checkpoint: Path | None = None, progress: Progress = None) -> list[dict[str, float]]:
@@ -149,9 +141,8 @@ def fit(model: Model, task: Task[Model], recipe: Recipe, *, seed: int,
         checkpoint: file to resume from and to write to; removed by the caller.
         progress: label of the progress bar, or a file that it is written to; None for no bar.
 
-    Raises:
-        ValueError: if the checkpoint is of a training with another recipe or seed.
-        Diverged: if the loss or a metric is not finite, which a smaller learning rate avoids.
+    A ValueError says that the checkpoint has another recipe or seed, :class:`Diverged` that the
+    loss or a metric is not finite, which a smaller learning rate avoids.
     """
     optimizer, lr_scales = _adam(model, recipe, lr_scale)
     settings = asdict(recipe) | {"seed": seed}

@@ -34,11 +34,8 @@ def beam_search(model: Transformer, source: Tensor, *, beam: int = BEAM,
             log-probability divided by ((5 + n) / 6) to this power.
         unknown: whether the unknown token may be written.
 
-    Returns:
-        The tokens of each translation, without start and end.
-
-    Raises:
-        ValueError: if the model is in training mode, or an argument is out of its range.
+    A translation is its tokens, without start and end. In training mode, or if an argument is out
+    of its range, it raises a ValueError.
 
     Source: the length penalty is that of Y. Wu et al., "Google's Neural Machine Translation
     System", 2016, section 7.
@@ -151,8 +148,7 @@ def translate(model: Transformer, words: Vocab, sentences: Sequence[str | Sequen
 
     Raises:
         TypeError: if ``sentences`` is a string.
-        ValueError: if a sentence is empty, naming it, ``unknown`` is none of these, or as
-            :func:`beam_search`.
+        ValueError: if one is empty, ``unknown`` is none of these, or as :func:`beam_search`.
 
     Source: copying after M.-T. Luong et al., "Addressing the Rare Word Problem in Neural Machine
     Translation", ACL 2015, with attention for the alignment.

@@ -21,11 +21,7 @@ LEVELS = [4.1, 8.1, 12.1, 16.1]  # lower edges of the blocks of a stack
 
 
 def transformer(coloured: Sequence[Kind] = (), layers: int = 3) -> Figure:
-    """Draw the network of :mod:`circtools.transformer`, its weight matrices as tiles.
-
-    Those that are ``coloured`` are compressed, the others stay white. The encoder's, and the
-    decoder's, layer is repeated as often as ``layers`` says.
-    """
+    """Draw the network of :mod:`circtools.transformer`; the ``coloured`` are compressed."""
     figure = plt.figure(figsize=(12, 10.2))
     axes = figure.add_subplot(aspect="equal", xlim=(-1.2, 25.2), ylim=(-1.6, 20.9))
     axes.axis("off")

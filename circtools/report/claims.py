@@ -1,7 +1,4 @@
-"""The original poster's claims, each with a difference, its 95 % interval and a verdict.
-
-The rules are in :mod:`circtools.report.statistics`; the claims' words are in the pages' templates.
-"""
+"""The original poster's claims, each with a difference, its 95 % interval and a verdict."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,11 +37,7 @@ class Claim:
 
 
 def all_claims(table: pd.DataFrame) -> list[Claim]:
-    """Return the claims that the results speak of, one for each size and series.
-
-    ``tuned`` gives the verdict, ``same`` is the reproduction with the dense hyper-parameters. The
-    table holds rows of :func:`circtools.experiments.results.load`.
-    """
+    """Return the claims that rows of results.load speak of, for each size and series."""
     found = [*_on_mnist(table), *_on_translation(select(table, task="multi30k"))]
     return sorted(found, key=lambda claim: (claim.series != "tuned", claim.key[:6]))
 

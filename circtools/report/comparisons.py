@@ -18,7 +18,7 @@ from circtools.experiments.choices import SCALES, SLIGHT_ROUNDS, TRIAL_PRESET
 from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
 from circtools.experiments.results import select
 from circtools.report import statistics
-from circtools.report.statistics import PERCENT, Interval, with_all_levels
+from circtools.report.statistics import Interval, with_all_levels
 
 POSTERS_GAP = 8.0  # BLEU by which the original says that pruning wins, on average
 SIZES = ("small", "base", "large")  # presets of Multi30k
@@ -65,14 +65,9 @@ def mnist_pairs(table: pd.DataFrame, series: str, layers: str = "first",
     """Return pruned (first) and block-circulant networks (second) at equal compression.
 
     The pruned network's error is interpolated between its rounds, linearly in the logarithm of the
-    compression, for each seed on its own.
-
-    Args:
-        table: see above.
-        series: ``"same"`` or ``"tuned"``.
-        layers: ``"first"`` or ``"all"``, those that are compressed, in both methods.
-        pixels: ``"natural"`` or ``"permuted"``, those of the block-circulant networks. Pruned ones
-            see natural pixels: with independent first weights they cannot feel a permutation.
+    compression, for each seed on its own. ``layers``, ``"first"`` or ``"all"``, are compressed in
+    both. ``pixels``, ``"natural"`` or ``"permuted"``, are those of the block-circulant networks
+    alone: with independent first weights pruned ones cannot feel a permutation.
     """
     rows = select(table, task="mnist", preset="base", series=series, layers=layers)
     chains = {seed: chain.sort_values("compression")
@@ -82,26 +77,19 @@ def mnist_pairs(table: pd.DataFrame, series: str, layers: str = "first",
     errors = [np.interp(np.log(run.compression), np.log(chains[run.seed]["compression"]),
                         chains[run.seed]["test_error"], left=np.nan, right=np.nan)
               for run in circulant.itertuples()]
-    pairs = circulant.assign(first=-PERCENT * np.array(errors, dtype=float),
-                             second=-PERCENT * circulant["test_error"])
+    pairs = circulant.assign(first=-100 * np.array(errors, dtype=float),
+                             second=-100 * circulant["test_error"])
     return pairs[[*KEY, "first", "second"]].dropna().reset_index(drop=True)
 
 
 def classifier_pairs(table: pd.DataFrame, series: str, first: tuple[str, str],
                      second: tuple[str, str]) -> pd.DataFrame:
-    """Return two kinds of MNIST networks at the block sizes that both have.
-
-    Args:
-        table: see above.
-        series: ``"same"`` or ``"tuned"``.
-        first: method, and ``"natural"`` or ``"permuted"`` pixels.
-        second: the same of the other.
-    """
+    """Return two kinds, method and pixels, of MNIST networks at the block sizes of both."""
     mnist = select(table, task="mnist", preset="base", series=series, layers="first")
     sides = [select(mnist, method=method, pixels=pixels).set_index(KEY)["test_error"]
              for method, pixels in (first, second)]
     both = pd.concat(sides, axis=1, keys=["first", "second"], join="inner")
-    return (-PERCENT * both).reset_index()
+    return (-100 * both).reset_index()
 
 
 def levels_of(rows: pd.DataFrame) -> pd.Series:
@@ -117,8 +105,8 @@ def pairs_at_equal_compression(table: pd.DataFrame, series: str = "tuned", first
                                second: str = "block_circulant") -> pd.DataFrame:
     """Return the networks of two methods at the levels of :func:`levels_of`, of one preset.
 
-    The series is the second method's. Pruned networks are always the tuned ones: the dense
-    network's hyper-parameters are for training from scratch.
+    The series is the second method's. Of the first, which may be pruned, it is always the tuned
+    one: the dense network's hyper-parameters are for training from scratch.
     """
     pruned = select(table, method=first, series="tuned").assign(level=levels_of)
     both = pruned.merge(select(table, method=second, series=series), suffixes=("_first", "_second"),
@@ -143,11 +131,7 @@ def pairs_at_equal_size(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def slightly_pruned_pairs(table: pd.DataFrame, against: str) -> pd.DataFrame:
-    """Return the networks of the first three rounds beside others, of one preset.
-
-    The other is ``"dense"``, or ``"finetune_control"``, for which the same loop has pruned nothing.
-    Each round is a level.
-    """
+    """Return one preset's first rounds, each a level, beside the dense network or the control."""
     tuned = select(table, series="tuned")
     both = pd.concat([
         select(tuned, method="pruned", round=number).assign(level=number).merge(
@@ -173,9 +157,9 @@ def presets_compared(table: pd.DataFrame) -> list[str]:
 
 
 def main_preset(table: pd.DataFrame) -> str:
-    """Return the preset that the figures show; empty if none has both methods' results.
+    """Return the largest preset for which most methods have been run, which the figures show.
 
-    It is the largest of those for which most methods have been run.
+    It is empty if none has both methods' results.
     """
     rows = select(table, task="multi30k", series="tuned")
     return max(reversed(presets_compared(table)), default="",
@@ -183,19 +167,14 @@ def main_preset(table: pd.DataFrame) -> str:
 
 
 def of_compared_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of one preset's seeds for which both methods have been run at all levels.
-
-    Further seeds, which have the first rounds of pruning alone, would change the sample along a
-    curve.
-    """
+    """Return one preset's rows of the seeds for which both methods have been run at all levels."""
     seeds = with_all_levels(pairs_at_equal_compression(table))["seed"]
     return table[table["seed"].isin(seeds)]
 
 
 def of_multi30k(table: pd.DataFrame) -> pd.DataFrame:
     """Return the untied networks' rows of the preset and the seeds that the figures show."""
-    return of_compared_seeds(
-        select(table, task="multi30k", tied=False, preset=main_preset(table)))
+    return of_compared_seeds(select(table, task="multi30k", tied=False, preset=main_preset(table)))
 
 
 def chosen_by_bleu(table: pd.DataFrame) -> pd.DataFrame:
@@ -213,10 +192,7 @@ def chosen_by_bleu(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def lent(table: pd.DataFrame, preset: str) -> pd.DataFrame:
-    """Return a preset's block-circulant networks with the setting chosen at the smallest size.
-
-    There are none where trials at this size chose the same.
-    """
+    """Return a preset's block-circulant networks with the setting chosen at the smallest size."""
     rows = select(table, task="multi30k", tied=False, method="block_circulant")
     lender = select(rows, preset=TRIAL_PRESET, series="tuned")
     tried = select(rows, preset=preset, series="rejected")

@@ -1,4 +1,4 @@
-"""The chart that leads from what must be saved to a method, with the numbers behind each branch."""
+"""The chart that leads from what matters most to a method, with the numbers behind each branch."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from circtools.report import style
 from circtools.report.architecture import arrow
 from circtools.report.pages import expect
 
-# What must be saved; a question; for yes and for no a method and its numbers, which are facts.
+# What matters most; a question; for yes and for no a method and its numbers, which are facts.
 BRANCHES = (
     ("bytes", "May the network\nbe narrower?",
      ("A dense network half as wide",
@@ -24,33 +24,41 @@ BRANCHES = (
      ("Block-circulant layers", "16x: {shared.bleu:.1f} BLEU"),
      ("Pruning",
       "16x in rounds, {rounds.epochs:.0f} epochs: {rounds.bleu:.1f} BLEU\n"
-      "16x while it is trained, {gradual.epochs:.0f} epochs: {gradual.bleu:.1f} BLEU")))
+      "16x while it is trained, {gradual.epochs:.0f} epochs: {gradual.bleu:.1f} BLEU")),
+    ("accuracy", "Is the size counted\nin weights?",
+     ("Pruning, though its lead is undecided",
+      "{ahead.mean:.2f} BLEU more than block-circulant\n"
+      "(95 %: {ahead.low:.2f} to {ahead.high:.2f})"),
+     ("Pruning or block-circulant layers",
+      "files of equal size: pruning has {equal.mean:.2f} BLEU more\n"
+      "(95 %: {equal.low:.2f} to {equal.high:.2f})")))
 COLUMNS = (0.0, 1.9, 4.6, 8.8)  # the middles of root, branch, question and method
 
 
 def flow_chart(facts: dict[str, Any]) -> Figure:
-    """From what must be saved (bytes, seconds or weights) to a method, by one question each.
+    """From bytes, seconds, weights or accuracy to a method, by one question each.
 
-    BLEU and megabytes are of the preset ``small``, the speed is of one layer in inference. The
-    facts are those of :func:`circtools.report.facts.facts`.
-
-    Raises:
-        ValueError: if the facts do not support an arrow any more.
+    BLEU and megabytes are of the preset ``small``. A ValueError says which arrow became false.
     """
     dense, narrow = facts["dense_small"], facts["small_dense_4x_small"]
     expect(narrow.bleu > dense.bleu - 1 and narrow.megabytes < dense.megabytes / 2,
            "half the width halves the file and loses less than one BLEU")
     expect(min(facts[f"speed_1024_{tokens}_8"] for tokens in (1, 32, 256, 2048)) > 1,
            "layers that are 1,024 wide gain")
+    ahead, equal = facts["claim2_ahead_small"], facts["equal_size_small"]
+    expect(ahead.verdict == "undecided" and ahead.difference.mean > 0
+           and equal.mean > 0 > equal.low,
+           "pruning leads at equal weights and in equal files, and neither lead is decided")
     values = {"dense": dense, "narrow": narrow, "lost": dense.bleu - narrow.bleu,
               "speed": facts["speed_2048_256_8"], "rounds": facts["pruned_16x_small"],
               "gradual": facts["gradual_16x_small"],
-              "shared": facts["block_circulant_16x_small"]}
-    figure, axes = plt.subplots(figsize=(13, 6))
-    axes.set(xlim=(-0.7, 10.6), ylim=(-2.9, 2.9))
+              "shared": facts["block_circulant_16x_small"],
+              "ahead": ahead.difference, "equal": equal}
+    figure, axes = plt.subplots(figsize=(13, 8))
+    axes.set(xlim=(-0.7, 10.6), ylim=(-3.9, 3.9))
     axes.axis("off")
     middle = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": style.BLACK}
-    for y, (saved, question, *methods) in zip((2, 0, -2), BRANCHES, strict=True):
+    for y, (saved, question, *methods) in zip((3, 1, -1, -3), BRANCHES, strict=True):
         arrow(axes, (COLUMNS[0], 0), (COLUMNS[1], y))
         arrow(axes, (COLUMNS[1], y), (COLUMNS[2], y))
         for answer, dy, (name, numbers) in zip(("yes", "no"), (0.5, -0.5), methods, strict=True):
@@ -62,7 +70,7 @@ def flow_chart(facts: dict[str, Any]) -> Figure:
                       linespacing=1.3)
         _box(axes, COLUMNS[1], y, saved, middle | {"facecolor": style.YELLOW})
         _box(axes, COLUMNS[2], y, question, middle)
-    _box(axes, COLUMNS[0], 0, "What must\nbe saved?", middle)
+    _box(axes, COLUMNS[0], 0, "What matters\nmost?", middle)
     return figure
 
 

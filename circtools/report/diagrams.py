@@ -1,7 +1,6 @@
 """Pictures of the two techniques and of the mathematics, drawn without any data.
 
-Every picture of a circulant matrix gets its colours from ``circtools.matrices`` itself: the matrix
-of the parameters' numbers is built first and coloured second.
+A circulant matrix gets its colours from ``circtools.matrices``: numbered first, coloured second.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +22,6 @@ from circtools.report import style
 
 Range = tuple[float, float]
 
-# --- matrices coloured by parameter ---------------------------------------------------------
-
 
 def parameter_numbers(block_size: int, out_features: int, in_features: int) -> Tensor:
     """Return the number of the stored parameter that stands at each place, (out, in), padded."""
@@ -43,11 +40,7 @@ def parameter_shades(numbers: Tensor, block_size: int) -> Tensor:
 
 
 def parameter_mosaic(axes: Axes, block_size: int, n: int, x: float = 0.0) -> None:
-    """Draw an n x n block-circulant matrix, one colour per parameter, the stored rows outlined.
-
-    A cell is one unit wide, the left edge is at x, and rows grow downwards from zero. The block
-    size divides n.
-    """
+    """Draw an n x n block-circulant matrix, its left edge at x: one colour per parameter."""
     _show(axes, parameter_shades(parameter_numbers(block_size, n, n), block_size), x)
     starts = range(0, n, block_size)
     _grid(axes, x, (*starts, n), n, linewidth=2.5 if block_size > 1 else 0.8)
@@ -167,7 +160,11 @@ def pruning_technique() -> Figure:
     figure, axes = _canvas((15, 6.0), (-0.5, 3 * step + n + 0.5), (n + 6.4, -4.4))
     for k, (weights, title, note) in enumerate(shown):
         x = k * step
-        _weights(axes, weights, x)
+        _show(axes, weights, x, limit=2.6)
+        for r, c in (weights == 0).nonzero().tolist():  # a dot where it is pruned
+            axes.add_patch(Rectangle((x + c, r), 1, 1, facecolor="white", edgecolor="white"))
+            axes.add_patch(Circle((x + c + 0.5, r + 0.5), 0.11, color="0.6", linewidth=0))
+        _outline(axes, x, 0, n, n, line=2)
         _text(axes, x + n / 2, -0.7, title, va="bottom", linespacing=1.1)
         _text(axes, x + n / 2, n + 0.6, note, 20, va="top")
         if k < 3:
@@ -192,16 +189,6 @@ def _pruned_weights(n: int, rounds: int) -> list[Tensor]:
     return stages
 
 
-def _weights(axes: Axes, weights: Tensor, x: float) -> None:
-    """Draw a weight matrix with its left edge at x: blue and red by sign, a dot where pruned."""
-    n = len(weights)
-    _show(axes, weights, x, limit=2.6)
-    for r, c in (weights == 0).nonzero().tolist():
-        axes.add_patch(Rectangle((x + c, r), 1, 1, facecolor="white", edgecolor="white"))
-        axes.add_patch(Circle((x + c + 0.5, r + 0.5), 0.11, color="0.6", linewidth=0))
-    _outline(axes, x, 0, n, n, line=2)
-
-
 def padded_layer(out_features: int, in_features: int, block_size: int) -> Figure:
     """A layer whose sizes the block does not divide: the matrix, and the padding it stores."""
     numbers = parameter_numbers(block_size, out_features, in_features)
@@ -220,9 +207,6 @@ def padded_layer(out_features: int, in_features: int, block_size: int) -> Figure
     axes.set_title(f"{out_features} x {in_features} with b = {block_size}: outlined is the "
                    "matrix,\nhatched the padding", fontsize=15)
     return figure
-
-
-# --- the mathematics ------------------------------------------------------------------------
 
 
 def weighted_shifts(row: Tensor) -> Figure:

@@ -1,7 +1,4 @@
-"""Named numbers from the results, for the pages and the poster: values, and not a word of English.
-
-The words are in ``templates/`` and in the notebooks, written by hand.
-"""
+"""Named numbers from the results, for the pages and the poster, and not a word of English."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +11,6 @@ from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import select
 from circtools.report import claims, comparisons
 from circtools.report.comparisons import SIZES, compare
-from circtools.report.statistics import PERCENT
 
 METHODS = ("pruned", "gradual", "block_circulant", "random_sharing", "projected", "small_dense",
            "low_rank")
@@ -52,11 +48,8 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     network's; ``later_rate_dense_P`` and ``later_rate_finetune_control_P`` are what pruned networks
     have more than these after the first rounds, with the rate that was chosen for later ones.
 
-    The table holds rows of :func:`circtools.experiments.results.load`, read from one folder.
-
-    Raises:
-        ValueError: if the table has no results of a task.
-        FileNotFoundError: if the layer's benchmark has left no timings in that folder.
+    The table holds rows of :func:`circtools.experiments.results.load`, read from one folder. It
+    raises a ValueError without results of a task, a FileNotFoundError without the layer's timings.
     """
     for task, presets in ("mnist", ("base",)), ("multi30k", SIZES):
         if not select(table, task=task)["preset"].isin(presets).any():
@@ -79,7 +72,7 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     found |= {"growth_to_turn": comparisons.slope(pairs[pairs["compression"] <= TURN]),
               "growth_from_turn": comparisons.slope(pairs[pairs["compression"] >= TURN])}
     mnist = select(table, task="mnist", preset="base", series="tuned", layers="first")
-    errors = PERCENT * mnist.groupby(["method", "pixels", "block_size"])["test_error"].mean()
+    errors = 100 * mnist.groupby(["method", "pixels", "block_size"])["test_error"].mean()
     found["errors"] = {" ".join(kind): rows.droplevel([0, 1]).to_dict()
                        for kind, rows in errors.groupby(["method", "pixels"])}
     found["pruned_errors"] = (-pairs.groupby("block_size")["first"].mean()).to_dict()
@@ -125,8 +118,7 @@ def _quality(rows: pd.DataFrame) -> Quality:
 def _reach(rows: pd.DataFrame, dense: pd.DataFrame) -> Quality | None:
     """Return the networks of the largest compression at which nothing is lost, on validation.
 
-    The level, of those that both methods have, is chosen by validation BLEU, averaged over seeds;
-    no level below it fails.
+    No level below it fails, by validation BLEU averaged over seeds.
     """
     needed = dense["val_bleu"].mean() - WITHIN
     enough = rows.groupby("level")["val_bleu"].mean() >= needed

@@ -1,7 +1,6 @@
 """Five pictures of one finding each, for the README and the poster, drawn at the size of print.
 
-Curves carry their names; there are no legends. Every function takes rows of results.load, its size
-in inches and its letters in points.
+Each takes rows of results.load, its size in inches and its letters in points.
 """
 
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from circtools.experiments.methods import ROUNDS_AT
 from circtools.experiments.results import select
 from circtools.report import comparisons, parts, style
 from circtools.report.comparisons import POSTERS_GAP, levels_of
-from circtools.report.statistics import PERCENT
 
 Size = tuple[float, float]
 METHODS = ("pruned", "block_circulant")
@@ -76,13 +74,13 @@ def mnist_card(table: pd.DataFrame, size: Size, font: float) -> Figure:
     """MNIST test error against compression of the first layer."""
     rows = select(table, task="mnist", preset="base", series="tuned", layers="first",
                   pixels="natural")
-    dense = PERCENT * select(rows, method="dense")["test_error"].mean()
+    dense = 100 * select(rows, method="dense")["test_error"].mean()
     with _picture(size, font) as (figure, axes):
         axes.axhline(dense, color=style.BLACK, linestyle="--")
         # Pruned networks have their marks at the rounds of the levels.
         for method, marks in (("pruned", (2, 3)), ("block_circulant", None)):
             means = select(rows, method=method).groupby("compression")["test_error"].mean()
-            _curve(axes, method, PERCENT * means, markevery=marks)
+            _curve(axes, method, 100 * means, markevery=marks)
         _method(axes, "pruned", 260, 1.78, ha="left")
         _method(axes, "block_circulant", 60, 2.3, ha="right")
         _name(axes, "dense", style.BLACK, 260, dense - 0.03, va="top", ha="left")

@@ -11,9 +11,7 @@ from torch import Tensor
 
 from circtools.experiments.results import select
 from circtools.report import comparisons, statistics, style
-from circtools.report.comparisons import compare, mnist_pairs
 from circtools.report.parts import DECIDED, compression_axis, curve, error_axis, gaps, halves
-from circtools.report.statistics import PERCENT
 
 SERIES = {"same": "learning rate 0.001 for all, untuned", "tuned": "learning rate tuned for each"}
 FIRST_LAYER = "compression of the first layer"
@@ -29,7 +27,7 @@ def mnist_benchmark(table: pd.DataFrame, series: Sequence[str] = tuple(SERIES)) 
                                   squeeze=False)
     for axes, name in zip(panels.flat, series, strict=True):
         rows = select(table, series=name, layers="first", pixels="natural")
-        dense = statistics.interval(PERCENT * select(rows, method="dense")["test_error"])
+        dense = statistics.interval(100 * select(rows, method="dense")["test_error"])
         axes.axhspan(dense.low, dense.high, color=style.BLACK, alpha=0.15, linewidth=0)
         axes.axhline(dense.mean, color=style.BLACK, linestyle="--", linewidth=1.5,
                      label="dense, uncompressed (grey: 95 %)")
@@ -53,10 +51,10 @@ def _error_panel(axes: Axes, series: str) -> None:
 def mnist_gap(table: pd.DataFrame) -> Figure:
     """The quality of pruned minus that of block-circulant networks, level by level."""
     figure, axes = plt.subplots(figsize=(10, 6))
-    for series, aside, color, line in (("same", 1.06**-0.5, "0.45", "^:"),
-                                       ("tuned", 1.06**0.5, style.BLACK, "o-")):
-        gaps(axes, compare(mnist_pairs(table, series)).each, aside, label=SERIES[series],
-             color=color, marker=line[0], linestyle=line[1])
+    for series, aside, color, marker, line in (("same", 1.06**-0.5, "0.45", "^", ":"),
+                                               ("tuned", 1.06**0.5, style.BLACK, "o", "-")):
+        each = comparisons.compare(comparisons.mnist_pairs(table, series)).each
+        gaps(axes, each, aside, label=SERIES[series], color=color, marker=marker, linestyle=line)
     halves(axes, x=0.62)
     axes.set_ylabel("quality, pruned minus block-circulant\n(percentage points of test error)")
     seeds = select(table, task="mnist", preset="base", series="tuned")["seed"].nunique()
@@ -84,11 +82,7 @@ def mnist_permuted(table: pd.DataFrame) -> Figure:
 
 
 def sharing_or_structure(table: pd.DataFrame) -> Figure:
-    """Claim 4: circulant blocks against blocks that share as many weights at random.
-
-    Two panels on MNIST, with natural and with permuted pixels; one on Multi30k, at the preset
-    ``small``.
-    """
+    """Claim 4: circulant blocks against random sharing, on MNIST and on Multi30k (``small``)."""
     rows = select(table, task="mnist", preset="base", series="tuned", layers="first")
     sizes = sorted(select(rows, method="random_sharing")["block_size"].unique())
     rows = rows[rows["block_size"].isin(sizes)]
@@ -136,12 +130,8 @@ def images(pictures: Sequence[np.ndarray | Tensor], titles: Sequence[str] = (),
            columns: int = 8, diverging: bool = False, top: float | None = None) -> Figure:
     """Show images, or rows of weights, of 28 x 28 pixels side by side.
 
-    Args:
-        pictures: arrays with 784 entries each.
-        titles: one per picture, or none.
-        columns: pictures in a row.
-        diverging: blue and red around zero, each picture on its own scale; else dark on white.
-        top: the intensity that is black; without it each picture has its own scale.
+    Each picture has its own scale: dark on white, or, ``diverging``, blue and red around zero.
+    ``top`` is an intensity that is black in all.
     """
     rows, columns = -(-len(pictures) // columns), min(columns, len(pictures))
     size = (1.65 * columns, (1.95 if titles else 1.65) * rows)

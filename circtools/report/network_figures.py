@@ -1,7 +1,4 @@
-"""Figures of single networks: how they were trained, and what their weights look like.
-
-A ``table`` is rows of :func:`circtools.experiments.results.load`.
-"""
+"""Figures of single networks, how they were trained and their weights, from results.load."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,10 +22,7 @@ ROLES = ("encoder self-attention", "decoder self-attention", "cross-attention", 
 
 
 def learning_rates(table: pd.DataFrame, method: str) -> Figure:
-    """The short trials by which a method's learning rate was chosen.
-
-    The method is ``pruned``, or ``block_circulant``; beside that stands the dense network.
-    """
+    """The short trials that chose the rate of ``pruned``, or ``block_circulant`` beside dense."""
     search = select(table, task="multi30k", preset=TRIAL_PRESET, series="search",
                     dropout_factor=1.0, matrix_lr_scale=1.0)
     rows, color = select(search, method=method), style.METHOD_LOOK[method]["color"]
@@ -79,10 +73,7 @@ def learning_curves(table: pd.DataFrame, block_size: int = 4, preset: str = TRIA
 
 
 def lent_rate(table: pd.DataFrame) -> Figure:
-    """Test BLEU at two sizes: with the setting chosen at the smaller one, and with each its own.
-
-    There is one panel per compression.
-    """
+    """Test BLEU at two sizes, per compression: each at its own rate, and at the smaller one's."""
     sizes = (TRIAL_PRESET, "base")
     tuned = select(table, task="multi30k", tied=False, series="tuned", seed=0)
     own = select(tuned, method="block_circulant")
@@ -138,11 +129,7 @@ def artefacts(table: pd.DataFrame, method: str, **values: object) -> dict[str, n
 
 
 def emptied_layers(run: dict[str, Any]) -> Figure:
-    """Which weights global pruning leaves: the share left of each matrix, round by round.
-
-    Numbers stand where a matrix is far from the average. The run is a pruned Transformer's result,
-    as :func:`circtools.experiments.store.read` gives it.
-    """
+    """Which weights global pruning leaves in each matrix, from a result of :func:`.store.read`."""
     shown = pd.DataFrame({f["round"]: f["density"] for f in run["final"]
                           if f["round"] in (3, 9, 15)})
     relative = np.log2((shown / shown.mean()).where(shown > 0))  # an empty matrix has none
@@ -162,10 +149,7 @@ def emptied_layers(run: dict[str, Any]) -> Figure:
 
 
 def emptied_heads(heads: dict[str, np.ndarray]) -> Figure:
-    """The share of weights left in each head, by attention matrix: shape (heads,).
-
-    Numbers stand where a head is more than a quarter from the average of its matrix.
-    """
+    """The share of weights left in each head, (heads,), by matrix; in numbers where unusual."""
     shares = 100 * pd.DataFrame(heads).T.rename(columns=lambda n: n + 1)
     top = shares.max(axis=None)
     far = shares.div(shares.mean(axis=1), axis=0).sub(1).abs() > 0.25
@@ -181,10 +165,7 @@ def emptied_heads(heads: dict[str, np.ndarray]) -> Figure:
 
 def _by_role(panels: np.ndarray, shades: pd.DataFrame, texts: pd.DataFrame, white: pd.DataFrame,
              **look: Any) -> Any:
-    """Draw a heat map of a Transformer's matrices, a panel per role; return one of its pictures.
-
-    The shades have few levels, which are easier to tell apart, and to store.
-    """
+    """Draw a heat map of a Transformer's matrices, a panel per role; return one of its pictures."""
     found = pd.DataFrame(map(role_and_place, shades.index), shades.index, ["role", "place"])
     found["role"] = pd.Categorical(found["role"], ROLES)
     for axes, (role, rows) in zip(panels.flat, found.groupby("role", observed=True), strict=True):
@@ -208,10 +189,7 @@ def role_and_place(name: str) -> tuple[str, str]:
 
 
 def spectra(first_rows: dict[str, np.ndarray]) -> Figure:
-    """Mean magnitude of the spectra of learned circulant blocks, beside freshly drawn ones.
-
-    The first rows are given by layer, shape (out_blocks, in_blocks, b).
-    """
+    """Spectra of learned first rows, (out_blocks, in_blocks, b), by layer, and of fresh ones."""
     figure, panels = plt.subplots(1, len(first_rows), figsize=(4.6 * len(first_rows), 4.2),
                                   sharey=True, squeeze=False)
     for axes, (name, learned) in zip(panels.flat, first_rows.items(), strict=True):

@@ -62,12 +62,7 @@ def _environment() -> Environment:
 
 
 def render(template: str, values: dict[str, Any]) -> str:
-    """Return a template, named without ``.j2``, with facts of :mod:`.facts` put in.
-
-    Raises:
-        jinja2.UndefinedError: if the template names a fact that does not exist.
-        Stale: if one of its sentences does not hold any more.
-    """
+    """Return a template, named without ``.j2``, with facts put in, or raise Stale or NoFact."""
     return _environment().get_template(f"{template}.j2").render(values, values=values)
 
 

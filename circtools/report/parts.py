@@ -10,7 +10,6 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from circtools.report import statistics, style
-from circtools.report.statistics import PERCENT
 
 LAYERS = "compression of the Transformer's layers"
 DECIDED = "Filled: decided at 5 % after Holm's correction; bars: 95 %, uncorrected"
@@ -46,13 +45,10 @@ def halves(axes: Axes, top: float = 0.97, x: float = 0.5) -> None:
 
 def curve(axes: Axes, rows: pd.DataFrame, by: str = "compression", metric: str = "test_error",
           **look: Any) -> None:
-    """Draw the mean of a metric over seeds against ``by``, with its 95 % band; errors in %.
-
-    Without rows there is no curve, and no name in the legend.
-    """
+    """Draw the mean of a metric over seeds against ``by``, with its 95 % band; errors in %."""
     if rows.empty:
         return
-    scale = PERCENT if metric == "test_error" else 1.0
+    scale = 100.0 if metric == "test_error" else 1.0
     grouped = rows.groupby(by)[metric].apply(lambda values: statistics.interval(scale * values))
     points = pd.DataFrame(grouped.tolist(), index=grouped.index)
     line, = axes.plot(points.index, points["mean"], **look)
@@ -62,7 +58,7 @@ def curve(axes: Axes, rows: pd.DataFrame, by: str = "compression", metric: str =
 
 def gaps(axes: Axes, each: pd.DataFrame, aside: float = 1.0, capsize: float = 4,
          markeredgewidth: float = 2, **look: Any) -> None:
-    """Draw the differences of :func:`circtools.report.statistics.levels`, filled where decided.
+    """Draw the differences of :func:`.statistics.levels`, filled where decided.
 
     Their compression is drawn ``aside`` times as large, so that no series hides another.
     """
@@ -77,10 +73,7 @@ def gaps(axes: Axes, each: pd.DataFrame, aside: float = 1.0, capsize: float = 4,
 
 def heat_map(axes: Axes, shades: pd.DataFrame, texts: pd.DataFrame, white: pd.DataFrame,
              **look: Any) -> AxesImage:
-    """Draw a table of shades as coloured squares, with texts on them, in places white ones.
-
-    The index and columns of ``texts`` name the ticks.
-    """
+    """Draw a table of shades as coloured squares with texts on them, which name the ticks."""
     picture = axes.imshow(shades, aspect="auto", **look)
     for (i, j), text in np.ndenumerate(texts):
         axes.text(j, i, text, ha="center", va="center", fontsize=9,

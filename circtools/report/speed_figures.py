@@ -1,7 +1,4 @@
-"""The figures on speed, from the timings that the scripts in ``circtools/bench`` have written.
-
-``cells`` are the timings of the layer, one row per size, algorithm and mode.
-"""
+"""The figures on speed, from timings of ``circtools/bench``; ``cells`` are those of the layer."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -21,11 +18,9 @@ from circtools.report.style import METHOD_LOOK
 LOOKS: dict[str, dict[str, Any]] = {
     "block-circulant": METHOD_LOOK["block_circulant"],
     "low rank": METHOD_LOOK["low_rank"],
-    "pruned, kept dense": METHOD_LOOK["pruned"] | {"label": "pruned, kept dense"},
-    "pruned, sparse CSR": METHOD_LOOK["pruned_all"] | {"label": "pruned, sparse CSR"},
-    "int8 (onnxruntime)": {"color": style.BLACK, "marker": "*", "linestyle": "",
-                           "label": "int8 (onnxruntime)"},
-}
+    "pruned, kept dense": METHOD_LOOK["pruned"],
+    "pruned, sparse CSR": METHOD_LOOK["pruned_all"],
+    "int8 (onnxruntime)": {"color": style.BLACK, "marker": "*", "linestyle": ""}}
 
 
 def _tokens(count: int) -> str:
@@ -42,7 +37,8 @@ def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048
         column = rows["block_size"].astype(str).where(rows["block_size"] < rows["n"], "n")
         wide = rows.assign(b=column).pivot(index="n", columns="b", values="ratio")[column.unique()]
         shades = np.log2(wide)
-        picture = heat_map(axes, shades, wide.map(_times), shades.abs() > 2.2, cmap=style.SPEED,
+        texts = wide.map(lambda value: f"{value:.{2 if value < 1 else 1 if value < 10 else 0}f}")
+        picture = heat_map(axes, shades, texts, shades.abs() > 2.2, cmap=style.SPEED,
                            vmin=-3.5, vmax=3.5, origin="lower")
         axes.tick_params(axis="x", labelsize=10)
         axes.set(title=_tokens(count), xlabel="block size")
@@ -55,10 +51,6 @@ def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048
     return figure
 
 
-def _times(value: float) -> str:
-    return f"{value:.{2 if value < 1 else 1 if value < 10 else 0}f}"
-
-
 def against_compression(cells: pd.DataFrame, others: pd.DataFrame) -> Figure:
     """Inference speed of every method against its compression, at a width of 1,024."""
     n, factors = 1024, (2, 4, 8, 16, 32, 64, 128)
@@ -68,7 +60,7 @@ def against_compression(cells: pd.DataFrame, others: pd.DataFrame) -> Figure:
         ours = ours[ours["block_size"].isin(factors)]
         axes.plot(ours["block_size"], ours["ratio"], **LOOKS["block-circulant"])
         for name, rows in select(others, n=n, tokens=count).groupby("method"):
-            axes.plot(rows["compression"], rows["ratio"], **LOOKS[name])
+            axes.plot(rows["compression"], rows["ratio"], **(LOOKS[name] | {"label": name}))
         axes.axhline(1, color=style.BLACK, linewidth=1)
         compression_axis(axes, "compression (stored weights; of int8: bytes)", factors, font=13)
         axes.set_yscale("log", base=2)
@@ -80,10 +72,7 @@ def against_compression(cells: pd.DataFrame, others: pd.DataFrame) -> Figure:
 
 
 def roofline(cells: pd.DataFrame, machine: dict[str, float]) -> Figure:
-    """Achieved speed in inference by the algorithm ``dft`` against operations per byte.
-
-    The two limits are the machine's ``flops`` and ``bandwidth``; the layers are 2,048 wide.
-    """
+    """Speed in inference by the algorithm ``dft`` (n = 2,048) under the machine's two limits."""
     n = 2048
     figure, axes = plt.subplots(figsize=(9.5, 6))
     intensity = np.geomspace(0.3, 300, 100)

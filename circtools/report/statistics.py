@@ -6,22 +6,11 @@ block-circulant ones. Above zero the first is better.
 Networks that were trained apart are two independent samples, however their seeds are numbered.
 Networks that share their start (a pruned chain and its control) are compared seed by seed. In
 translation another set of test sentences would have given other scores as well, so there the
-interval holds both: the spread over trainings and the spread over sentences.
+interval holds both: the spread over trainings and the spread over sentences. Single levels of
+compression are tested at 5 % with Holm's correction across the levels.
 
-A claim that a difference over several levels of compression is above zero is
-
-- confirmed, if the mean over the levels is above zero with its whole interval, and no single level
-  is significantly below;
-- refuted, if the mean is below zero with its whole interval, or a single level is significantly
-  below;
-- undecided otherwise;
-- without a verdict, if either side has been trained fewer than three times.
-
-A claim that two methods are level, within a margin, is confirmed if the whole interval lies within
-it; refuted if the whole interval lies outside, or a single level is significantly away from zero by
-more than the margin; else undecided.
-
-Single levels are tested at 5 % with Holm's correction across the levels.
+A claim has no verdict if either side has been trained fewer than three times. Else it is refuted,
+confirmed or, if neither, undecided, as the functions ``..._verdict`` say.
 """
 
 from collections.abc import Sequence
@@ -31,7 +20,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-PERCENT = 100.0
 ENOUGH_SEEDS = 3  # trainings of either side, without which there is no verdict
 
 
@@ -63,8 +51,8 @@ def difference(first: Sequence[float] | np.ndarray | pd.Series, second: Sequence
     training and no sentences the bounds are nan.
 
     Args:
-        first: one method's scores, one per training.
-        second: the other method's.
+        first: scores of one method, one per training.
+        second: those of the other.
         of_sentences: what each test sentence adds to the difference, (sentences,); see
             :func:`circtools.experiments.bleu.sentence_effects`.
         paired: whether the two samples share their starts, training by training.
@@ -92,9 +80,7 @@ def difference(first: Sequence[float] | np.ndarray | pd.Series, second: Sequence
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Return p-values adjusted for their number, in their order.
-
-    It is written here because the library that has it is a large one.
+    """Return p-values adjusted for their number, in their order; the library that has it is large.
 
     Source: S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scand. J. Stat. 6
     (1979).
@@ -106,10 +92,7 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def with_all_levels(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the seeds that share the largest set of levels.
-
-    A mean over the levels can be compared between seeds only if it is over the same ones.
-    """
+    """Return the rows of the seeds that share the largest set of levels: means are over these."""
     of_seed = {seed: frozenset(rows["block_size"]) for seed, rows in pairs.groupby("seed")}
     found = [*of_seed.values()]
     most = max(found, key=lambda levels: (len(levels), found.count(levels)), default=None)
@@ -118,18 +101,15 @@ def with_all_levels(pairs: pd.DataFrame) -> pd.DataFrame:
 
 def levels(pairs: pd.DataFrame, effects: dict[Any, np.ndarray] | None = None,
            paired: bool = False) -> tuple[pd.DataFrame, Interval]:
-    """Return the difference at each level, and its mean over the levels.
+    """Return the difference at each level, and its mean over the levels with its interval.
 
-    Args:
-        pairs: columns ``block_size``, ``compression``, ``seed``, ``first`` and ``second`` (scores);
-            with ``effects`` also ``first_run`` and ``second_run``, their keys there.
-        effects: of the test sentences on each network's score.
-        paired: as for :func:`difference`.
+    The pairs have the columns ``block_size``, ``compression``, ``seed``, ``first`` and ``second``
+    (scores), and with ``effects``, those of the test sentences on each network's score, also
+    ``first_run`` and ``second_run``, their keys there. ``paired`` is that of :func:`difference`.
 
-    Returns:
-        One row per level with the columns ``block_size``, ``compression``, ``mean``, ``low``,
-        ``high``, ``p`` (adjusted by Holm) and ``decided`` (1 significantly above zero, -1
-        significantly below, 0 neither); and the mean with its interval.
+    Each level has a row with the columns ``block_size``, ``compression``, ``mean``, ``low``,
+    ``high``, ``p`` (adjusted by Holm) and ``decided`` (1 significantly above zero, -1 below, 0
+    neither).
     """
     wide = pairs.pivot_table(index="seed", columns=["block_size", "compression"],
                              values=["first", "second"])  # (seeds, sides times levels)
@@ -157,19 +137,23 @@ def _verdict(seeds: int, refuted: bool, confirmed: bool) -> str:
 
 
 def sign_verdict(each: pd.DataFrame, mean: Interval, seeds: int, claimed: int = 1) -> str:
-    """Return the verdict on a difference that is claimed to be above (1) or below (-1) zero."""
+    """Return the verdict on a difference that is claimed to be above (1) or below (-1) zero.
+
+    It is confirmed if the mean over the levels is on that side with its whole interval, and no
+    single level is significantly on the other; refuted if the mean or a single level is on the
+    other.
+    """
     low, high = (mean.low, mean.high) if claimed > 0 else (-mean.high, -mean.low)
     against = (claimed * each["decided"] < 0).any()
     return _verdict(seeds, refuted=high < 0 or against, confirmed=low > 0)
 
 
-def number_verdict(each: pd.DataFrame, mean: Interval, seeds: int, claimed: float, close: float
+def number_verdict(_: pd.DataFrame, mean: Interval, seeds: int, claimed: float, close: float
                    ) -> str:
-    """Return the verdict on a difference whose mean, whatever each level says, is claimed to be a
-    number.
+    """Return the verdict on a mean difference that is claimed to be a number.
 
     It is refuted if the number is outside the interval, and confirmed if no point of the interval
-    is further from it than ``close``.
+    is further from it than ``close``, whatever each level says.
     """
     return _verdict(seeds, refuted=not mean.low <= claimed <= mean.high,
                     confirmed=max(claimed - mean.low, mean.high - claimed) <= close)
@@ -178,9 +162,11 @@ def number_verdict(each: pd.DataFrame, mean: Interval, seeds: int, claimed: floa
 def level_verdict(each: pd.DataFrame, mean: Interval, seeds: int, margin: float) -> str:
     """Return the verdict on a difference that is claimed to be at most ``margin``, either way.
 
-    Source: the whole interval within the margin is the equivalence test of D. Schuirmann, "A
-    Comparison of the Two One-Sided Tests Procedure", J. Pharmacokin. Biopharm. 15 (1987), at 2.5 %
-    a side.
+    It is confirmed if the whole interval is within the margin; refuted if the whole interval is
+    outside, or a single level is significantly away from zero by more than the margin.
+
+    Source: an equivalence test at 2.5 % a side, after D. Schuirmann, "A Comparison of the Two
+    One-Sided Tests Procedure", J. Pharmacokin. Biopharm. 15 (1987).
     """
     far = each["decided"].ne(0) & each["mean"].abs().gt(margin)
     return _verdict(seeds, refuted=mean.low > margin or mean.high < -margin or far.any(),

@@ -1,14 +1,18 @@
-"""One look for every picture: readable from two metres, in black and white, colour-blind safe."""
+"""One look for pictures, readable in black and white and colour-blind safe, and for tables."""
 
+import re
 import sys
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from PIL import Image
 
 from circtools.experiments.files import replacing
 from circtools.experiments.methods import METHODS
@@ -62,9 +66,9 @@ def use() -> None:
     plt.switch_backend(matplotlib.get_backend())
     matplotlib.rcParams.update(RC)
     if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
-        from circtools.report import display  # only there: circtools does without IPython
-
-        display.use(shell)
+        formatters = shell.display_formatter.formatters
+        formatters["image/png"].for_type(Figure, sharp)
+        formatters["text/html"].for_type(pd.DataFrame, readable)
 
 
 @context()
@@ -75,3 +79,38 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         with replacing(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:], dpi=200, metadata=metadata)
     return paths
+
+
+def sharp(figure: Figure) -> tuple[bytes, dict[str, int]]:
+    """Return a PNG with twice the dots of its width, and the width; a palette keeps it small."""
+    from IPython.core.pylabtools import retina_figure  # circtools does without IPython
+
+    picture, size = retina_figure(figure, bbox_inches="tight")
+    file = BytesIO()
+    few = Image.open(BytesIO(picture)).convert("RGB").quantize(
+        256, kmeans=1, dither=Image.Dither.NONE)
+    few.save(file, "PNG", optimize=True)
+    return file.getvalue(), {"width": size["width"]}
+
+
+def readable(table: pd.DataFrame) -> str:
+    """Return a table as HTML in which words are aligned on the left, and numbers on the right."""
+    columns = [_is_prose(table.iloc[:, place]) for place in range(table.shape[1])]
+    label = any(_is_prose(level) for _, level in table.index.to_frame().items())
+
+    def align(row: re.Match[str]) -> str:
+        start, *cells = re.split("(?=<t[hd])", row[0])
+        labels = len(cells) - len(columns)
+        if labels < 0:  # a header over several columns
+            return row[0]
+        return start + "".join(
+            re.sub("^<t[hd]", r'\g<0> style="text-align: left"', cell) if left else cell
+            for cell, left in zip(cells, [label] * labels + columns, strict=True))
+
+    return re.sub("<tr.*?</tr>", align, table._repr_html_(), flags=re.DOTALL)
+
+
+def _is_prose(values: "pd.Series[object]") -> bool:
+    """Return whether most of what is written is letters."""
+    text = "".join(value for value in values if isinstance(value, str))
+    return 2 * sum(map(str.isalpha, text)) > len(text)

@@ -1,7 +1,4 @@
-"""The figures that compare methods on Multi30k.
-
-A ``table`` is rows of :func:`circtools.experiments.results.load`.
-"""
+"""The figures that compare methods on Multi30k, from rows of results.load."""
 
 from collections.abc import Sequence
 
@@ -49,10 +46,7 @@ def has_circulant(rows: pd.DataFrame) -> bool:
 
 def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
                 by: str = "compression") -> None:
-    """Draw the test BLEU of methods against compression, and the dense network's as a line.
-
-    The grey band is the dense network's 95 % interval.
-    """
+    """Draw the test BLEU of methods against compression, and the dense one's with its 95 % band."""
     tuned = select(rows, series="tuned")
     dense = select(tuned, method="dense")
     mean, low, high = comparisons.bleu_interval(dense)
@@ -86,10 +80,7 @@ def _seeds(number: int) -> str:
 
 
 def translation_benchmark(table: pd.DataFrame, upright: bool = False) -> Figure:
-    """BLEU against compression, every method that has been tuned, one panel per size.
-
-    The panels stand side by side, or ``upright``, one above the other.
-    """
+    """BLEU against compression, every tuned method: a panel per size, side by side or upright."""
     untied = select(table, task="multi30k", tied=False)
     presets = comparisons.presets_compared(table)
     grid = (len(presets), 1) if upright else (1, len(presets))
@@ -172,8 +163,7 @@ def translation_gap(table: pd.DataFrame) -> Figure:
     for step, (preset, series, settings, look) in enumerate(shown, start=-1):
         rows = select(table, task="multi30k", tied=False, preset=preset)
         each, _, seeds = compare(comparisons.pairs_at_equal_compression(rows, series))
-        gaps(axes, each, 1.06**step, **look,
-             label=f"preset {preset}, {settings}, {_seeds(seeds)}")
+        gaps(axes, each, 1.06**step, **look, label=f"preset {preset}, {settings}, {_seeds(seeds)}")
     halves(axes, top=0.55)
     axes.axhline(POSTERS_GAP, color=style.BLACK, linestyle="--", linewidth=1.2,
                  label=f"the original poster's average gap, {POSTERS_GAP:g}")
@@ -236,9 +226,9 @@ def files(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def within_budget(sizes: pd.DataFrame, megabytes: float) -> Figure:
-    """Rank the methods by what they reach in a file of at most so many megabytes.
+    """Rank the methods of :func:`files` by their BLEU in at most so many megabytes.
 
-    Of the networks of a method that fit, of those in :func:`files`, validation BLEU chooses one.
+    Of the networks of a method that fit, validation BLEU chooses one.
     """
     presets = sizes.index.unique("preset")
     # Margins by hand: a slider has no time for a layout to be computed.
@@ -287,10 +277,7 @@ def slightly_pruned(table: pd.DataFrame) -> Figure:
 
 
 def side_by_side(rows: pd.DataFrame, sentence: int) -> pd.DataFrame:
-    """Return the translations of a test sentence, by its number, from rows of ``of_multi30k``.
-
-    There is one row per compression and one column per method.
-    """
+    """Return translations of a test sentence, a row per compression, a column per method."""
     tuned = select(rows, series="tuned", seed=0).assign(level=comparisons.levels_of)
     texts: dict[str, dict[str, str]] = {}
     for method in ("dense", "pruned", "block_circulant"):

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from circtools.report import style
-from circtools.report.display import sharp
 
 NOTHING = "it returns None: replace the dots with a return statement"
 
@@ -147,7 +146,7 @@ def show_beside(caption: str, make: Callable[[Callable[..., Any]], Any],
     differ = np.count_nonzero(~np.isclose(yours, wanted))
     words = f"{caption}: yours beside what was wanted. Of {wanted.size} numbers {differ} differ."
     figure = beside(caption, yours, wanted)
-    picture, size = sharp(figure)
+    picture, size = style.sharp(figure)
     plt.close(figure)
     source = base64.b64encode(picture).decode()
     display({"text/plain": words, "text/html": f'<img alt="{html.escape(words)}" '

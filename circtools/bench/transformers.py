@@ -1,8 +1,8 @@
-"""Speed of training and translation, beside the plain way and beside what the machine allows.
+"""Speed of the Transformers, in training and in translation.
 
-    python -m circtools.bench.training_speed --preset base
+    python -m circtools.bench.transformers --preset base
 
-Trains the same Transformer in three ways, in turn, and prints target words per second:
+First the dense one trains in three ways, in turn, in target words per second:
 
 - plain: torch.nn.Transformer in fp32, batches of 128 sentences in random order from a DataLoader,
   the loss from the table of all logits, as most tutorials have it;
@@ -10,25 +10,30 @@ Trains the same Transformer in three ways, in turn, and prints target words per 
 
 The limit is the arithmetic of the matrix products alone, as torch counts it, at the rate measured
 for a large product. Then it translates the test set, if a network of this size has been trained
-here. Do not run anything else beside it. It writes to data/results/benchmarks.
+here. Second, each compressed network trains a few batches and translates some sentences, in turn
+with the dense one; the ratios are medians. These are untrained, and kept from ending a sentence, so
+that all do the same number of steps. Do not run anything else beside it.
 """
 
+import argparse
 import itertools
 import math
 import os
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from circtools import bench
+from circtools import bench, compression, counting, pruning
 from circtools.experiments import multi30k, multi30k_runs, store, translation
-from circtools.experiments.corpus import Corpus
+from circtools.experiments.corpus import END, Corpus
 from circtools.experiments.multi30k_runs import Preset
 from circtools.transformer import PAD, Transformer, sinusoids
 
@@ -115,13 +120,38 @@ def translation_seconds(preset: str, corpus: Corpus, model: Transformer) -> dict
     return seconds
 
 
-def main() -> None:
-    """Measure, print and write."""
-    name = bench.preset_of_command_line(__doc__)
-    corpus, preset = multi30k.load("auto"), multi30k_runs.PRESETS[name]
+def build(corpus: Corpus, preset: Preset, method: str, level: int, tied: bool = False
+          ) -> Transformer:
+    """Return an untrained network whose layers store ``level`` times fewer weights."""
+    model = multi30k.build(corpus.vocab, preset, method, level, dropout=preset.dropout, tied=tied)
+    if method == "pruned":
+        layers = counting.weight_layers(model)
+        pruning.prune([layers[name] for name in layers if name != "output"], 1 - 1 / level)
+    return model
+
+
+def translating(model: Transformer, corpus: Corpus) -> Callable[[], object]:
+    """Return the translation of 200 test sentences with a beam of 4."""
+    for layer in counting.weight_layers(model).values():
+        if pruning.mask_of(layer) is not None:  # for use, the zeros are written into the matrices
+            parametrize.remove_parametrizations(layer, "weight")
+    with torch.no_grad():
+        model.output.weight[END] = 0  # far from the best of thousands of random scores
+    compression.prepare(model.eval())
+    return lambda: translation.translate_indices(model, corpus.test.source[:200])
+
+
+def ratio(runs: Iterable[Callable[[], object]], rounds: int) -> float:
+    """Return how many times as fast as the first function the second is, timed in turn."""
+    first, second = bench.in_turn(dict(zip("ab", runs, strict=True)), rounds).values()
+    return statistics.median(a / b for (a, _), (b, _) in zip(first, second, strict=True))
+
+
+def training_speed(corpus: Corpus, name: str) -> dict[str, Any]:
+    """Return the speed of the dense Transformer of a preset; print it."""
+    preset = multi30k_runs.PRESETS[name]
     torch.manual_seed(0)
-    fp32, bf16 = (multi30k.build(corpus.vocab, preset, "dense", 1, dropout=preset.dropout,
-                                 tied=True) for _ in range(2))
+    fp32, bf16 = (build(corpus, preset, "dense", 1, tied=True) for _ in range(2))
     ways = {"plain": plain_steps(corpus, preset),
             "circtools fp32": our_steps(fp32, corpus, preset, torch.float32),
             "circtools bf16": our_steps(bf16, corpus, preset, torch.bfloat16)}
@@ -136,10 +166,33 @@ def main() -> None:
     for way, value in speed.items():
         print(f"{way:16}{value:9.0f}{value / speed['plain']:7.2f}")
     print(f"seconds for {len(corpus.test)} translations: {seconds}")
-    bench.write({"benchmark": "training_speed", "preset": name, "data": corpus.origin,
-                 "target_words_per_second": speed, "translation_seconds": seconds,
-                 "threads": torch.get_num_threads(), "cores": os.cpu_count()},
-                f"training_speed-{name}")
+    return {"benchmark": "training_speed", "preset": name, "data": corpus.origin,
+            "target_words_per_second": speed, "translation_seconds": seconds,
+            "threads": torch.get_num_threads(), "cores": os.cpu_count()}
+
+
+def compressed_speed(corpus: Corpus, name: str) -> dict[str, Any]:
+    """Return the speed of the compressed Transformers of a preset, a row for each; print them."""
+    preset, precision = multi30k_runs.PRESETS[name], multi30k.precision_for("cpu")
+    dense, rows = build(corpus, preset, "dense", 1), []
+    for method in ("block_circulant", "pruned", "low_rank", "small_dense"):
+        for level in (4, 16):
+            both = dense, build(corpus, preset, method, level)
+            rows.append({
+                "method": method, "compression": level,
+                "training": ratio((our_steps(m, corpus, preset, precision) for m in both), 5),
+                "translation": ratio((translating(m, corpus) for m in both), 2)})
+            print(rows[-1], flush=True)
+    return {"preset": name, "data": corpus.origin, "ratios": rows}
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", default="base", choices=list(multi30k_runs.PRESETS))
+    name, corpus = parser.parse_args().preset, multi30k.load("auto")
+    bench.write(training_speed(corpus, name), f"training_speed-{name}")
+    bench.write(compressed_speed(corpus, name), f"compressed_speed-{name}")
 
 
 if __name__ == "__main__":
