@@ -22,11 +22,14 @@ TEXTS = Path(__file__).resolve().parents[1] / "notebooks" / "text"
 MEAN = 15  # words in a sentence, at most
 TARGETS = {"words in a sentence": 25, "parentheses in a paragraph": 1,
            "words between two pictures or cells of code": 200, "rows of a table": 8,
-           "columns of a table": 5, "numbers printed": None}  # at most
+           "columns of a table": 5, "numbers in a sentence": 3, "numbers printed": 200}  # at most
 Found = dict[str, list[tuple[int, str]]]  # for each of TARGETS the sizes, with what has that size
 MARKDOWN = MarkdownIt().enable("table").use(dollarmath_plugin)
 ASIDE = re.compile(r"(?<!\w)\(")  # not that of a call, f(x)
 NUMBER = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)*")
+NAME = re.compile(  # of a level, notebook, exercise, interval or year; a size or a vector is one
+    r"\b[bdn] = \S+|\b\d+x\b|\b0\d\b|xercise \S+|\d+ %(?= interval)|\b(?:19|20)\d\d\b"
+    r"|\d+(?= x \d)|\([\d, ]+\)")
 ENGLISH = spacy.blank("en")
 ENGLISH.add_pipe("sentencizer")
 ENGLISH.tokenizer.rules = {  # a single letter ends a sentence: "blocks of size b."
@@ -38,8 +41,8 @@ def words(text: str) -> int:
 
 
 def plain(paragraph: Token) -> str:
-    """Return a paragraph as it is read: code, and a formula, is one word."""
-    return "".join(re.sub(r"\W+", "_", part.content).strip("_").lower() or "code"
+    """Return a paragraph as it is read: code, and a formula, is one word and no number."""
+    return "".join("_" + re.sub(r"\W+", "_", part.content).strip("_").lower()
                    if part.type in ("code_inline", "math_inline")
                    else part.content or " " * part.type.endswith("break")
                    for part in paragraph.children or [])
@@ -81,6 +84,7 @@ def read(path: Path) -> Found:
         [(words(s), s) for s in sentences], [(len(ASIDE.findall(p)), p) for p in whole],
         [(words(s), f"{s[:60]} ... {s[-60:]}") for s in map(" ".join, stretches)],
         [(rows, size) for size, rows, _ in sizes], [(columns, size) for size, _, columns in sizes],
+        [(len(NUMBER.findall(NAME.sub("_", s))), s) for s in sentences],
         [(len(NUMBER.findall(printed)), "")]), strict=True))
 
 
@@ -93,7 +97,7 @@ if __name__ == "__main__":
     print(f"{'at most':>50}", *(f"{number:>5}" for number in prose))
     print(f"{'words in a sentence, mean':42}{MEAN:8}", *(f"{mean(f):5.1f}" for f in prose.values()))
     for name, target in TARGETS.items():
-        print(f"{name:42}{target or '':8}", *(f"{max(f[name])[0]:5}" for f in prose.values()))
+        print(f"{name:42}{target:8}", *(f"{max(f[name])[0]:5}" for f in prose.values()))
         for size, text in next(iter(prose.values()))[name] * (len(prose) == 1):
-            if size > (target or size):
+            if size > target:
                 print(f"  {size}: {text}")

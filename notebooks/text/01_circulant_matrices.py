@@ -188,9 +188,9 @@ compare("C P^7 x and P^7 C x", circulant(mean) @ shift @ signal, shift @ circula
 # So a circulant matrix treats all positions alike; it *commutes with shifts*.
 #
 # That is a strong assumption about what $x$ is. For a sound or for a row of pixels it is
-# reasonable. The entries of a word embedding, the vector that stands for a word, have no order.
-# There nobody promised it. This thought is the fourth claim of the poster that the course tests:
-# sharing works on images, and fails on words. Notebook 03 puts it to a test.
+# reasonable. The entries of a word embedding, the vector that stands for a word, have no order:
+# shifted, they mean nothing. This thought is the fourth claim of the research poster that the
+# course tests: sharing works on images, and fails on words. Notebook 03 puts it to a test.
 #
 # ## The eigenvectors are waves
 #
@@ -296,20 +296,19 @@ for name, row in rows.items():
 # %% [markdown]
 # **What to notice.**
 #
-# - The shift only moves numbers about, so no wave grows or shrinks. All its eigenvalues lie on the
-#   unit circle (dashed).
+# - The shift lets no wave grow or shrink. All its eigenvalues lie on the unit circle (dashed).
 # - The eigenvalue of $k = 0$, the diamond, is the sum of the row. It is what multiplies a constant
-#   vector. The average keeps constants: 1. The difference removes them: 0. What it removes cannot
-#   be recovered, so it has no inverse: it is *singular*.
-# - The average has real eigenvalues, because its matrix is symmetric. They fall as the wave gets
-#   faster, down to -1/3 for the fastest, $k = 8$. An average keeps slow changes and damps quick
-#   ones: it is a low-pass filter.
+#   vector. The average keeps constants: 1. The difference removes them: 0. So it has no inverse: it
+#   is *singular*.
+# - The average has real eigenvalues, because its matrix is symmetric. They fall from 1 through zero
+#   to -1/3 for the fastest wave, $k = 8$. So it keeps slow changes and damps quicker ones, though
+#   not evenly: it is a low-pass filter.
 # - A real row makes the picture symmetric about the real axis: $\lambda_{b-k}$ is the conjugate of
-#   $\lambda_k$. For the average the two are one dot. So $b$ real numbers hold the whole spectrum,
-#   and fast programs compute only half.
+#   $\lambda_k$. For the average the two are one dot. So fast programs compute half of the spectrum:
+#   here two real numbers, $\lambda_0$ and $\lambda_8$, and seven complex ones. That makes 16 real
+#   numbers, as many as the row has.
 #
-# Now make a row of your own: with this notebook running, move the six weights below. Watch the
-# diagonals, and where the eigenvalues go.
+# Now make a row of your own: with this notebook running, move the six weights below.
 #
 # **Predict:** which way do all six eigenvalues go when only $w_0$ grows? How must $w_1$ to $w_5$ be
 # chosen for all of them to be real? Think of the average.
@@ -347,10 +346,17 @@ moving(draw, **{f"w{k}": weights for k in range(6)})
 # | largest stretch of a vector, $\lVert A \rVert_2$ | largest $\lvert\alpha_k\rvert$ |
 # | sum of squares of all entries, $\lVert A \rVert_F^2$ | $\sum_k \lvert\alpha_k\rvert^2$ |
 #
-# The last two hold because $F$ and $F^\ast$ change no length. To get back from a spectrum to a
-# first row, undo the sum: $w_j = \frac{1}{b} \sum_k \lambda_k\, \omega^{-jk}$. The minus sign is
-# that of `torch.fft.fft`, so from a spectrum `fft` is the way *back*. With `norm="forward"` it
-# divides by $b$.
+# The last two hold because $F$ and $F^\ast$ change no length of a vector. The sum of squares adds
+# up the squared lengths of the columns.
+#
+# To get back from a spectrum to a first row, undo the sum: $w_j = \frac{1}{b} \sum_k \lambda_k\,
+# \omega^{-jk}$. Mind the sign. A *row* becomes a spectrum with a plus in the exponent, and a
+# spectrum a row with a minus. So for rows `torch.fft.fft`, which has the minus, is the way back:
+#
+# | from | to | in torch |
+# | --- | --- | --- |
+# | first row $w$ | spectrum $\lambda$ | `ifft(w, norm="forward")`, or `spectrum(w)` |
+# | spectrum $\lambda$ | first row $w$ | `fft(lam, norm="forward")`, which divides by $b$ |
 
 # %%
 def first_row(values):
@@ -403,19 +409,20 @@ check("1.2", product_row)
 # 2. Multiply entry by entry by $\lambda$.
 # 3. Transform back. This is the product with $F$: `torch.fft.ifft`.
 #
-# Both functions differ from $F^\ast$ and $F$ by factors $\sqrt n$, which cancel. One more transform
-# gets $\lambda$ from $w$.
+# A vector meets $F^\ast$ first, so it takes the other sign than a row. The factors $\sqrt n$, by
+# which both functions differ from $F^\ast$ and $F$, cancel. One more transform gets $\lambda$ from
+# $w$.
 #
-# As matrix products, the transforms would cost $n^2$ as well. But the **fast Fourier transform**
+# As matrix products, the transforms would cost $n^2$, too. But the **fast Fourier transform**
 # (FFT) splits a transform of size $n$ into two of half the size. One takes the entries at even
-# positions, the other those at odd ones. It takes $n/2$ multiplications to put them together. One
-# can halve $\log_2 n$ times, so a transform takes $\frac{n}{2} \log_2 n$ multiplications. They are
-# complex, and each is four real ones.
+# positions, the other those at odd ones. To put them together, each of the $n/2$ results of the odd
+# half is multiplied by one number. One can halve $\log_2 n$ times, and all parts of one size
+# together take $n/2$ again. That makes $\frac{n}{2} \log_2 n$ complex multiplications, of four
+# real ones each.
 #
 # **Predict:** for $n = 1024$, $\log_2 n$ is 10. Count three transforms, and the $n$ products with
-# $\lambda$. How many times fewer multiplications than $n^2$ is that: about 3, 16, 100?
-#
-# Let us count. This is a complex FFT; for real vectors half of it would do.
+# $\lambda$. How many times fewer multiplications than $n^2$ is that: about 3, 16, 100? (For real
+# vectors half would do.)
 
 # %% tags=["nbval-check-output"]
 def fft_multiplications(n):

@@ -53,8 +53,8 @@ architecture.transformer();
 # The picture is the whole network. On the left the **encoder** reads the German sentence. On the
 # right the **decoder** writes the English one, piece by piece. It looks at what it has written so
 # far and, through *cross-attention*, at what the encoder made of the German. The square tiles are
-# matrices. They hold most of what is learned, and they are what this course compresses. Nearly all
-# the rest is in the two grey boxes, the *embeddings*.
+# matrices, and this course compresses them. Nearly all other weights are in the two grey boxes, the
+# *embeddings*. The picture leaves out what has few weights, such as the norms.
 #
 # ## From a sentence to numbers
 #
@@ -380,7 +380,7 @@ def kind(name):
 matrices = [(kind(n), p.numel()) for n, p in model.named_parameters() if p.dim() == 2]
 held = pd.DataFrame(matrices, columns=["part", "weights"]).groupby("part")["weights"].sum()
 total = sum(p.numel() for p in model.parameters())
-print(f"preset 'base': {total / 1e6:.1f} million weights")
+print(f"preset 'base', the larger of our two sizes: {total / 1e6:.1f} million weights")
 (held / total).map("{:.0%}".format).to_frame("share of the weights")
 
 # %% [markdown]
@@ -446,6 +446,7 @@ axes.set(xlabel="epoch", ylabel="share of the peak", title="the learning rate ov
 # %% [markdown]
 # ## Live: a small one, here and now
 #
+# A *preset* is a size of the network, with the settings of its training: `tiny`, `small` or `base`.
 # The preset `tiny` has one layer on each side and 64 features. **Predict:** what will it have
 # learned after three epochs: words, grammar, both?
 #
@@ -474,11 +475,11 @@ pd.DataFrame({"German": sample, "written by a person": corpus.test.english[:3],
               "written by the tiny network": translation.translate(tiny, corpus.vocab, sample)})
 
 # %% [markdown]
-# **What to notice.** It writes English, and often about the wrong things. Grammar is in every
-# sentence, and so it is learned first. A rare noun is in few.
+# **What to notice.** It writes English, and often about the wrong things. That is no surprise.
+# Grammar is in every sentence of the training data, and a rare noun is in few.
 #
-# A German word in the translation stands where the network wrote `<unk>`. There `translate` copies
-# the German token that the network looks at most. That helps with names and numbers.
+# You may meet a German word in a translation. There the network has written `<unk>`, and
+# `translate` has copied the German token that it looked at most. That helps with names and numbers.
 #
 # ## Writing: greedy search
 #
@@ -610,7 +611,7 @@ drawings.attention_weights(
 # %% [markdown]
 # **What to notice.** Here the German verb *hält* stands at the end, and the kitchen comes before
 # the bowl. The bright cells leave the diagonal for it. *Kitchen* looks at *küche*, and *bowl* at
-# *schale*. *Holding* looks far to the right, at *hält*. Nobody told the network this.
+# *schale*. *Holding* looks at *hält*, and as much at *schale*. Nobody told the network this.
 #
 # ## BLEU: which n-grams are right?
 #
@@ -672,7 +673,7 @@ print(f"BLEU of the network that comes with the course: {row['test_bleu']:.1f} "
       f"(95 % interval {row['test_bleu_low']:.1f} to {row['test_bleu_high']:.1f})")
 demo_result = next(r for r in store.read() if r["run"] == row["run"])
 signature = demo_result["final"][0]["test_signature"]
-print("sacreBLEU's signature, which says how it was computed:", signature)
+print("sacreBLEU's signature, which says by which settings it was computed:", signature)
 
 # %% [markdown]
 # ## Full scale
@@ -710,9 +711,9 @@ assert 40.5 <= mean["base"] <= 41.1, "among the best public figures"
 print(f"FULL-SCALE, mean BLEU: small {mean['small']:.2f}, base {mean['base']:.2f}")
 
 # %% [markdown]
-# The best public figures that we know for networks of about this size are 40.5 to 41.1 BLEU. They
-# too have 20 epochs, text only, and this test set in lower case. So `base` is among them and not
-# above.
+# We know of public figures of 40.5 to 41.1 BLEU for networks of about this size. They too have 20
+# epochs, text only, and this test set in lower case. We have not run these networks ourselves. If
+# the figures are right, `base` is among the best and not above them.
 #
 # The recipe was made on the validation split alone. We tried the dropout, the size of the batches,
 # the width of the beam, the length penalty, and what to do with unknown tokens. These trials are
@@ -765,9 +766,8 @@ pd.DataFrame({"target tokens per second": rates.round(-1).astype(int),
 # ## What we saw, and where next
 #
 # A sentence becomes indices, attention mixes tokens, a decoder writes, and a beam search finds.
-# BLEU compares, with an interval of more than a point on either side. That is the dense baseline:
-# what the compressed networks of the next notebooks are measured against. Try your own captions in
-# a new cell: `%run -m circtools translate "Ein Hund rennt über den Strand."`
+# BLEU compares. The next notebooks compress this network. There the dense one has an output layer of
+# its own, and a little less BLEU. Try your own captions in a new cell: `%run -m circtools translate "Ein Hund rennt über den Strand."`
 #
 # **References.** A. Vaswani et al., [Attention Is All You Need](https://arxiv.org/abs/1706.03762),
 # 2017. D. Elliott et al., [Multi30K: Multilingual English-German Image

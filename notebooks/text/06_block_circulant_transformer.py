@@ -210,9 +210,9 @@ tested
 
 # %% [markdown]
 # **What to notice.** Four times the rate harms the dense network, where the rule says 1. At `base`
-# it helps b = 16, where the rule says 4. Both fit. At b = 4 the rule says 2, between the factors 1
-# and 4 that were tried, and the presets disagree: `base` suffers, `small` gains. All other changes
-# are below 0.03, which is as much as another seed changes.
+# it helps b = 16, where the rule says 4. Both fit. At b = 4 the rule says 2, and
+# with the factor 4 the presets disagree: `base` suffers, `small` gains. All other changes are below
+# 0.03, which is as much as another seed changes.
 #
 # On MNIST the rates rise with the block, but far less than the rule says. At b = 784 the best rate
 # is four times the dense network's, instead of 28 times. But there the rate is that of the whole
@@ -594,8 +594,9 @@ compared.round({"validation loss": 2, "test BLEU": 1})
 #
 # ### Exercise 6.3 ★★ 20 minutes, an open question
 #
-# The rule says $\sqrt b$ times the rate. Is that the best? In the live cell, try the factors 1, 2,
-# 4 and 8 for b = 8. **Predict:** is the best factor twice as large for b = 32?
+# The rule says $\sqrt b$ times the rate. Is that the best? In the live cell, try b = 8 with the base
+# rate, and with two, four and eight times that. **Predict:** is the best factor twice as large for
+# b = 32?
 #
 # <details class="help"><summary>What to look at</summary>
 #

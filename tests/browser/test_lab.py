@@ -19,6 +19,7 @@ from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+TRAINING = ("03", "04", "05", "06", "07")  # notebooks that train or translate: a minute or more
 
 
 class Course:
@@ -113,7 +114,27 @@ def run_all(page: Page, address: str, name: str) -> None:
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator("[data-command='runmenu:run-all']").click()
     execute(page, 'print("all", "done")')
-    page.get_by_text("all done", exact=True).wait_for()
+    failed = page.locator("[data-mime-type='application/vnd.jupyter.error']")
+    page.get_by_text("all done", exact=True).or_(failed).first.wait_for()
+    assert not failed.count(), failed.all_inner_texts()
+
+
+def leaf_through(page: Page) -> None:
+    """Scroll from the top to the end: JupyterLab draws what is on the screen."""
+    cells = page.locator(".jp-WindowedPanel-outer")
+    cells.evaluate("outer => { outer.scrollTop = 0 }")
+    while cells.evaluate("outer => outer.scrollTop + outer.clientHeight < outer.scrollHeight - 2"):
+        cells.evaluate("outer => { outer.scrollTop += 0.8 * outer.clientHeight }")
+        page.wait_for_timeout(300)
+        assert not page.locator("mjx-merror").count(), "a formula has an error"
+        assert not page.get_by_text(re.compile("^(Error displaying|JavaScript Error)")).count()
+
+
+def choose_theme(page: Page, theme: str) -> None:
+    page.get_by_role("menuitem", name="Settings", exact=True).click()
+    for label in ("Theme", f"JupyterLab {theme}"):
+        page.locator(".lm-Menu-itemLabel").get_by_text(label, exact=True).click()
+    page.locator(f"body[data-jp-theme-name='JupyterLab {theme}']").wait_for(state="attached")
 
 
 def save(page: Page) -> None:
@@ -123,6 +144,28 @@ def save(page: Page) -> None:
 
 def sources(path: Path) -> list[str]:
     return [cell.source for cell in nbformat.read(path, as_version=4).cells]
+
+
+def run_without_a_complaint(path: Path) -> bool:
+    """Return whether each cell was run, and none has an error or a warning to show."""
+    code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    return all(cell.execution_count for cell in code) and not [
+        output for cell in code for output in cell.outputs
+        if output.output_type == "error" or output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("name", [
+    pytest.param(path.stem, marks=[pytest.mark.slow] * path.stem.startswith(TRAINING))
+    for path in sorted((ROOT / "notebooks/text").glob("*.py"))])
+def test_run_all_in_light_and_dark(page: Page, course: Course, name: str) -> None:
+    with course.served(course.make("lab")) as address:
+        run_all(page, address, f"{name}.ipynb")
+        for theme in ("Light", "Dark"):
+            choose_theme(page, theme)
+            leaf_through(page)
+        save(page)
+    assert run_without_a_complaint(course.folder / f"notebooks/{name}.ipynb")
+    assert page.problems == []
 
 
 def test_a_learners_story(page: Page, course: Course) -> None:
