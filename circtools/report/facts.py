@@ -14,6 +14,8 @@ from circtools.report.comparisons import SIZES, compare
 
 METHODS = ("pruned", "gradual", "block_circulant", "random_sharing", "projected", "small_dense",
            "low_rank")
+EQUAL_EPOCHS = {"short_training": {"first": "gradual"}, "long_training": {"second": "projected"},
+                "rounds_or_gradual": {"second": "gradual"}}
 TURN = 196.0  # the compression up to which pruning's lead grows on MNIST; a look at the results
 WITHIN = 1.0  # BLEU below the dense network, on validation, that count as nothing lost
 
@@ -37,7 +39,9 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     those on translation stands the preset, and after those of the untuned series ``_same``. For a
     preset ``P``: ``dense_P``, ``METHOD_4x_P`` and so for every level, ``lent_4x_P`` (with the
     learning rate that was chosen at another size) and ``reach_METHOD_P``, each a :class:`Quality`;
-    ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, those of claim 2.
+    ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, those of claim 2;
+    ``short_training_P``, ``long_training_P`` and ``rounds_or_gradual_P``, each a
+    :class:`.comparisons.Comparison` of the two methods that :data:`EQUAL_EPOCHS` names.
     ``speed_N_T_B``: how many times as fast as a dense layer a block-circulant one is in inference,
     at N features, T tokens and block size B. ``claims``, ``baselines`` and ``sizes`` are lists, for
     tables; ``baseline_P_tied`` and ``baseline_P_untied`` are in the second. ``growth_to_turn`` and
@@ -102,6 +106,9 @@ def _of_size(table: pd.DataFrame, preset: str) -> dict[str, Any]:
         slight = comparisons.slightly_pruned_pairs(rows, against)
         if len(slight):
             found[f"later_rate_{against}"] = compare(slight, paired=True).mean
+    for name, sides in EQUAL_EPOCHS.items():
+        if len(pairs := comparisons.pairs_at_equal_compression(compared, **sides)):
+            found[name] = compare(pairs)
     pairs = comparisons.pairs_at_equal_compression(compared)
     each, equal_size, _ = compare(comparisons.pairs_at_equal_size(compared))
     there = pairs[pairs["block_size"].isin(each["block_size"])]
