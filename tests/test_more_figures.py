@@ -219,12 +219,12 @@ def test_the_lead_of_pruning_under_each_change(table: pd.DataFrame) -> None:
     table.loc[table["method"] == "projected", "test_bleu"] -= 3
     axes, = translation_figures.lead_of_pruning(table).axes
     small, base = (bars.lines[0].get_xydata() for bars in axes.containers)
-    of = table[table["seed"] == 0].groupby(["method", "block_size", "round"])["test_bleu"].mean()
+    of = table.groupby(["method", "block_size", "round"])["test_bleu"].mean()
     lead = np.mean([of["pruned", 1, 6] - of["block_circulant", 4, 0],
                     of["pruned", 1, 12] - of["block_circulant", 16, 0]])
-    assert small[0] == pytest.approx([lead, -0.12])
+    assert small[0] == pytest.approx([lead, -0.12], abs=1e-3)
     assert small[2, 0] == pytest.approx(np.mean([
-        of["pruned", 1, 6] - of["projected", 4, 0], of["pruned", 1, 12] - of["projected", 16, 0]]))
+        of["pruned", 1, 6] - of["projected", 4, 0], of["pruned", 1, 12] - of["projected", 16, 0]]), abs=1e-3)
     assert len(small) == 4 and not len(base)
 
 

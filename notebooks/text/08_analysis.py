@@ -79,7 +79,7 @@ translation_figures.translation_benchmark(table);
 # **What to notice.** In the preset `small`, pruned networks stay within 0.7 BLEU of the dense one
 # up to 8x. Block-circulant layers lose up to 1.8 BLEU there, fall more slowly afterwards, and are
 # nearly level at 32x. At `base` neither loses anything to speak of up to 4x, and the pruned
-# network hardly more up to 16x. A larger network bears compression better.
+# network hardly more up to 16x. So a larger network seems to bear pruning better.
 #
 # It matters which weights are cut. From 4x on, pruning at random has less BLEU than sharing, at
 # both sizes. At 16x low rank comes last, and before it the narrower network.
@@ -102,8 +102,8 @@ mnist_figures.sharing_or_structure(table);
 # **What to notice.** On digits it is the structure. While the pixels keep their order, circulant
 # blocks make fewer errors than random sharing, from 8x on clearly so at all sizes but one. Once
 # the pixels are permuted, the two are level. Tiles that shift as the image does make fewer errors
-# than tiles that do not. All of this was written down before the runs. At 49x and 196x such tiles
-# also make fewer errors than circulant blocks.
+# than tiles that do not. All of this was written down before the runs, after a first try with two
+# seeds. At 49x and 196x such tiles also make fewer errors than circulant blocks.
 #
 # In translation, with three trainings of each, the two are close at blocks of 4. At blocks of 16
 # circulant blocks are 1.5 BLEU ahead, and that is decided. We had expected the two to be level,
@@ -147,7 +147,7 @@ moving(draw, megabytes=[3, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 22, 24, 26
 # network of half the width comes first, and hardly anything else fits. With room for it, the dense
 # network with a tied output layer leads here, too.
 #
-# Most steps in these rankings are a few tenths of a BLEU, and most methods have one seed. So read
+# Most steps in these rankings are a few tenths of a BLEU, and at `base` all have one seed. So read
 # the order of neighbours as open. In files of equal size the lead of pruning is smaller than at
 # equal numbers of weights. For a kept weight must also say where it stood.
 #
@@ -165,7 +165,7 @@ translation_figures.translation_gap(table);
 # ups and downs would come again. Fully circulant, the larger network has 4.4 BLEU less than the
 # dense one.
 #
-# How can a gap grow to 8? At the learning rate that was best at `small`, the block-circulant
+# What can make a gap grow? At the learning rate that was best at `small`, the block-circulant
 # network at `base` loses almost five BLEU at 4x (notebook 06). And one setting serves all levels.
 # The one of `small` was chosen at 4x and 16x. At 32x the dense network's setting would have been
 # better, as the dotted line shows.
@@ -176,7 +176,8 @@ translation_figures.translation_gap(table);
 # ## How sure is a difference?
 #
 # With one training of each, an interval can only say what other test sentences would give. Ours
-# uses the jackknife, which needs no random numbers. At 16x, for seed 0 of the preset `small`:
+# uses the jackknife: it leaves out one sentence after another, and sees how much BLEU changes. At
+# 16x, for seed 0 of the preset `small`:
 
 # %% tags=["nbval-check-output"]
 pair = comparisons.pairs_at_equal_compression(results.select(rows, seed=0))
@@ -190,7 +191,8 @@ print("FULL-SCALE: BLEU of pruned minus block-circulant:", comparisons.compare(p
 #
 # ### Exercise 8.1 ★★ 15 minutes
 #
-# Return the 95 % interval of a difference in BLEU, first minus second, as `(low, high)`. `first`
+# Return the 95 % interval of a difference in BLEU, first minus second, as `(low, high)`: the 2.5th
+# and the 97.5th percentile over all draws. `first`
 # and `second` hold what BLEU counts in each test sentence of two networks, a row per sentence.
 # `bleu_of_counts` turns the sum of such rows into a BLEU. Each row of `draws` holds the numbers of
 # the sentences of one draw.
@@ -247,12 +249,13 @@ check("8.2", rejected)
 translation_figures.lead_of_pruning(table);
 
 # %% [markdown]
-# **What we found** (one seed each). At `base` neither choice matters: the lead stays. At `small` it
-# hangs on both. Against the settings that BLEU would have chosen it is gone. Networks that were
-# projected from the trained dense one and fine-tuned have had as many epochs as the pruned ones.
-# Against those, less is left. With 20 epochs for both, pruning *while it is trained* is ahead,
-# just; at `base` that has not been run. So at the small size nobody should choose by this lead. At
-# the larger one it holds for these networks, which are one training each.
+# **What we found.** At `small`, with three trainings of each, it hangs on how one trains. With 20
+# epochs for both, pruning *while it is trained* is ahead, and that is decided. Networks that were
+# projected from the trained dense one and fine-tuned have had as many epochs as those pruned in
+# rounds. Against those nothing is left of the lead.
+#
+# BLEU would have chosen other settings at `small`. With one training each, the lead is gone against
+# those. At `base` it would have chosen the same.
 #
 # The rounds by themselves are not what helps: with nothing pruned they bring no gain, at either
 # size.
@@ -272,8 +275,8 @@ translation_figures.translation_sets(table);
 # %% [markdown]
 # **What to notice** (in the preset `small`). Yes. With the output layer untouched, pruning and
 # sharing get little beyond 2x of the matrices, and save less than a third of the file. Pruned
-# with the output layer, the matrices shrink fivefold at no loss. But the file stays above a half,
-# because most of it are embeddings then.
+# with the output layer, the matrices shrink fivefold with hardly a loss. But the file stays above
+# a half, because most of it are embeddings then.
 #
 # The smaller dense network shrinks its embeddings too. With half the width it has less than half
 # the file, at less than one BLEU. With a quarter of the width six BLEU are gone, and at `base`

@@ -79,6 +79,7 @@ prune([sparse], 1 - 1 / c)
 layers = {"dense": dense, "block-circulant": BlockCirculantLinear(n, n, c),
           "low rank": LowRankLinear(n, n, c), "pruned": sparse}
 for_frequencies = 11  # real products for all frequencies of a block of 8; exercise 9.1 counts them
+# Each is a product between the blocks. To transform n inputs, and as many outputs back, costs it n.
 products = {"dense": n * n, "block-circulant": for_frequencies * ((n // c) ** 2 + 2 * n),
             "low rank": n * n // c, "pruned": n * n // c}
 table = pd.DataFrame({
@@ -185,14 +186,15 @@ wide.rename(columns=lambda count: f"{count} token{'s' * (count > 1)}").rename_ax
 # **What to notice.**
 #
 # - *Pruned and kept dense* is a flat line at 1.
-# - *Sparse storage* starts slower than dense and pays once nine of ten weights are zero.
+# - *Sparse storage* starts slower than dense, and pays for sure once nine of ten weights are zero.
 # - *Low rank* is two smaller dense products. With many tokens it gains nearly as much as it
 #   compresses, up to 16x.
 # - *Block-circulant* gains with the block size, until the transforms are the work. It is slower
 #   than low rank throughout.
 # - *Int8* removes no weight. A part of its gain is the other program's: see the section on ONNX.
 #
-# With a single token all gain less, because calling the operations takes most of the time.
+# With a single token little is left to gain at this width, because calling the operations takes
+# most of the time.
 #
 # ## Where block-circulant wins
 #
@@ -210,9 +212,10 @@ speed_figures.crossover_map(cells, tokens=(32, 256, 2048), mode="training");
 # product is so quick that the layer's extra calls cost as much. In training with few tokens, small
 # blocks lose at larger widths as well.
 #
-# With wide layers the gain grows with the block size to about b = 32. Then it falls again, because
-# the transforms take over. The last column, n, is a single block as wide as the matrix. It has next
-# to no weights, is transformed by FFT, and gains again.
+# With wide layers the gain grows with the block size to about b = 32. Beyond that it changes little
+# or falls, because the transforms take over. The last column, n, is a single block as wide as the
+# matrix. It has next to no weights, is transformed by FFT, and gains again. At the width 256 all
+# blocks are as fast in inference: `prepare()` keeps so small a matrix dense.
 #
 # The layer chooses its algorithm by a rule of two sentences. Blocks of up to 32 are transformed by
 # products with small matrices, larger ones than 128 by FFT. Those between take the FFT from 256
@@ -316,9 +319,9 @@ missed.set_axis(["width", "tokens", "block size", "times nn.Linear"], axis=1).re
 
 # %% [markdown]
 # The cells that miss are at the smallest width, where there is little to win. The second aim is
-# missed as well: the layer is about three times as fast as C3A. So is the third, by more. Between
-# transform, product and transform back, results are written and read again; one fused kernel would
-# keep them in the cache.
+# missed as well: the layer is about three times as fast as C3A. So is the third. Between transform,
+# product and transform back, results are written and read again; one fused kernel would keep them
+# in the cache.
 #
 # What helped: Gauss's three products, the frequencies in front, the weight's spectrum computed
 # once, and large inputs in parts. What did not: splitting long blocks into interleaved shorter
@@ -386,7 +389,7 @@ print(f"FULL-SCALE TIMINGS: {whole['provenance']['device']}, preset {whole['pres
 frame.set_index("method").rename_axis(None)
 
 # %% [markdown]
-# **What to notice.** This Transformer is 256 features wide, in the orange corner of the map.
+# **What to notice.** This Transformer is 256 features wide, where the maps show little to gain.
 # Sharing makes it neither faster nor much slower. (That was timed with an earlier version of the
 # layer.) Low rank gains in translation and not in training. Only a smaller dense network saves
 # everywhere. Whoever prunes a small network, or shares its weights, buys bytes and not seconds.
