@@ -40,8 +40,8 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     preset ``P``: ``dense_P``, ``METHOD_4x_P`` and so for every level, ``lent_4x_P`` (with the
     learning rate that was chosen at another size) and ``reach_METHOD_P``, each a :class:`Quality`;
     ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, those of claim 2;
-    ``short_training_P``, ``long_training_P`` and ``rounds_or_gradual_P``, each a
-    :class:`.comparisons.Comparison` of the two methods that :data:`EQUAL_EPOCHS` names.
+    ``short_training_P``, ``long_training_P`` and ``rounds_or_gradual_P``, the intervals between the
+    methods of :data:`EQUAL_EPOCHS`, with ``short_training_seeds_P`` and so on.
     ``speed_N_T_B``: how many times as fast as a dense layer a block-circulant one is in inference,
     at N features, T tokens and block size B. ``claims``, ``baselines`` and ``sizes`` are lists, for
     tables; ``baseline_P_tied`` and ``baseline_P_untied`` are in the second. ``growth_to_turn`` and
@@ -108,7 +108,8 @@ def _of_size(table: pd.DataFrame, preset: str) -> dict[str, Any]:
             found[f"later_rate_{against}"] = compare(slight, paired=True).mean
     for name, sides in EQUAL_EPOCHS.items():
         if len(pairs := comparisons.pairs_at_equal_compression(compared, **sides)):
-            found[name] = compare(pairs)
+            lead = compare(pairs)
+            found |= {name: lead.mean, f"{name}_seeds": lead.seeds}
     pairs = comparisons.pairs_at_equal_compression(compared)
     each, equal_size, _ = compare(comparisons.pairs_at_equal_size(compared))
     there = pairs[pairs["block_size"].isin(each["block_size"])]
