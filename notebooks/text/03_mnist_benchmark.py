@@ -425,11 +425,12 @@ Markdown(pages.claims_table(claim for claim in found if claim.key == "claim4_ord
 
 # %% [markdown]
 # **What to notice.** Up to b = 8 the permutation changes nothing that shows. The differences are a
-# few hundredths of a point, with intervals around zero. From b = 16 on the error is higher with
-# permuted pixels, and that is decided at four of these five levels. So large blocks do use the
-# order of the pixels, as the poster says. But that is not the whole reason why sharing works on
-# MNIST. Small blocks do as well without it. Even the fully circulant layer makes only 3.4 % errors
-# on shuffled pixels, where its 784 numbers have no symmetry to use.
+# few hundredths of a point, with intervals around zero. The picture shows the sizes left out. From
+# b = 16 on the error is higher with permuted pixels, and that is decided at four of these five
+# levels. So large blocks do use the order of the pixels, as the poster says. But that is not the
+# whole reason why sharing works on MNIST. Small blocks do as well without it. Even the fully
+# circulant layer makes only 3.4 % errors on shuffled pixels, where its 784 numbers have no symmetry
+# to use.
 #
 # One thing about this claim was changed after its results were seen: its wording, from "needs the
 # order" to "profits from the order". What is confirmed is the weaker statement.

@@ -210,9 +210,10 @@ tested
 
 # %% [markdown]
 # **What to notice.** Four times the rate harms the dense network, where the rule says 1. At `base`
-# it helps b = 16, where the rule says 4. Both fit. But at `small` it does nothing at b = 16, nor at
-# 2 and 32: less than another seed changes, which is 0.03. And at b = 4, where the rule says 2, the
-# presets disagree about the factor 4: `base` suffers, `small` gains.
+# it helps b = 16, where the rule says 4. Both fit. But at `small` the loss of b = 16 hardly
+# changes, and that of b = 2 and b = 32 neither. Another seed would change it as much, by up to
+# 0.03. And at b = 4, where the rule says 2, the presets disagree about the factor 4: `base`
+# suffers, `small` gains.
 #
 # On MNIST the rates rise with the block, but far less than the rule says. At b = 784 the best rate
 # is four times the dense network's, instead of 28 times. But there the rate is that of the whole
