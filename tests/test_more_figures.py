@@ -223,8 +223,9 @@ def test_the_lead_of_pruning_under_each_change(table: pd.DataFrame) -> None:
     lead = np.mean([of["pruned", 1, 6] - of["block_circulant", 4, 0],
                     of["pruned", 1, 12] - of["block_circulant", 16, 0]])
     assert small[0] == pytest.approx([lead, -0.12], abs=1e-3)
-    assert small[2, 0] == pytest.approx(np.mean([
-        of["pruned", 1, 6] - of["projected", 4, 0], of["pruned", 1, 12] - of["projected", 16, 0]]), abs=1e-3)
+    long = np.mean([of["pruned", 1, 6] - of["projected", 4, 0],
+                    of["pruned", 1, 12] - of["projected", 16, 0]])
+    assert small[2, 0] == pytest.approx(long, abs=1e-3)
     assert len(small) == 4 and not len(base)
 
 

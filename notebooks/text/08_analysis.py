@@ -245,17 +245,17 @@ check("8.2", rejected)
 # `circtools run multi30k --preset small --methods all` says what a training takes. Write your guess
 # down before you look.
 
-# %% alt="At base the lead of pruning stays under every change, at small it comes and goes"
+# %% alt="At base pruning leads, with one seed; at small only if it prunes while training"
 translation_figures.lead_of_pruning(table);
 
 # %% [markdown]
-# **What we found.** At `small`, with three trainings of each, it hangs on how one trains. With 20
-# epochs for both, pruning *while it is trained* is ahead, and that is decided. Networks that were
-# projected from the trained dense one and fine-tuned have had as many epochs as those pruned in
-# rounds. Against those nothing is left of the lead.
+# **What we found.** At `small`, three trainings of each give pruning in rounds no lead at these two
+# levels. It has none either against networks that were projected from the trained dense one and
+# fine-tuned for as many epochs. But pruned *while it is trained*, with 20 epochs for both, a
+# network is ahead, and that is decided. So it hangs on how one trains.
 #
-# BLEU would have chosen other settings at `small`. With one training each, the lead is gone against
-# those. At `base` it would have chosen the same.
+# BLEU would have chosen other settings at `small`, which change little. At `base` it would have
+# chosen the same. There pruning leads, with one training of each.
 #
 # The rounds by themselves are not what helps: with nothing pruned they bring no gain, at either
 # size.
