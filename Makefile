@@ -59,8 +59,9 @@ house: $(READY) ## print the sizes that the code is kept to: lines, floors of im
 prose: $(READY) ## print how easily the notebooks read: words in a sentence and the like
 	$(BIN)/python tests/prose.py
 
+# PATIENCE=900 pytest -m slow tests/browser runs those notebooks, too, that train for minutes.
 browser: site ## test the site and JupyterLab in an installed Chromium or Chrome
-	$(BIN)/python -m pytest -q -rs tests/browser
+	$(BIN)/python -m pytest -q -rs -m "not slow" tests/browser
 
 $(STARTUP): notebooks/exercises/first_cell.py $(READY)
 	mkdir -p $(@D)
