@@ -84,7 +84,8 @@ def help_with(name: str) -> Iterator[nodes.Node]:
 def link_to_glossary(doctree: nodes.document) -> None:
     """Link the first mention of each term in running text."""
     for term in TERMS:
-        pattern = re.compile(rf"\b{re.escape(term)}s?\b", re.IGNORECASE)
+        words = re.escape(term).replace("'", "['’]")  # Sphinx has curled a page's apostrophes
+        pattern = re.compile(rf"\b{words}s?\b", re.IGNORECASE)
         for text in doctree.findall(nodes.Text):
             found = pattern.search(text)
             if not found or not isinstance(text.parent, nodes.paragraph | nodes.emphasis):

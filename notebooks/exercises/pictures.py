@@ -8,7 +8,8 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from IPython import get_ipython
-from IPython.display import DisplayHandle, display
+from IPython.core.pylabtools import retina_figure
+from IPython.display import DisplayHandle, Image, display
 from matplotlib.figure import Figure
 
 # ipywidgets gives the handles of its sliders no name that a screen reader could say.
@@ -29,7 +30,8 @@ def moving(draw: Callable[..., Figure], **choices: Sequence[Any]) -> None:
     """
     picture = DisplayHandle()
     if is_live():
-        view = controls(draw, picture.update, choices)._repr_mimebundle_()
+        view = controls(draw, lambda figure: picture.update(quick(figure)),
+                        choices)._repr_mimebundle_()
         del view["text/plain"]  # which is all that a saved notebook would show of them
         display(view, raw=True)
         display({"application/javascript": NAMES}, raw=True)
@@ -84,6 +86,12 @@ def controls(draw: Callable[..., Figure], show: Callable[[Figure], object],
         made[name].observe(lambda _: show(still(draw(
             **{name: control.value for name, control in made.items()}))), names="value")
     return ipywidgets.HBox([*made.values()], layout={"flex_flow": "row wrap"})
+
+
+def quick(figure: Figure) -> Image:
+    """Draw a figure without the palette, which makes a saved picture small and takes long."""
+    picture, size = retina_figure(figure, bbox_inches="tight")
+    return Image(picture, width=size["width"])
 
 
 def still(figure: Figure) -> Figure:

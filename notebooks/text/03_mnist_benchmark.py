@@ -221,8 +221,8 @@ mnist_figures.mnist_benchmark(sharing);
 #
 # The last column says *worse* where the error is higher by the test, at 5 %. It says *better* where
 # the error is lower, and *undecided* where five seeds cannot tell. Each block size is one *level*.
-# With many levels, chance alone soon makes one look decided. Holm's method corrects the test for
-# that, but not the intervals. So an interval may leave zero out although its level is undecided.
+# With many levels, chance alone soon makes one look decided. Holm's correction makes the test
+# stricter, but not the intervals. So an interval may leave zero out while its level is undecided.
 
 # %% tags=["nbval-check-output"]
 tuned = results.select(natural, series="tuned")
