@@ -21,7 +21,7 @@ class Score:
 def score(hypotheses: Sequence[str], references: Sequence[str], resamples: int = 1000) -> Score:
     """Score translations against one reference each, in the order of the sentences.
 
-    It raises a ValueError if there are no sentences, or not as many of either.
+    A ValueError says that there are no sentences, or not as many references as translations.
 
     Source: M. Post, "A Call for Clarity in Reporting BLEU Scores", WMT 2018; the interval after P.
     Koehn, "Statistical Significance Tests for Machine Translation Evaluation", EMNLP 2004.
@@ -65,8 +65,8 @@ def sentence_effects(counts: np.ndarray) -> np.ndarray:
     """Return what each test sentence adds to a network's BLEU, (sentences, 10) to (sentences,).
 
     They are the jackknife's: BLEU with all sentences minus BLEU without this one, times the number
-    of sentences less one. Their variance over that number is BLEU's over test sets; unlike a
-    bootstrap it hangs on no random numbers.
+    of sentences less one. Their variance divided by the number of sentences is that of BLEU over
+    test sets. Unlike a bootstrap it hangs on no random numbers.
 
     Source: B. Efron, C. Stein, "The Jackknife Estimate of Variance", Ann. Statist. 9 (1981).
     """

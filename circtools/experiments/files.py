@@ -48,7 +48,7 @@ def load_saved(path: Path, device: torch.device | str = "cpu") -> Any:
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder and write a little, before hours of training; an OSError names it."""
+    """Make a folder and write a little into it: an OSError is better before the training."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder) as file:

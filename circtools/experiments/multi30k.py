@@ -108,7 +108,7 @@ def transformer(vocab: Vocab, linear: LinearLayer = nn.Linear, **sizes: Any) -> 
 
 
 def save_model(model: Transformer, vocab: Vocab, path: Path) -> None:
-    """Save a dense Transformer, or raise a ValueError, in half precision with its vocabularies."""
+    """Save a Transformer in half precision, with its vocabularies; a ValueError if compressed."""
     with torch.device("meta"):
         dense = Transformer(model.config).state_dict()
     if {name: value.shape for name, value in model.state_dict().items()} != {

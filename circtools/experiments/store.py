@@ -61,7 +61,7 @@ def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
 
 
 def arrays(run: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
-    """Return the arrays that a run of seed 0 left beside its result (first rows, masks)."""
+    """Return what a run of seed 0 left (first rows, masks); a FileNotFoundError if nothing."""
     with np.load(folder / f"{run}.npz") as file:
         return dict(file)
 

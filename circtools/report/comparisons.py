@@ -84,7 +84,10 @@ def mnist_pairs(table: pd.DataFrame, series: str, layers: str = "first",
 
 def classifier_pairs(table: pd.DataFrame, series: str, first: tuple[str, str],
                      second: tuple[str, str]) -> pd.DataFrame:
-    """Return two kinds, method and pixels, of MNIST networks at the block sizes of both."""
+    """Return two kinds of MNIST networks at the block sizes that both have.
+
+    Each kind is a method and ``"natural"`` or ``"permuted"`` pixels.
+    """
     mnist = select(table, task="mnist", preset="base", series=series, layers="first")
     sides = [select(mnist, method=method, pixels=pixels).set_index(KEY)["test_error"]
              for method, pixels in (first, second)]
@@ -131,7 +134,10 @@ def pairs_at_equal_size(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def slightly_pruned_pairs(table: pd.DataFrame, against: str) -> pd.DataFrame:
-    """Return one preset's first rounds, each a level, beside the dense network or the control."""
+    """Return the first three rounds of one preset, each a level, beside other networks.
+
+    These are ``"dense"``, or ``"finetune_control"``: the same rounds with nothing pruned.
+    """
     tuned = select(table, series="tuned")
     both = pd.concat([
         select(tuned, method="pruned", round=number).assign(level=number).merge(

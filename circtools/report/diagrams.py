@@ -1,6 +1,7 @@
 """Pictures of the two techniques and of the mathematics, drawn without any data.
 
-A circulant matrix gets its colours from ``circtools.matrices``: numbered first, coloured second.
+Circulant matrices are built of the numbers of their parameters, by ``circtools.matrices``, and then
+coloured.
 """
 
 from collections.abc import Mapping, Sequence

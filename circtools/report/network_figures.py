@@ -22,7 +22,10 @@ ROLES = ("encoder self-attention", "decoder self-attention", "cross-attention", 
 
 
 def learning_rates(table: pd.DataFrame, method: str) -> Figure:
-    """The short trials that chose the rate of ``pruned``, or ``block_circulant`` beside dense."""
+    """The short trials that chose the learning rate of a method, beside the dense network's.
+
+    The method is ``"pruned"``, without the dense network, or ``"block_circulant"``.
+    """
     search = select(table, task="multi30k", preset=TRIAL_PRESET, series="search",
                     dropout_factor=1.0, matrix_lr_scale=1.0)
     rows, color = select(search, method=method), style.METHOD_LOOK[method]["color"]
