@@ -15,7 +15,6 @@ The plain reference for both is :func:`circtools.matrices.block_circulant`.
 
 import math
 from functools import lru_cache
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -59,46 +58,16 @@ def dft_product(x: Tensor, spectrum: Tensor, strided: bool = False) -> Tensor:
     """
     if strided and min(spectrum.shape[1:]) < FEW_BLOCKS:
         return dft_product(x.mT, spectrum).mT
-    multiply = Products.apply if torch.is_grad_enabled() and not is_traced(x) else torch.matmul
     if strided:
         of_x, _, back = dft_matrices(x.shape[1], x)
         x_hat = (of_x @ x).transpose(0, 1)  # (products, tokens, in_blocks)
-        y_hat = multiply(x_hat, spectrum.mT)  # (products, tokens, out_blocks)
+        y_hat = x_hat @ spectrum.mT  # (products, tokens, out_blocks)
         return back.T @ y_hat.transpose(0, 1)  # (tokens, b, out_blocks)
     tokens, q, b = x.shape
     of_x, _, back = dft_matrices(b, x)
     x_hat = (of_x @ x.reshape(tokens * q, b).T).unflatten(1, (tokens, q))
-    y_hat = multiply(x_hat, spectrum.mT)
+    y_hat = x_hat @ spectrum.mT  # (products, tokens, out_blocks)
     return (y_hat.flatten(1).T @ back).view(tokens, spectrum.shape[1], b)
-
-
-class Products(torch.autograd.Function):
-    """``x @ w`` for each frequency, with a gradient of w that lies in memory as w.mT does.
-
-    The spectrum is transposed to multiply by it; its own order is what the backward pass wants.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, w: Tensor) -> Tensor:
-        return x @ w
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def jvp(ctx: Any, x_tangent: Tensor, w_tangent: Tensor) -> Tensor:
-        x, w = ctx.saved_tensors
-        return x_tangent @ w + x @ w_tangent
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, w = ctx.saved_tensors
-        of_x, of_w = ctx.needs_input_grad
-        return gradient @ w.mT if of_x else None, (gradient.mT @ x).mT if of_w else None
 
 
 def dft_matrices(b: int, like: Tensor) -> tuple[Tensor, ...]:

@@ -538,8 +538,8 @@ def source_of(thing):
 source_of(dft_spectrum)
 
 # %% [markdown]
-# Its product adds the strided order of the features, explained below. `Products` is `@`, with a
-# gradient that needs no rearranging. The layer pads its input before.
+# Its product adds the strided order of the features, explained below. The layer pads its input
+# before.
 
 # %% tags=["nbval-check-output"]
 source_of(dft_product)
