@@ -96,8 +96,8 @@ check("1.1", rotate_rows)
 # The simplest circulant matrix that does something has the first row $(0, 1, 0, \dots, 0)$. Call
 # it $P$. Here it has size 5.
 #
-# **Predict:** what does $P$ do to the vector (10, 20, 30, 40, 50)? And what is $P^5$? Decide
-# before you run the next cell.
+# **Predict:** what does $P$ do to the entries of a vector? And what is $P^5$? Decide before you run
+# the next cell.
 
 # %% tags=["nbval-check-output"]
 P = circulant(torch.tensor([0.0, 1, 0, 0, 0]))

@@ -382,11 +382,11 @@ compare("gradient and b * projection", layer.weight.grad, b * nearest_circulant(
 #
 # - **dense**: build the matrix and multiply. This takes $n^2$ multiplications for every input, and
 #   room for the whole matrix. It is the plain reference.
-# - **fft**: with each block do what notebook 01 did with one: `ifft(spectrum(w) * fft(x)).real`.
-#   First `fft` takes the input apart into frequencies. Each is multiplied by its number in the
-#   spectrum of the block. Then `ifft` puts them together again, and `.real` drops an imaginary part
-#   that is only rounding. Each input block is transformed once. The products are added up over the
-#   input blocks, and transformed back once for each output block.
+# - **fft**: with each block do what notebook 01 did with one. First `fft` takes the input apart
+#   into frequencies. Each is multiplied by its number in the spectrum of the block. Then `ifft`
+#   puts them together again, and `.real` drops an imaginary part that is only rounding. Each input
+#   block is transformed once. The products are added up over the input blocks, and transformed back
+#   once for each output block.
 # - **dft**: the same with the Fourier transform written as a small real matrix of size b x b. That
 #   is more arithmetic. But matrix products are fast, and work in half precision too.
 #

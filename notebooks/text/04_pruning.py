@@ -460,12 +460,9 @@ def compare(cut, rounds=15, seed=0):
 
 # %% [markdown]
 # Write `one_stroke` in the cell below and run that cell. The check tells you whether it cuts what
-# it should. The last line of the cell calls `compare`. It begins with a `#`, so it does nothing
-# yet.
-#
-# Once your function passes the check, delete this `#` and run the cell again. Now both networks are
-# trained, which takes a minute or two. Then put other numbers of rounds into the call. Try at least
-# three seeds before you believe a difference.
+# it should. Then let `compare` train both networks, which takes a minute or two: the cell says how.
+# Put other numbers of rounds into the call. Try at least three seeds before you believe a
+# difference.
 #
 # <details class="help"><summary>What we found</summary>
 #
@@ -484,6 +481,8 @@ def one_stroke(layers, rounds):
 check("4.4", one_stroke)
 # hint("4.4")
 # solution("4.4")
+
+# Once the check passes, remove the # of the next line and run the cell again.
 # compare(one_stroke, rounds=15, seed=0)
 
 # %% [markdown]
@@ -530,12 +529,9 @@ def compare_starts(rewind, epochs=3, seed=0):
 
 
 # %% [markdown]
-# Write `rewind` in the cell below and run that cell. Its last line calls `compare_starts`. It
-# begins with a `#`, so it does nothing yet. Once your function passes the check, delete this `#`
-# and run the cell again. The trainings take half a minute or a little more.
-#
-# Then put other seeds into the call, and more epochs. The second network has had one epoch more
-# than the first: is that its advantage?
+# Write `rewind` in the cell below and run that cell. Then let `compare_starts` train, which takes
+# half a minute or a little more: the cell says how. Put other seeds into the call, and more epochs.
+# The second network has had one epoch more than the first: is that its advantage?
 #
 # <details class="help"><summary>What we found</summary>
 #
@@ -559,6 +555,8 @@ def rewind(layer, first):
 check("4.5", rewind)
 # hint("4.5")
 # solution("4.5")
+
+# Once the check passes, remove the # of the next line and run the cell again.
 # compare_starts(rewind, epochs=3, seed=0)
 
 # %% [markdown]

@@ -423,10 +423,17 @@ print(f"LIVE, onnxruntime: largest difference from PyTorch {difference:.0e}; "
 #
 # ### Exercise 9.4 ★★ 15 minutes, an open question
 #
-# Time both orders on your machine, with `milliseconds(layer.eval(), torch.randn(256, n))`. The
-# strided layer is `BlockCirculantLinear(n, n, 8, order="strided")`. Without `order` it is
-# contiguous. Take widths n from 256 to 4,096, and `nn.Linear(n, n)` beside them. **Predict:** from
-# which width on does either order beat the dense layer? And with a single token?
+# Time both orders on your machine. This does it for one:
+#
+# ```python
+# n = 256
+# layer = BlockCirculantLinear(n, n, 8, order="strided").eval().prepare()
+# print(milliseconds(layer, torch.randn(256, n)))
+# ```
+#
+# Without `order` the layer is contiguous. Take widths up to 4,096, and `nn.Linear(n, n).eval()`
+# beside them. **Predict:** from which width on does either order beat the dense layer? And with a
+# single token?
 #
 # <details class="help"><summary>What we found</summary>
 #
