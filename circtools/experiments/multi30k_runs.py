@@ -22,6 +22,7 @@ TRIAL_STRIDE = 2  # rounds that a trial prunes at once, and one epoch of fine-tu
 RATES = {"from scratch": (1.0, 2.0, 4.0, 8.0),  # multiples of the base learning rate
          "fine-tuning": (0.5, 1.0, 2.0, 4.0)}
 SLIGHT_RATES = (0.25, 0.5, 1.0)  # of fine-tuning, in claim 3's own test
+HALF_DROPOUT = ("block_circulant", "gradual")  # also have it, at the control levels and all seeds
 MATRIX_LR_SCALE = 4.0  # tried for the Transformer layers' matrices alone
 BASE = HparamScale()
 
@@ -129,10 +130,12 @@ def _of_method(method: str, preset: str, seed: int, chosen: dict[str, HparamScal
     if kind.prunes:
         rounds = p.rounds if seed < FULL_SEEDS else EXTRA_SEED_ROUNDS[method]
         return [own(rounds=rounds, **more)]
+    half = [_run(preset, method, seed, chosen[method]._replace(dropout=0.5), block_size=b)
+            for b in CONTROL_LEVELS if preset == TRIAL_PRESET and method in HALF_DROPOUT]
     if kind.at_control_levels:
-        return [own(block_size=b, **more) for b in CONTROL_LEVELS]
+        return [*(own(block_size=b, **more) for b in CONTROL_LEVELS), *half]
     sizes = (*(b for b in p.block_sizes if b < p.d_model), p.d_model)  # the last: fully circulant
-    return [*(own(block_size=b) for b in sizes),
+    return [*(own(block_size=b) for b in sizes), *half,
             *(_run(preset, method, seed, BASE, block_size=b) for b in UNTUNED_BLOCK_SIZES)]
 
 
