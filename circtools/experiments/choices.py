@@ -1,6 +1,7 @@
 """Which hyper-parameters the trials choose, on validation alone, and which runs have them."""
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -93,7 +94,7 @@ def slight_scales(table: pd.DataFrame) -> dict[str, HparamScale]:
     rows = rows.drop_duplicates(["run", *LEVEL_COLUMNS])  # of a row in several series
     rows = rows.assign(val_loss=rows["val_loss"].fillna(math.inf))
     losses = rows.groupby(["method", *SCALES])["val_loss"].mean()
-    return {method: HparamScale(*of_one.droplevel("method").idxmin())
+    return {method: _plain(of_one.droplevel("method").idxmin())
             for method, of_one in losses.groupby("method")}
 
 
@@ -101,7 +102,12 @@ def _best(tried: pd.DataFrame, levels: int) -> HparamScale | None:
     """Return the factors with the lowest mean loss, of those that were tried at all levels."""
     losses = tried.groupby(SCALES)["val_loss"].agg(["mean", "size"])
     losses = losses.loc[losses["size"] == levels, "mean"]
-    return HparamScale(*losses.idxmin()) if len(losses) else None
+    return _plain(losses.idxmin()) if len(losses) else None
+
+
+def _plain(factors: Iterable[float]) -> HparamScale:
+    """Return factors of a table without numpy's own type, which no checkpoint can be read with."""
+    return HparamScale(*map(float, factors))
 
 
 def _best_there(tried: pd.DataFrame, lent: HparamScale) -> HparamScale:
