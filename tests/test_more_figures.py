@@ -8,17 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from circtools.experiments import choices, multi30k_runs, results, store
 from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
 from circtools.report import (
+    architecture,
     claims,
     comparisons,
     decision,
+    diagrams,
     facts,
     mnist_figures,
     network_figures,
     speed_figures,
+    style,
     translation_figures,
 )
 from circtools.report.gallery import FIGURES
@@ -250,13 +254,33 @@ def test_a_method_that_is_not_tuned_is_not_drawn(table: pd.DataFrame) -> None:
     assert "low rank" not in labels(figure) and "smaller dense" in labels(figure)
 
 
+@style.context()
 @pytest.mark.parametrize("name", [
     "translation_sets", "translation_gap", "circulant_transformer", "slightly_pruned",
-    *translation_figures.PANELS])
+    "translation_benchmark", *translation_figures.PANELS])
 def test_each_poster_panel_is_drawn(name: str, table: pd.DataFrame) -> None:
     figure = FIGURES[name](table)
     figure.canvas.draw()
     assert sum(len(axes.lines) for axes in figure.axes) >= 2
+    assert smallest_letters(figure) >= 10
+
+
+@style.context()
+def test_letters_are_legible_on_a_page() -> None:
+    cells = pd.DataFrame([
+        {"mode": mode, "tokens": tokens, "n": 256, "block_size": b, "ratio": 1.5}
+        for mode in ("inference", "training") for tokens in (1, 32, 256, 2048) for b in (2, 256)])
+    figures = (speed_figures.crossover_map(cells), diagrams.block_circulant_ladder(),
+               diagrams.pruning_technique(), diagrams.circulant_technique(),
+               architecture.transformer(("attention", "feed_forward")))
+    assert min(map(smallest_letters, figures)) >= 10
+
+
+def smallest_letters(figure: Figure) -> float:
+    """Return the height of the smallest letters in dots, where a page shows it 700 dots wide."""
+    figure.canvas.draw()
+    points = min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text())
+    return 700 / figure.get_figwidth() * points / 72
 
 
 def test_what_pruning_empties() -> None:

@@ -214,7 +214,7 @@ def weighted_shifts(row: Tensor) -> Figure:
     """A circulant matrix as the sum of the powers of the shift, each times one weight."""
     b, limit = len(row), row.abs().max().item()
     shift = circulant(torch.eye(b, dtype=row.dtype)[1])
-    figure, panels = plt.subplots(1, b + 1, figsize=(13, 3.2))
+    figure, panels = plt.subplots(1, b + 1, figsize=(10, 2.8))
     for k, axes in enumerate(panels[1:]):
         _signed(axes, row[k] * torch.linalg.matrix_power(shift, k), limit)
         axes.set_title(f"{'=' if k == 0 else '+'}  $w_{k}\\,P^{k}$", fontsize=18)
@@ -235,7 +235,7 @@ def fourier_vectors(b: int = 8) -> Figure:
     positions, fine = np.arange(b), np.linspace(0, b, 200)
     waves = [("real part", np.cos, "o", "-", style.BLUE),
              ("imaginary part", np.sin, "s", "--", style.ORANGE)]
-    figure, panels = plt.subplots(2, b // 2, sharex=True, sharey=True, figsize=(13, 4.6))
+    figure, panels = plt.subplots(2, b // 2, sharex=True, sharey=True, figsize=(10, 4.6))
     for k, axes in enumerate(panels.flat):
         turn = 2 * np.pi * k / b
         for name, wave, marker, line, color in waves:
@@ -250,16 +250,19 @@ def fourier_vectors(b: int = 8) -> Figure:
 
 def eigenvalue_planes(rows: Mapping[str, Tensor]) -> Figure:
     """The eigenvalues of the circulant matrices of these first rows, in the complex plane."""
-    figure, panels = plt.subplots(1, len(rows), squeeze=False, figsize=(4.4 * len(rows), 4.9))
+    lines = -(-len(rows) // 2)
+    figure, panels = plt.subplots(lines, 2, squeeze=False, figsize=(8, 4.2 * lines))
+    reach = max(spectrum(row).abs().max().item() for row in rows.values())
     for axes, (name, row) in zip(panels.flat, rows.items(), strict=True):
-        _eigenvalues(axes, row)
+        _eigenvalues(axes, row, reach)
         axes.set_title(name)
-    panels[0, 0].set_ylabel("imaginary part")
+        axes.set_ylabel("imaginary part")
+        axes.label_outer()
     panels[0, 0].legend(loc="upper left", handletextpad=0.1)
     return figure
 
 
-def _eigenvalues(axes: Axes, row: Tensor, reach: float = 1.0) -> None:
+def _eigenvalues(axes: Axes, row: Tensor, reach: float) -> None:
     """Draw the unit circle and the eigenvalues; the axes go to ``reach``, or as far as those."""
     values = spectrum(row)
     axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor="0.6", linestyle="--"))
@@ -302,7 +305,7 @@ def projections(matrices: Mapping[str, Tensor], block_sizes: Sequence[int]) -> F
     """Square matrices and their nearest block-circulant ones; b = 1 is the matrix itself."""
     rows, columns = len(matrices), len(block_sizes)
     figure, grid = plt.subplots(rows, columns, squeeze=False,
-                                figsize=(2.7 * columns, 2.6 * rows + 0.5))
+                                figsize=(2 * columns, 2 * rows + 0.5))
     for axes, b in zip(grid[0], block_sizes, strict=True):
         axes.set_title(f"b = {b}")
     for panels, (name, matrix) in zip(grid, matrices.items(), strict=True):
@@ -317,7 +320,7 @@ def kept_and_lost(matrix: Tensor, block_size: int) -> Figure:
     """A square matrix, its nearest block-circulant one and what that loses, in one scale."""
     kept = block_circulant(nearest_circulant(matrix, block_size))
     parts = {"matrix": matrix, "kept": kept, "lost": matrix - kept}
-    figure, panels = plt.subplots(1, 3, figsize=(11, 4.1))
+    figure, panels = plt.subplots(1, 3, figsize=(10, 3.9))
     for axes, (name, part) in zip(panels, parts.items(), strict=True):
         _signed(axes, part, matrix.abs().max().item())
         axes.set_title(f"{name}: {part.norm() / matrix.norm():.0%} of the norm")

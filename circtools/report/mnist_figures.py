@@ -23,7 +23,7 @@ SHARING = {"block_circulant": "circulant blocks", "random_sharing": "random shar
 def mnist_benchmark(table: pd.DataFrame, series: Sequence[str] = tuple(SERIES)) -> Figure:
     """The poster's benchmark: test error against compression, one panel per series."""
     table = select(table, task="mnist", preset="base")
-    figure, panels = plt.subplots(1, len(series), figsize=(7 * len(series), 6), sharey=True,
+    figure, panels = plt.subplots(1, len(series), figsize=(5 * len(series), 5), sharey=True,
                                   squeeze=False)
     for axes, name in zip(panels.flat, series, strict=True):
         rows = select(table, series=name, layers="first", pixels="natural")
@@ -37,13 +37,13 @@ def mnist_benchmark(table: pd.DataFrame, series: Sequence[str] = tuple(SERIES)) 
     panels[0, 0].legend(loc="upper left")
     figure.suptitle("MNIST, 784-784-10, first layer compressed\n"
                     f"(mean of {select(table, series='tuned')['seed'].nunique()} seeds, "
-                    "bands: 95 %, by t)", fontsize=16)
+                    "bands: 95 %, by t)", fontsize=15)
     return figure
 
 
 def _error_panel(axes: Axes, series: str) -> None:
     axes.set_title(SERIES[series])
-    compression_axis(axes, FIRST_LAYER)
+    compression_axis(axes, FIRST_LAYER, (1, 4, 16, 64, 256))
     error_axis(axes)
     axes.label_outer()
 
@@ -67,7 +67,7 @@ def mnist_gap(table: pd.DataFrame) -> Figure:
 def mnist_permuted(table: pd.DataFrame) -> Figure:
     """Claim 4: block-circulant networks with natural and with permuted pixels."""
     table = select(table, task="mnist", preset="base", method="block_circulant")
-    figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(10, 5), sharey=True)
     for axes, series in zip(panels, SERIES, strict=True):
         rows = select(table, series=series, layers="first")
         natural, permuted = (select(rows, pixels=name) for name in ("natural", "permuted"))
@@ -86,7 +86,7 @@ def sharing_or_structure(table: pd.DataFrame) -> Figure:
     rows = select(table, task="mnist", preset="base", series="tuned", layers="first")
     sizes = sorted(select(rows, method="random_sharing")["block_size"].unique())
     rows = rows[rows["block_size"].isin(sizes)]
-    figure, panels = plt.subplots(1, 3, figsize=(14, 6), width_ratios=(3, 3, 2))
+    figure, panels = plt.subplots(1, 3, figsize=(10, 5.4), width_ratios=(3, 3, 2))
     panels[1].sharey(panels[0])
     for axes, pixels in zip(panels, ("natural", "permuted"), strict=False):
         for method, label in SHARING.items():
@@ -134,7 +134,7 @@ def images(pictures: Sequence[np.ndarray | Tensor], titles: Sequence[str] = (),
     ``top`` is an intensity that is black in all.
     """
     rows, columns = -(-len(pictures) // columns), min(columns, len(pictures))
-    size = (1.65 * columns, (1.95 if titles else 1.65) * rows)
+    size = (1.25 * columns, (1.55 if titles else 1.25) * rows)
     figure, panels = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()

@@ -177,7 +177,6 @@ def _by_role(panels: np.ndarray, shades: pd.DataFrame, texts: pd.DataFrame, whit
                            white.loc[names], **look)
         axes.set_title(role, fontsize=12)
         axes.tick_params(labelsize=10.5)
-        plt.setp(axes.texts, fontsize=10.5)
     return picture
 
 
@@ -193,7 +192,7 @@ def role_and_place(name: str) -> tuple[str, str]:
 
 def spectra(first_rows: dict[str, np.ndarray]) -> Figure:
     """Spectra of learned first rows, (out_blocks, in_blocks, b), by layer, and of fresh ones."""
-    figure, panels = plt.subplots(1, len(first_rows), figsize=(4.6 * len(first_rows), 4.2),
+    figure, panels = plt.subplots(1, len(first_rows), figsize=(10, 4.2),
                                   sharey=True, squeeze=False)
     for axes, (name, learned) in zip(panels.flat, first_rows.items(), strict=True):
         fresh = np.random.default_rng(0).uniform(-1, 1, learned.shape)

@@ -76,7 +76,7 @@ def heat_map(axes: Axes, shades: pd.DataFrame, texts: pd.DataFrame, white: pd.Da
     """Draw a table of shades as coloured squares with texts on them, which name the ticks."""
     picture = axes.imshow(shades, aspect="auto", **look)
     for (i, j), text in np.ndenumerate(texts):
-        axes.text(j, i, text, ha="center", va="center", fontsize=9,
+        axes.text(j, i, text, ha="center", va="center", fontsize=10.5,
                   color="white" if white.iat[i, j] else "black")
     axes.set_xticks(range(texts.shape[1]), list(texts.columns))
     axes.set_yticks(range(texts.shape[0]), list(texts.index))

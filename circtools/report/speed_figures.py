@@ -30,19 +30,24 @@ def _tokens(count: int) -> str:
 def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048),
                   mode: Literal["inference", "training"] = "inference") -> Figure:
     """How many times as fast as a dense layer, by width and block size: one panel per batch."""
-    figure, panels = plt.subplots(1, len(tokens), squeeze=False, sharey=True,
-                                  figsize=(max(7.5, 3.6 * len(tokens) + 1), 4.6))
-    for axes, count in zip(panels.flat, tokens, strict=True):
-        rows = select(cells, mode=mode, tokens=count)
-        column = rows["block_size"].astype(str).where(rows["block_size"] < rows["n"], "n")
-        wide = rows.assign(b=column).pivot(index="n", columns="b", values="ratio")[column.unique()]
+    rows, columns = (len(tokens) + 1) // 2, min(2, len(tokens))
+    figure, panels = plt.subplots(rows, columns, squeeze=False, sharey=True,
+                                  figsize=(2.5 + 3.75 * columns, 1 + 3.6 * rows))
+    for axes in panels.flat[len(tokens):]:
+        axes.set_visible(False)
+    for axes, count in zip(panels.flat, tokens, strict=False):
+        timed = select(cells, mode=mode, tokens=count)
+        column = timed["block_size"].astype(str).where(timed["block_size"] < timed["n"], "n")
+        wide = timed.assign(b=column).pivot(index="n", columns="b", values="ratio")[column.unique()]
         shades = np.log2(wide)
         texts = wide.map(lambda value: f"{value:.{2 if value < 1 else 1 if value < 10 else 0}f}")
         picture = heat_map(axes, shades, texts, shades.abs() > 2.2, cmap=style.SPEED,
                            vmin=-3.5, vmax=3.5, origin="lower")
-        axes.tick_params(axis="x", labelsize=10)
+        axes.tick_params(axis="x", labelsize=10.5)
         axes.set(title=_tokens(count), xlabel="block size")
-    panels[0, 0].set_ylabel("width n")
+        axes.label_outer(remove_inner_ticks=True)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("width n")
     bar = figure.colorbar(picture, ax=panels, shrink=0.8)
     bar.set_ticks([-3, -2, -1, 0, 1, 2, 3], labels=["1/8", "1/4", "1/2", "1", "2", "4", "8"])
     bar.set_label("times as fast as nn.Linear")
@@ -54,7 +59,7 @@ def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048
 def against_compression(cells: pd.DataFrame, others: pd.DataFrame) -> Figure:
     """Inference speed of every method against its compression, at a width of 1,024."""
     n, factors = 1024, (2, 4, 8, 16, 32, 64, 128)
-    figure, panels = plt.subplots(1, 2, figsize=(13, 5.4), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(10, 5), sharey=True)
     for axes, count in zip(panels, (1, 256), strict=True):
         ours = select(cells, mode="inference", n=n, tokens=count)
         ours = ours[ours["block_size"].isin(factors)]

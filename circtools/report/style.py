@@ -47,6 +47,7 @@ SIZE_LOOK: dict[str, dict[str, Any]] = {
     "base": dict(color="0.42", marker="D", linestyle="--"),
     "large": dict(color="0.25", marker="v", linestyle="-.")}
 
+# Figures are 10 inches wide at most, or have larger letters: a page shows them 700 dots wide.
 RC: dict[Any, Any] = {
     "axes.grid": True, "axes.spines.right": False, "axes.spines.top": False,
     "axes.axisbelow": True, "figure.constrained_layout.use": True, "figure.dpi": 100,

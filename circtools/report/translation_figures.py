@@ -22,8 +22,8 @@ from circtools.report.parts import DECIDED, LAYERS, compression_axis, curve, gap
 METHODS = ("pruned", "gradual", "random_pruned", "block_circulant", "block_circulant_long",
            "projected", "low_rank", "small_dense")
 OVER = {"compression": LAYERS,
-        "compression_all": "compression of all weight matrices but the embeddings",
-        "compression_file": "compression of the file, embeddings and indices counted"}
+        "compression_all": "compression of all weight matrices\nbut the embeddings",
+        "compression_file": "compression of the file,\nembeddings and indices counted"}
 # Of which one asks what they reach in a file of a given size: no controls.
 RANKED = ("dense", "small_dense", "pruned", "pruned_all", "gradual", "block_circulant", "projected",
           "low_rank")
@@ -84,13 +84,14 @@ def translation_benchmark(table: pd.DataFrame, upright: bool = False) -> Figure:
     untied = select(table, task="multi30k", tied=False)
     presets = comparisons.presets_compared(table)
     grid = (len(presets), 1) if upright else (1, len(presets))
-    figure, panels = plt.subplots(*grid, figsize=(7.5 * grid[1], 6 * grid[0] + 1.5),
+    figure, panels = plt.subplots(*grid, figsize=(7.5 if upright else 10, 6 * grid[0] + 1),
                                   sharex=upright, sharey=True, squeeze=False)
     for axes, name in zip(panels.flat, presets, strict=True):
         rows = comparisons.of_compared_seeds(select(untied, preset=name))
         bleu_curves(axes, rows, METHODS)
         size = PRESETS[name]
-        axes.set_title(f"{size.layers} + {size.layers} layers, {size.d_model} wide ({_note(rows)})")
+        axes.set_title(f"{size.layers} + {size.layers} layers, {size.d_model} wide\n"
+                       f"({_note(rows)})")
         axes.label_outer()
     drawn = {label: line for axes in panels.flat  # no size has them all
              for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
@@ -104,7 +105,7 @@ def translation_sets(table: pd.DataFrame) -> Figure:
     rows = of_multi30k(table)
     dense = select(rows, method="dense")["file_bytes"].iloc[0]
     rows = rows.assign(compression_file=dense / rows["file_bytes"])
-    figure, panels = plt.subplots(1, 2, figsize=(14, 7), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(10, 6), sharey=True)
     for axes, by in zip(panels, ("compression_all", "compression_file"), strict=True):
         bleu_curves(axes, rows, ("pruned", "pruned_all", "block_circulant", "small_dense"), by)
         axes.label_outer()
@@ -235,9 +236,9 @@ def within_budget(sizes: pd.DataFrame, megabytes: float) -> Figure:
     """
     presets = sizes.index.unique("preset")
     # Margins by hand: a slider has no time for a layout to be computed.
-    figure, panels = plt.subplots(1, len(presets), figsize=(14, 4.6), squeeze=False, layout="none",
-                                  gridspec_kw={"left": 0.17, "right": 0.99, "wspace": 0.55,
-                                               "bottom": 0.14, "top": 0.88})
+    figure, panels = plt.subplots(len(presets), 1, figsize=(10, 8), squeeze=False, sharex=True,
+                                  layout="none", gridspec_kw={"left": 0.24, "right": 0.99,
+                                                              "bottom": 0.08, "top": 0.95})
     for axes, preset in zip(panels.flat, presets, strict=True):
         rows = sizes.loc[preset]
         fitting = rows[rows["megabytes"] <= megabytes]
@@ -246,12 +247,12 @@ def within_budget(sizes: pd.DataFrame, megabytes: float) -> Figure:
         for rank, row in enumerate(best.itertuples()):
             axes.plot(row.test_bleu, rank, **style.METHOD_LOOK[row.method])
             axes.text(row.test_bleu + 0.5, rank, f"{row.test_bleu:.1f} ({row.megabytes:.1f} MB)",
-                      va="center", fontsize=11)
+                      va="center")
         axes.set_yticks(range(len(best)), best["label"])
         total = rows.index.unique("label").size
         axes.set(title=f"preset {preset}: {len(best)} of {total} methods fit {megabytes:g} MB",
-                 xlabel="test BLEU", xlim=(26, 46), xticks=range(26, 43, 4),
-                 ylim=(total - 0.5, -0.5))
+                 xlim=(26, 46), xticks=range(26, 43, 4), ylim=(total - 0.5, -0.5))
+    axes.set_xlabel("test BLEU")
     return figure
 
 

@@ -13,7 +13,7 @@ Beginning = tuple[float, list[int]]  # of a translation: its log-probability and
 
 def soft_look_up(keys: Mapping[str, Tensor], query: Tensor, weights: Tensor, answer: str) -> Figure:
     """Draw keys of two features and a query as arrows, and the weight of each key as a bar."""
-    figure, (plane, bars) = plt.subplots(1, 2, figsize=(11, 4))
+    figure, (plane, bars) = plt.subplots(1, 2, figsize=(10, 4))
     for name, point in {**keys, "query": query}.items():
         x, y = point.tolist()
         color = style.BLUE if name == "query" else style.BLACK
@@ -52,7 +52,7 @@ def search_tree(steps: Sequence[Sequence[Beginning]], beam: int, names: Sequence
         beam: how many of them are kept.
         names: of all tokens, in the order of their indices.
     """
-    figure, axes = plt.subplots(figsize=(13, 4.6))
+    figure, axes = plt.subplots(figsize=(10, 4.6))
     root = tuple(steps[0][0][1][:-1])
     places = {root: (0.0, 0.0)}  # of each beginning
     axes.text(0, 0, "(start) ", ha="right", va="center", fontweight="bold")
