@@ -17,7 +17,7 @@ from circtools.report import facts, gallery, pages
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit status, 1 after an error that has been explained."""
+    """Run one command; return the exit status: 1 after an explained error, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):  # "Łódź" is not in every console's alphabet
         sys.stdout.reconfigure(errors="replace")
@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, FloatingPointError) as error:
         print(f"circtools: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("circtools: stopped; 'circtools run' resumes", file=sys.stderr)
+        return 130
     return 0
 
 

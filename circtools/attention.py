@@ -6,7 +6,9 @@ from functools import reduce
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+
+# The parameters of an nn.MultiheadAttention that are split; some are None.
+PACKED = "in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight"
 
 
 def unpacked(weight: Tensor, bias: Tensor | None) -> nn.Linear:
@@ -27,7 +29,7 @@ def split_attention(model: nn.Module) -> nn.Module:
     with ``bias_k`` or ``add_zero_attn``, stay packed. Returns the model, changed in place.
 
     Raises:
-        ValueError: if the output layer of such an attention is pruned; make that permanent first.
+        ValueError: if weights of such an attention are pruned; make that permanent first.
     """
     split: dict[nn.Module, SplitAttention] = {}  # a module used twice is split once
     top = nn.ModuleList([model])  # the model may be an attention itself
@@ -44,14 +46,15 @@ def split_attention(model: nn.Module) -> nn.Module:
 class SplitAttention(nn.Module):
     """An ``nn.MultiheadAttention`` of unpacked layers, and called like it."""
 
-    in_proj_bias = None  # by which torch's encoder layer sees that nothing is packed
+    in_proj_bias, _qkv_same_embed_dim = None, False  # they tell torch's encoder: nothing is packed
 
     @torch.enable_grad()  # without gradients all parts of a weight count as frozen
     def __init__(self, packed: nn.MultiheadAttention) -> None:
         super().__init__()
-        if parametrize.is_parametrized(packed.out_proj):
-            raise ValueError("the out_proj of an nn.MultiheadAttention is pruned, or its weight is "
-                             "computed from others; make that permanent first with "
+        computed = {*PACKED, "weight", "bias"} - {*packed._parameters, *packed.out_proj._parameters}
+        if computed:
+            raise ValueError(f"the {min(computed)} of an nn.MultiheadAttention or its out_proj is "
+                             "computed, as by pruning; make that permanent first, for example with "
                              "torch.nn.utils.parametrize.remove_parametrizations")
         self.num_heads, self.dropout = packed.num_heads, packed.dropout
         self.batch_first = packed.batch_first
@@ -72,12 +75,10 @@ class SplitAttention(nn.Module):
         q, k, v = (layer(x).unflatten(-1, (self.num_heads, -1)).movedim(axis, -2) for layer, x in
                    ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value)))
         masks = [] if attn_mask is None else [
-            attn_mask.view(*q.shape[:-1], -1) if attn_mask.dim() == 3 else attn_mask]
+            attn_mask.unflatten(0, q.shape[:-2]) if attn_mask.dim() == 3 else attn_mask]
         if key_padding_mask is not None:
-            masks.append(key_padding_mask.view(*k.shape[:-3], 1, 1, -1))
-        added = [(torch.where(part, -math.inf, 0.0) if part.dtype == torch.bool else part).to(q)
-                 for part in masks]
-        mask = reduce(torch.add, added) if added else None
+            masks.append(key_padding_mask[..., None, None, :])
+        mask = reduce(torch.add, [_added(part).to(q) for part in masks]) if masks else None
         p, weights = self.dropout if self.training else 0.0, None
         if need_weights:
             scores = q @ k.mT / q.shape[-1] ** 0.5  # (batch, heads, tokens, tokens)
@@ -87,3 +88,13 @@ class SplitAttention(nn.Module):
         else:
             y = F.scaled_dot_product_attention(q, k, v, mask, p)
         return self.out_proj(y.movedim(-2, axis).flatten(-2)), weights
+
+
+def _added(mask: Tensor) -> Tensor:
+    """Return what a mask adds to the scores: if it is boolean, minus infinity where it is True."""
+    if mask.is_floating_point():
+        return mask
+    if mask.dtype != torch.bool:
+        raise TypeError(f"a mask must be boolean or of floating point, got {mask.dtype}; if it is "
+                        "1 where nobody may look, pass mask.bool()")
+    return torch.where(mask, -math.inf, 0.0)

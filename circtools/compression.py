@@ -1,7 +1,7 @@
 """Compress any model: swap its ``nn.Linear`` layers for block-circulant or other ones."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatch
 from typing import Any, Literal
 
@@ -92,13 +92,13 @@ def _check_own_weight(model: nn.Module, layer: nn.Module) -> None:
 
 def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[str, nn.Module]:
     """Return the layers to swap by name; warn of those that cannot be."""
-    if isinstance(skip, str):
-        raise TypeError(f"skip must be a sequence of names, got the string {skip!r}; "
-                        f"write [{skip!r}]")
+    if isinstance(skip, str) or not isinstance(skip, Collection) or not all(
+            isinstance(name, str) for name in skip):
+        raise TypeError(f"skip must be a sequence of names, such as ['head'], got {skip!r}")
     named = list(model.named_modules(remove_duplicate=False))  # a module may have two names
     skipped: set[nn.Module] = set()
     for pattern in skip:
-        found = {module for name, module in named if fnmatch(name, pattern)}
+        found = {module for name, module in named if pattern == name or fnmatch(name, pattern)}
         if not found:
             raise ValueError(f"skip={pattern!r} matches no module; the model has "
                              f"{[name for name, _ in named if name]}")

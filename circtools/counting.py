@@ -46,6 +46,10 @@ def compression_ratio(model: nn.Module, over: Over = "compressed") -> float:
     """
     rows = _rows(model, over)
     dense, stored = sum(row.dense for row in rows), sum(row.stored for row in rows)
+    return _times_fewer(dense, stored)
+
+
+def _times_fewer(dense: int, stored: int) -> float:
     return dense / stored if stored else math.inf if dense else 1.0
 
 
@@ -70,7 +74,7 @@ def summary(model: nn.Module) -> str:
     return "\n".join([
         f"{'layer':{wide}}  {'type':{kinds}}  {'dense':>13}  {'stored':>13}  times fewer",
         *(f"{name:{wide}}  {kind:{kinds}}  {dense:13,}  {stored:13,}  "
-          f"{dense / stored if stored else math.inf:11.1f}"
+          f"{_times_fewer(dense, stored):11.1f}"
           for name, kind, dense, stored, _ in rows)])
 
 

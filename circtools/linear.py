@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 from circtools import products
 from circtools.checks import check_choice, check_size
-from circtools.matrices import Order, block_circulant, nearest_circulant
+from circtools.matrices import HALF, Order, block_circulant, nearest_circulant
 
 # The number of entries of x that are multiplied at a time where no gradient is needed. Larger
 # spectra get fresh memory from the system at every call, which takes longer than the products.
@@ -92,7 +92,7 @@ class StructuredLinear(nn.Module, ABC):
         return y.view(x.shape[:-1] + (self.out_features,))  # noqa: RUF005 (fx cannot unpack)
 
     @classmethod
-    @torch.no_grad()
+    @torch.enable_grad()  # without gradients a weight that is computed would count as frozen
     def from_linear(cls, linear: nn.Linear, *arguments: Any, project: bool = True,
                     **options: Any) -> Self:
         """Return the layer of this kind that is nearest to a dense one, which is left as it is.
@@ -118,7 +118,7 @@ class StructuredLinear(nn.Module, ABC):
             layer.project(weight)
         if layer.bias is not None:
             if project:
-                layer.bias.copy_(linear.bias)
+                layer.bias.data.copy_(linear.bias)
             layer.bias.requires_grad_(linear.bias.requires_grad)
         for parameter in layer.stored_parameters():
             parameter.requires_grad_(weight.requires_grad)
@@ -262,7 +262,7 @@ def _product(x: Tensor, weight: Tensor, out_features: int, order: Order, algorit
     if "dense" in kept:
         algorithm = "dense"
     elif algorithm == "auto":  # half precision prefers the DFT: torch.fft computes in float32
-        algorithm = products.choose(b, 1 if x.dtype in products.HALF else tokens)
+        algorithm = products.choose(b, 1 if x.dtype in HALF else tokens)
     operand = (kept[algorithm] if algorithm in kept else
                _operand(algorithm, converted, order, out_features, in_features))
     if algorithm == "dense":

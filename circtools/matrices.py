@@ -26,6 +26,7 @@ from torch import Tensor
 from circtools.checks import check_choice, check_size
 
 Order = Literal["contiguous", "strided"]
+HALF = (torch.float16, torch.bfloat16)
 
 
 def circulant(row: Tensor) -> Tensor:
@@ -44,8 +45,9 @@ def circulant(row: Tensor) -> Tensor:
     b = row.shape[-1]
     # Row r is the window of the doubled row (w, w) that starts at b - r. Windows are views, and
     # their backward is a plain sum, several times faster than that of an index.
-    windows = torch.cat([row, row], dim=-1).unfold(-1, b, 1)  # (..., b + 1, b)
-    return windows[..., 1:, :].flip(-2)  # (..., b, b)
+    wide = row.float() if row.dtype in HALF else row  # or that sum would stop growing
+    windows = torch.cat([wide, wide], dim=-1).unfold(-1, b, 1)  # (..., b + 1, b)
+    return windows[..., 1:, :].flip(-2).to(row.dtype)  # (..., b, b)
 
 
 def block_circulant(rows: Tensor, order: Order = "contiguous") -> Tensor:
@@ -115,7 +117,7 @@ def shared_means(matrix: Tensor, table: Tensor, count: int) -> Tensor:
     wide = matrix.flatten().to(torch.promote_types(matrix.dtype, torch.float32))
     total, times = (wide.new_zeros(count).index_add(0, table.flatten(), values)
                     for values in (wide, torch.ones_like(wide)))
-    return (total / times.clamp(min=1)).to(torch.result_type(matrix, 1.0))
+    return (total / times.real.clamp(min=1)).to(torch.result_type(matrix, 1.0))
 
 
 def spectrum(rows: Tensor) -> Tensor:

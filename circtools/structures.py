@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from circtools.checks import check_choice, check_size
 from circtools.linear import BlockCirculantLinear, StructuredLinear
-from circtools.matrices import circulant, shared_means
+from circtools.matrices import HALF, circulant, shared_means
 
 
 class SharedLinear(StructuredLinear):
@@ -19,27 +19,34 @@ class SharedLinear(StructuredLinear):
 
     Args:
         table: which weight stands where, integers of shape (out_features, in_features).
-        count: of the weights, some of which may stand nowhere; None for those in the table.
+        count: of the weights, some of which may stand nowhere.
         options: of :class:`.StructuredLinear`.
     """
 
     table: Tensor
 
-    def __init__(self, table: Tensor, count: int | None = None, **options: Any) -> None:
+    def __init__(self, table: Tensor, count: int, **options: Any) -> None:
         out_features, in_features = table.shape
         super().__init__(in_features, out_features, **options)
         self.register_buffer("table", table.to(self._factory["device"], torch.int32))
-        self.weight = self._new(count or int(table.max()) + 1)
+        self.weight = self._new(count)
         self.reset_parameters()
 
     def dense_weight(self) -> Tensor:
-        return self.weight.index_select(0, self.table.flatten()).view(self.table.shape)
+        return _entries(self.weight, self.table)
 
     def multiply(self, x: Tensor) -> Tensor:
         return F.linear(x, self.dense_weight())
 
     def _project(self, matrix: Tensor) -> None:
         self.weight.copy_(shared_means(matrix, self.table, len(self.weight)))
+
+
+@torch.fx.wrap  # which cannot follow what depends on a dtype
+def _entries(weight: Tensor, table: Tensor) -> Tensor:
+    """Return ``weight[table]``; its backward sums in float32, for in half it would stop growing."""
+    wide = weight.float() if weight.dtype in HALF else weight
+    return wide.index_select(0, table.flatten()).view(table.shape).to(weight.dtype)
 
 
 class RandomSharingLinear(SharedLinear):
@@ -109,7 +116,7 @@ class TileCirculantLinear(SharedLinear):
         block = torch.arange(n**4).view(n * n, 1, n * n, 1) * block_size  # (tiles, 1, tiles, 1)
         place = pixels.flatten().argsort()  # of each pixel, in the order of the tiles
         table = (block + shift[:, None]).reshape(side**2, side**2)[place][:, place]
-        super().__init__(table, **options)
+        super().__init__(table, n**4 * block_size, **options)
 
 
 def _rank(in_features: int, out_features: int, ratio: float) -> int:

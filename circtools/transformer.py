@@ -90,7 +90,7 @@ class Attention(nn.Module):
         if dtype == torch.bfloat16 and x.device.type == "cpu":
             # The gradient of torch's fused attention is 10 times slower in bf16 than in fp32 there.
             queries, keys, values = queries.float(), keys.float(), values.float()
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast("cpu", enabled=False):
             mixed = F.scaled_dot_product_attention(
                 queries, keys, values, attn_mask=mask, is_causal=causal).to(dtype)
         return self.output(mixed.transpose(1, 2).flatten(2))  # (batch, tokens, d_model)

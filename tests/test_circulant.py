@@ -83,6 +83,18 @@ def test_nearest_sums_half_precision_exactly_enough() -> None:
     assert nearest.dtype == torch.bfloat16 and (nearest == 1).all()
 
 
+def test_the_gradient_sums_half_precision_exactly_enough() -> None:
+    row = torch.ones(1024, dtype=torch.bfloat16, requires_grad=True)
+    matrix = circulant(row)
+    matrix.sum().backward()
+    assert matrix.dtype == torch.bfloat16 and (row.grad == 1024).all()
+
+
+def test_nearest_takes_complex_numbers() -> None:
+    rows = torch.complex(random(2, 3, 4), random(2, 3, 4, seed=1))
+    assert torch.allclose(nearest_circulant(block_circulant(rows), 4), rows)
+
+
 @given(SIZES, st.booleans())
 def test_spectrum_belongs_to_the_fourier_vectors(b: int, is_complex: bool) -> None:
     row = torch.complex(random(b), random(b, seed=1)) if is_complex else random(b)

@@ -81,6 +81,11 @@ def test_skip_takes_names_and_patterns(skip: list[str], left: list[str]) -> None
     assert circulant_names(compress(network(), 4, skip=skip)) == left
 
 
+def test_skip_takes_a_name_that_reads_as_a_pattern() -> None:
+    model = nn.ModuleDict({"head[0]": nn.Linear(8, 8), "body": nn.Linear(8, 8)})
+    assert circulant_names(compress(model, 4, skip=["head[0]"])) == ["body"]
+
+
 def test_a_linear_layer_by_itself_is_returned_swapped() -> None:
     layer = compress(nn.Linear(8, 4, bias=False), 4)
     assert isinstance(layer, BlockCirculantLinear) and layer.bias is None
@@ -288,7 +293,9 @@ def test_projection_shrinks_a_random_matrix_and_fresh_weights_do_not() -> None:
     ({"block_size": 10}, ValueError, r"2\.0: block_size 10 is larger than the matrix"),
     ({"block_size": 4, "init": "zero"}, ValueError, "got 'zero'"),
     ({"block_size": 4, "skip": ["3", "decoder.*"]}, ValueError, r"skip='decoder\.\*' matches no"),
-    ({"block_size": 4, "skip": "3"}, TypeError, "got the string '3'"),
+    ({"block_size": 4, "skip": "3"}, TypeError, r"such as \['head'\], got '3'"),
+    ({"block_size": 4, "skip": [nn.ReLU()]}, TypeError, r"got \[ReLU\(\)\]"),
+    ({"block_size": 4, "skip": None}, TypeError, "got None"),
     ({"block_size": 4, "algorithm": "fast"}, ValueError, "got 'fast'"),
 ])
 def test_bad_arguments_of_compress_are_named(
@@ -600,4 +607,5 @@ def test_summary_says_what_is_stored_and_what_was_left_dense() -> None:
                         ["2", "Linear", "128", "64", "2.0"], ["3", "Linear", "32", "32", "1.0"],
                         ["other", "parameters", "108", "108", "1.0"],
                         ["all", "524", "268", "2.0"]]
-    assert circtools.summary(nn.Linear(2, 3, bias=False)).splitlines()[1].startswith("(the model)")
+    _, row, other, _ = circtools.summary(nn.Linear(2, 3, bias=False)).splitlines()
+    assert row.startswith("(the model)") and other.split()[2:] == ["0", "0", "1.0"]

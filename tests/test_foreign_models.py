@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune as torch_prune
 
 from circtools import (
     BlockCirculantLinear,
@@ -229,12 +230,33 @@ def test_split_attention_drops_weights_in_training_alone() -> None:
         split.train()
 
 
+def test_a_mask_of_integers_or_of_another_shape_is_refused() -> None:
+    split, x = split_attention(packed(batch_first=True)), torch.randn(2, 4, 8)
+    for masks in ({"attn_mask": CAUSAL.byte()}, {"key_padding_mask": PADDED.long()}):
+        with pytest.raises(TypeError, match=r"got torch\.(uint8|int64); .*mask\.bool\(\)"):
+            split(x, x, x, **masks)
+    with pytest.raises(RuntimeError, match="must match"):
+        split(x, x, x, key_padding_mask=PADDED.T)
+    assert split(x[:0], x[:0], x[:0], key_padding_mask=PADDED[:0])[0].shape == (0, 4, 8)
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+def test_a_layer_is_split_before_an_encoder_is_made_of_it() -> None:
+    model, inputs = torch_encoder()
+    layer = split_attention(copy.deepcopy(model.layers[0]))
+    torch.testing.assert_close(outputs(nn.TransformerEncoder(layer, 1).eval(), inputs),
+                               outputs(nn.TransformerEncoder(model.layers[0], 1).eval(), inputs))
+
+
 def test_a_pruned_attention_is_refused() -> None:
     """A split one would lose its mask."""
-    model = nn.Sequential(packed())
-    prune([model[0].out_proj], 0.5)
-    with pytest.raises(ValueError, match=r"out_proj .* is pruned.*remove_parametrizations"):
-        split_attention(model)
+    ours, inner, outer = (packed() for _ in range(3))
+    prune([ours.out_proj], 0.5)
+    torch_prune.l1_unstructured(inner, "in_proj_weight", 0.5)
+    torch_prune.l1_unstructured(outer.out_proj, "bias", 0.5)
+    for attention, name in (ours, "weight"), (inner, "in_proj_weight"), (outer, "bias"):
+        with pytest.raises(ValueError, match=f"the {name} of .* pruning.*remove_parametrizations"):
+            split_attention(nn.Sequential(attention))
 
 
 def test_what_split_attention_splits() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.utils import parametrizations
 
 from circtools import BlockCirculantLinear, linear, products, prune
 from circtools.matrices import Order, block_circulant, circulant
@@ -150,6 +151,15 @@ def test_from_linear_projects_and_leaves_the_layer_alone(order: Order) -> None:
     assert torch.equal(projected.bias, dense.bias) and projected.bias is not dense.bias
     assert torch.equal(dense.weight, before) and not projected.training
     assert BlockCirculantLinear.from_linear(nn.Linear(4, 4, bias=False), 2).bias is None
+
+
+@torch.no_grad()
+def test_from_linear_of_a_weight_that_is_computed_can_be_trained() -> None:
+    pruned = nn.Linear(8, 8)
+    prune([pruned])
+    for dense in (pruned, parametrizations.weight_norm(nn.Linear(8, 8))):
+        layer = BlockCirculantLinear.from_linear(dense, 2)
+        assert layer.weight.requires_grad and layer.weight.is_leaf and layer.bias.is_leaf
 
 
 def test_a_perfect_shuffle_takes_one_order_to_the_other() -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from circtools import __main__ as cli
-from circtools.experiments import choices, execute, multi30k, multi30k_runs, results, store
+from circtools.experiments import choices, execute, files, multi30k, multi30k_runs, results, store
 from circtools.experiments.methods import METHODS, ROUNDS_AT, methods_of, tuned_as
 from circtools.experiments.multi30k import Experiment
 from circtools.experiments.multi30k_runs import PRESETS, plan
@@ -237,11 +237,27 @@ def test_every_block_fits_into_its_network(
     assert sizes and max(sizes) == PRESETS[preset].d_model
 
 
+@pytest.mark.parametrize("file", ["dense-", "pruned-"])
+def test_a_file_of_another_network_is_named(tiny: Path, file: str) -> None:
+    """A dense network's weights, and a chain's rounds, from before the network was changed."""
+    start = multi30k_runs.dense("small", 0)
+    chain = Run("multi30k", "small", "pruned", 1e-2, 0, tied=False, dropout=0.1, rounds=1,
+                start=start)
+    state = multi30k.build(multi30k.load("sample").vocab, PRESETS["small"], "dense", 1,
+                           dropout=0.1, tied=False).state_dict()
+    files.save_atomically(state if file == "pruned-" else {}, of(tiny).weights(start))
+    files.save_atomically({"model": {}}, of(tiny).checkpoint(chain, "rounds"))
+    with pytest.raises(ValueError, match=rf"/{file}[^/]* cannot be read .*; delete it"):
+        execute.execute(chain, of(tiny))
+
+
 def test_a_bad_plan_is_refused_and_a_finished_one_says_so(
     tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan_of = ["--plan", "--source", "sample", "--results", str(tiny)]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     for words, problem in ((["mnist", "--preset", "nope"], "tiny, base, got 'nope'"),
+                           (["mnist", "--device", "cuda"], "no GPU"),
                            (["mnist", "--seeds", "0"], "1 or more, got 0"),
                            (["mnist", "--methods", "gradual"], "got 'gradual'")):
         assert cli.main(["run", *words, *plan_of]) == 1

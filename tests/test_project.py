@@ -11,11 +11,12 @@ from pathlib import Path
 import house
 import pytest
 import yaml
+from matplotlib.figure import Figure
 from sacrebleu.metrics import BLEU
 
 from circtools import __main__ as cli
 from circtools.experiments import data, execute, multi30k, results, runs, store, translation
-from circtools.report import comparisons, facts, gallery, pages
+from circtools.report import comparisons, facts, gallery, pages, style
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -133,7 +134,15 @@ def test_every_translation_scores_what_its_result_says() -> None:
 
 
 @pytest.mark.slow
-def test_figures_are_the_committed_ones_to_the_byte(tmp_path) -> None:
+def test_figures_are_whole_and_the_committed_ones_to_the_byte(tmp_path, monkeypatch) -> None:
+    save = style.save
+
+    def save_whole(figure: Figure, stem: Path) -> list[Path]:
+        box = figure.get_tightbbox()
+        assert box.x0 >= 0 and box.x1 <= figure.get_figwidth(), f"{stem.name} has a cut title"
+        return save(figure, stem)
+
+    monkeypatch.setattr(style, "save", save_whole)
     table = results.load()
     paths = gallery.make_all(table, pages.titles(facts.facts(table)), tmp_path)
     assert len(paths) >= 12
@@ -162,6 +171,15 @@ def test_errors_are_one_line_on_stderr(capsys) -> None:
     assert "seeds must be 1 or more, got 0" in capsys.readouterr().err
     assert cli.main(["translate", "Ein Hund.", "--model", "nowhere.pt"]) == 1
     assert "no model nowhere.pt" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_line(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execute, "run_all", interrupted)
+    assert cli.main(["run", "mnist"]) == 130
+    assert capsys.readouterr().err == "circtools: stopped; 'circtools run' resumes\n"
 
 
 def test_the_home_is_expanded(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:

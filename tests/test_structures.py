@@ -107,6 +107,18 @@ def test_one_tile_is_a_convolution_of_the_whole_image() -> None:
     torch.testing.assert_close(layer(image.flatten()).view(4, 4), torch.fft.ifft2(spectrum).real)
 
 
+def test_the_gradient_of_shared_weights_sums_half_precision_exactly_enough() -> None:
+    layer = RandomSharingLinear(1024, 1024, 1024, dtype=torch.bfloat16)
+    layer.dense_weight().sum().backward()
+    assert (layer.weight.grad == 1024).all()
+
+
+def test_each_is_made_on_the_meta_device() -> None:
+    with torch.device("meta"):
+        for layer in each(torch.float32):
+            assert layer(torch.empty(2, layer.in_features)).shape == (2, layer.out_features)
+
+
 def test_monarch_may_have_full_rank_where_low_rank_has_not() -> None:
     torch.manual_seed(0)
     monarch, low = (kind(64, 64, 4, dtype=torch.float64) for kind in (MonarchLinear,

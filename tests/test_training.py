@@ -102,6 +102,12 @@ def test_a_checkpoint_of_another_training_is_refused(
         train(tmp_path / "run.ckpt", lr=0.5)
 
 
+def test_a_checkpoint_of_another_network_is_named(tmp_path: Path) -> None:
+    training.save_atomically({"model": {}, "settings": {}}, tmp_path / "run.ckpt")
+    with pytest.raises(ValueError, match=r"^.*run\.ckpt cannot be read .*; delete it .*$"):
+        train(tmp_path / "run.ckpt")
+
+
 @pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x03\x04 and no more"])
 def test_a_damaged_checkpoint_is_to_be_deleted(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.ckpt").write_bytes(content)

@@ -156,6 +156,11 @@ def test_attention_maps_are_those_of_the_forward_pass() -> None:
     torch.testing.assert_close(attention.output(mixed), expected)
 
 
+def test_shapes_without_data() -> None:
+    words = torch.ones(2, 5, dtype=torch.long, device="meta")
+    assert make().to("meta")(words, words[:, :3]).shape == (2, 3, 23)
+
+
 def test_positions_of_any_length() -> None:
     """Beyond the table they are computed anew; no state dict holds the table."""
     model = make()

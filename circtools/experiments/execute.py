@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from circtools import pruning
 from circtools.experiments import mnist, mnist_runs, multi30k, multi30k_runs, store, training
-from circtools.experiments.files import check_writable, load_saved, save_atomically
+from circtools.experiments.files import blaming, check_writable, load_saved, save_atomically
 from circtools.experiments.methods import METHODS, methods_of
 from circtools.experiments.results import of_store
 from circtools.experiments.runs import Experiment, Run
@@ -62,10 +62,17 @@ def pending(task: str, preset: str, seeds: int, kept: Store, methods: Sequence[s
 
 def plan_table(runs: Sequence[Run], kept: Store, device: str = "cpu") -> pd.DataFrame:
     """Return runs as a table, indexed by name: epochs of their own, and estimated minutes."""
+    check_device(device)
     seconds = estimate_seconds(runs, kept, device)
     return pd.DataFrame({"epochs": [TASKS[run.task].epochs(run)[1] for run in runs],
                          "minutes": [round(s / 60, 1) for s in seconds]},
                         index=pd.Index([run.name for run in runs], name="run"))
+
+
+def check_device(device: str) -> None:
+    """Raise a ValueError if torch finds no GPU and one is asked for."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("torch finds no GPU here: device 'cuda' needs one")
 
 
 def run_all(task: str, preset: str = "base", seeds: int = 5, workers: int = 2,
@@ -83,8 +90,7 @@ def run_all(task: str, preset: str = "base", seeds: int = 5, workers: int = 2,
     """
     if workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("torch finds no GPU here: device 'cuda' needs one")
+    check_device(device)
     # The workers of a cluster may have begun in another folder.
     kept = Store(folder.resolve(), "sample" if origin == "sample" else "real")
     todo = partial(pending, task, preset, seeds, methods=methods)
@@ -172,9 +178,9 @@ def estimate_seconds(runs: Iterable[Run], kept: Store, device: str = "cpu") -> l
 def execute(run: Run, kept: Store, device: str = "cpu", progress: str | None = None) -> Path:
     """Run one run, or resume it, unless its result is there; return the result's path.
 
-    A kill at any moment loses at most one epoch, or 20 seconds, whichever is longer. A run that
-    diverges has a result too, with the metrics until then; so has one that starts from such a
-    network.
+    A kill at any moment loses at most one epoch, or 20 seconds, whichever is longer, and the
+    measuring that follows the last one. A run that diverges has a result too, with the metrics
+    until then; so has one that starts from such a network.
     """
     path = kept.path(run)
     if path.exists():
@@ -188,7 +194,9 @@ def execute(run: Run, kept: Store, device: str = "cpu", progress: str | None = N
     try:
         before, own = TASKS[run.task].epochs(run)
         if run.start is not None:
-            work.model.load_state_dict(_trained(run.start, kept, device))
+            weights = _trained(run.start, kept, device)
+            with blaming(kept.weights(run.start)):
+                work.model.load_state_dict(weights)
             begun = work.begin()
         if METHODS[run.method].prunes:
             _chain(work, kept, before, history, final)
@@ -222,7 +230,8 @@ def _chain(work: Experiment, kept: Store, before: int, history: list[dict[str, f
     rounds = kept.checkpoint(run, "rounds")
     if rounds.exists():
         state = load_saved(rounds)
-        work.model.load_state_dict(state["model"])
+        with blaming(rounds):
+            work.model.load_state_dict(state["model"])
         history += state["history"]
         final += state["final"]
     else:

@@ -40,8 +40,15 @@ def save_atomically(payload: Any, path: Path) -> None:
 
 def load_saved(path: Path, device: torch.device | str = "cpu") -> Any:
     """Return what :func:`save_atomically` saved; a ValueError names a damaged file."""
-    try:
+    with blaming(path):
         return torch.load(path, map_location=device, weights_only=True)
+
+
+@contextmanager
+def blaming(path: Path) -> Iterator[None]:
+    """Name the file in a ValueError if its content is damaged, or of another network."""
+    try:
+        yield
     except DAMAGED as error:
         raise ValueError(f"{path} cannot be read ({error!r:.80}); delete it and start again"
                          ) from error

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from circtools.experiments.files import load_saved, save_atomically
+from circtools.experiments.files import blaming, load_saved, save_atomically
 
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints; shorter epochs do not write one each
 Progress = str | TextIO | None  # a bar's label, or the file that it is written to
@@ -74,8 +74,9 @@ def _resume(checkpoint: Path | None, settings: dict[str, Any], model: nn.Module,
     if settings | state["settings"] != settings:
         raise ValueError(f"{checkpoint} is of a training with {state['settings']}, not "
                          f"{settings}; delete it, or name another file")
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    with blaming(checkpoint):  # the network may have changed since
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
     return state["history"], state["mean"]
 
 
