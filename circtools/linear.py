@@ -15,8 +15,9 @@ from circtools.checks import check_choice, check_size
 from circtools.matrices import HALF, Order, block_circulant, nearest_circulant
 
 # The number of entries of x that are multiplied at a time where no gradient is needed. Larger
-# spectra get fresh memory from the system at every call, which takes longer than the products.
-PART = 2**19
+# spectra, of more than 16 MB, get fresh memory from the system at every call, which takes longer
+# than the products; smaller parts cost time where inputs are not as large.
+PART = 2**22
 NARROW = 2**16  # entries of a matrix that is multiplied as it is, once it has been made
 
 

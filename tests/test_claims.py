@@ -239,18 +239,18 @@ def test_a_seed_that_lacks_levels_does_not_count() -> None:
     assert set(kept["seed"]) == {2}, "the others lack a level each, and not the same"
 
 
-def test_settings_that_validation_bleu_would_have_chosen() -> None:
-    """The mean over both compressions decides; one run at a single compression is no candidate."""
-    tried = [(1.0, 4, 30.0), (1.0, 16, 28.0), (2.0, 4, 29.0), (2.0, 16, 31.0), (4.0, 4, 40.0)]
-    frame = table([bleu_row("block_circulant", 30.0, 0, b) | {
-        "lr_factor": factor, "dropout_factor": 1.0, "matrix_lr_scale": 1.0, "val_bleu": bleu,
-        "series": "rejected", "run": f"{factor}-{b}"} for factor, b, bleu in tried]
+def test_block_circulant_networks_with_half_the_dropout() -> None:
+    """They take the place of those with the chosen setting, and differ from it in nothing else."""
+    settings = {"chosen": (1.0, 4.0, "tuned"), "half": (0.5, 4.0, "rejected"),
+                "half, other rate": (0.5, 1.0, "rejected")}
+    frame = table([bleu_row("block_circulant", 30.0, 0, 4) | {
+        "lr_factor": 1.0, "dropout_factor": dropout, "matrix_lr_scale": rate, "series": series,
+        "run": run} for run, (dropout, rate, series) in settings.items()]
         + [bleu_row("pruned", 31.0, 0, number=6)])
-    found = comparisons.chosen_by_bleu(frame)
-    chosen = found[found["method"] == "block_circulant"]
-    assert set(chosen["run"]) == {"2.0-4", "2.0-16"} and set(chosen["series"]) == {"tuned"}
-    assert len(found) == 3
-    alone = comparisons.chosen_by_bleu(frame[frame["block_size"] != 16])
+    found = comparisons.with_half_dropout(frame)
+    assert list(found["method"]) == ["pruned", "block_circulant"]
+    assert found["run"].iloc[1] == "half" and found["series"].iloc[1] == "tuned"
+    alone = comparisons.with_half_dropout(frame[~frame["run"].isin(["half"])])
     assert set(alone["method"]) == {"pruned"}
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from circtools.experiments import bleu, store
 from circtools.experiments.choices import SCALES, SLIGHT_ROUNDS, TRIAL_PRESET
-from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
+from circtools.experiments.methods import ROUNDS_AT
 from circtools.experiments.results import select
 from circtools.report import statistics
 from circtools.report.statistics import Interval, with_all_levels
@@ -183,18 +183,15 @@ def of_multi30k(table: pd.DataFrame) -> pd.DataFrame:
     return of_compared_seeds(select(table, task="multi30k", tied=False, preset=main_preset(table)))
 
 
-def chosen_by_bleu(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one preset's rows as if validation BLEU had chosen the block-circulant settings.
+def with_half_dropout(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one preset's rows, with half the chosen dropout for the block-circulant networks.
 
-    It chooses among the complete trainings at the compressions that were tried, 4 and 16. If no
-    setting has been run at both, the block-circulant networks are missing.
+    These were trained at the compressions 4 and 16 alone; where none was, they are missing.
     """
     circulant = table["method"] == "block_circulant"
-    tried = table[circulant & table["block_size"].isin(CONTROL_LEVELS)].drop_duplicates("run")
-    scores = tried.pivot_table(index=SCALES, columns="block_size", values="val_bleu")
-    best = scores.reindex(columns=CONTROL_LEVELS).dropna().mean(axis=1).nlargest(1).index
-    chosen = tried[tried.set_index(SCALES).index.isin(best)]
-    return pd.concat([table[~circulant], chosen.assign(series="tuned")])
+    chosen = select(table[circulant], series="tuned")[SCALES].drop_duplicates()
+    half = table[circulant].merge(chosen.assign(dropout_factor=chosen["dropout_factor"] / 2))
+    return pd.concat([table[~circulant], half.assign(series="tuned")])
 
 
 def lent(table: pd.DataFrame, preset: str) -> pd.DataFrame:

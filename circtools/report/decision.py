@@ -14,8 +14,11 @@ from circtools.report.pages import expect
 BRANCHES = (
     ("bytes", "May the network\nbe narrower?",
      ("A dense network half as wide",
-      "{narrow.megabytes:.1f} MB instead of {dense.megabytes:.1f}, {lost:.1f} BLEU less"),
-     ("Block-circulant layers", "blocks of b: b times fewer weights,\nno index is stored")),
+      "{narrow.megabytes:.1f} MB instead of {dense.megabytes:.1f}, {narrow.bleu:.1f} BLEU "
+      "instead of {dense.bleu:.1f}"),
+     ("Tie the output layer, or prune it with the rest",
+      "tied: {tied_megabytes:.1f} MB, {tied[bleu].mean:.1f} BLEU\n"
+      "pruned with the rest: {pruned.megabytes:.1f} MB, {pruned.bleu:.1f} BLEU")),
     ("seconds", "Are its layers\n1,024 wide or more?",
      ("Block-circulant or low-rank layers",
       "block-circulant at 2,048, b = 8: {speed:.1f} times as fast"),
@@ -43,18 +46,25 @@ def flow_chart(facts: dict[str, Any]) -> Figure:
     dense, narrow = facts["dense_small"], facts["small_dense_4x_small"]
     expect(narrow.bleu > dense.bleu - 1 and narrow.megabytes < dense.megabytes / 2,
            "half the width halves the file and loses less than one BLEU")
+    tied, untied = facts["baseline_small_tied"], facts["baseline_small_untied"]
+    tied_megabytes = 4e-6 * tied["weights"]  # in 32 bits
+    expect(tied["bleu"].mean > untied["bleu"].mean, "a tied output layer costs nothing")
+    pruned = facts["reach_pruned_all_small"]
+    expect(pruned.bleu > dense.bleu - 1 and narrow.megabytes < pruned.megabytes < tied_megabytes,
+           "a network that is pruned with its output layer loses less than one BLEU, and its file "
+           "is smaller than a tied one's and larger than one's of half the width")
     expect(min(facts[f"speed_1024_{tokens}_8"] for tokens in (1, 32, 256, 2048)) > 1,
            "layers that are 1,024 wide gain")
     ahead, equal = facts["claim2_ahead_small"], facts["equal_size_small"]
     expect(ahead.verdict == "undecided" and ahead.difference.mean > 0
            and equal.mean > 0 > equal.low,
            "pruning leads at equal weights and in equal files, and neither lead is decided")
-    values = {"dense": dense, "narrow": narrow, "lost": dense.bleu - narrow.bleu,
-              "speed": facts["speed_2048_256_8"], "rounds": facts["pruned_16x_small"],
-              "gradual": facts["gradual_16x_small"],
+    values = {"dense": dense, "narrow": narrow, "tied": tied, "tied_megabytes": tied_megabytes,
+              "pruned": pruned, "speed": facts["speed_2048_256_8"],
+              "rounds": facts["pruned_16x_small"], "gradual": facts["gradual_16x_small"],
               "shared": facts["block_circulant_16x_small"],
               "ahead": ahead.difference, "equal": equal}
-    figure, axes = plt.subplots(figsize=(13, 8))
+    figure, axes = plt.subplots(figsize=(10, 8.6))
     axes.set(xlim=(-0.7, 10.6), ylim=(-3.9, 3.9))
     axes.axis("off")
     middle = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": style.BLACK}

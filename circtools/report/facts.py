@@ -25,6 +25,7 @@ class Quality:
     """The mean of some networks over their seeds."""
 
     bleu: float  # on the test set
+    val_bleu: float
     megabytes: float  # of the file, in 32 bits, with the places of the weights that pruning kept
     epochs: float  # from the first weights on
     compression: float  # over the Transformer's layers
@@ -41,7 +42,10 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     learning rate that was chosen at another size) and ``reach_METHOD_P``, each a :class:`Quality`;
     ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, those of claim 2;
     ``short_training_P``, ``long_training_P`` and ``rounds_or_gradual_P``, the intervals between the
-    methods of :data:`EQUAL_EPOCHS`, with ``short_training_seeds_P`` and so on.
+    methods of :data:`EQUAL_EPOCHS`, with ``short_training_seeds_P`` and so on. With half
+    the dropout for block-circulant networks: their qualities ``half_dropout_4x_P`` and
+    ``half_dropout_16x_P``, and the intervals ``half_dropout_P`` to networks pruned in rounds and
+    ``short_half_dropout_P`` to those pruned while they are trained.
     ``speed_N_T_B``: how many times as fast as a dense layer a block-circulant one is in inference,
     at N features, T tokens and block size B. ``claims``, ``baselines`` and ``sizes`` are lists, for
     tables; ``baseline_P_tied`` and ``baseline_P_untied`` are in the second. ``growth_to_turn`` and
@@ -106,10 +110,15 @@ def _of_size(table: pd.DataFrame, preset: str) -> dict[str, Any]:
         slight = comparisons.slightly_pruned_pairs(rows, against)
         if len(slight):
             found[f"later_rate_{against}"] = compare(slight, paired=True).mean
-    for name, sides in EQUAL_EPOCHS.items():
-        if len(pairs := comparisons.pairs_at_equal_compression(compared, **sides)):
+    half = comparisons.with_half_dropout(compared)
+    for name, (side, other) in {
+            **{name: (compared, sides) for name, sides in EQUAL_EPOCHS.items()},
+            "half_dropout": (half, {}), "short_half_dropout": (half, {"first": "gradual"})}.items():
+        if len(pairs := comparisons.pairs_at_equal_compression(side, **other)):
             lead = compare(pairs)
             found |= {name: lead.mean, f"{name}_seeds": lead.seeds}
+    for level, group in select(half, method="block_circulant").groupby("block_size"):
+        found[f"half_dropout_{level}x"] = _quality(group)
     pairs = comparisons.pairs_at_equal_compression(compared)
     each, equal_size, _ = compare(comparisons.pairs_at_equal_size(compared))
     there = pairs[pairs["block_size"].isin(each["block_size"])]
@@ -118,9 +127,10 @@ def _of_size(table: pd.DataFrame, preset: str) -> dict[str, Any]:
 
 
 def _quality(rows: pd.DataFrame) -> Quality:
-    means = rows[["test_bleu", "file_bytes", "epochs", "compression", "compression_all"]].mean()
-    return Quality(means["test_bleu"], means["file_bytes"] / 1e6, means["epochs"],
-                   means["compression"], means["compression_all"], rows["seed"].nunique())
+    means = rows[["test_bleu", "val_bleu", "file_bytes", "epochs", "compression",
+                  "compression_all"]].mean()
+    return Quality(means["test_bleu"], means["val_bleu"], means["file_bytes"] / 1e6,
+                   means["epochs"], means["compression"], means["compression_all"], rows["seed"].nunique())
 
 
 def _reach(rows: pd.DataFrame, dense: pd.DataFrame) -> Quality | None:

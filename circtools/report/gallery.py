@@ -8,6 +8,7 @@ sentences name, and figures, drawn as large as they are printed. A ``table`` is 
 import io
 import json
 import re
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -89,7 +90,8 @@ def make_all(table: pd.DataFrame, titles: Titles, folder: Path = FOLDER) -> list
     for name, draw in FIGURES.items():
         figure = draw(table)
         if name in titles:  # the figures in the notebooks have none: there the reader looks first
-            lines = [titles[name](), figure.get_suptitle()]
+            title = textwrap.fill(titles[name](), int(7 * figure.get_figwidth()))
+            lines = [title, figure.get_suptitle()]
             figure.suptitle("\n".join(filter(None, lines)), fontsize=15, fontweight="bold")
         paths += style.save(figure, folder / name)
         plt.close(figure)

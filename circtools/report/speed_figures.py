@@ -32,7 +32,7 @@ def crossover_map(cells: pd.DataFrame, tokens: Sequence[int] = (1, 32, 256, 2048
     """How many times as fast as a dense layer, by width and block size: one panel per batch."""
     rows, columns = (len(tokens) + 1) // 2, min(2, len(tokens))
     figure, panels = plt.subplots(rows, columns, squeeze=False, sharey=True,
-                                  figsize=(2.5 + 3.75 * columns, 1 + 3.6 * rows))
+                                  figsize=(6 + 2 * columns, 1 + 3.6 * rows))
     for axes in panels.flat[len(tokens):]:
         axes.set_visible(False)
     for axes, count in zip(panels.flat, tokens, strict=False):

@@ -20,7 +20,7 @@
 # **You need** basic Python and the idea of a matrix product. No GPU, and no network once it is
 # installed.
 #
-# **Time:** 10 minutes to read, under a minute to run (2 CPU cores).
+# **Time:** 15 minutes to read, under a minute to run (2 CPU cores). The exercises take 12 more.
 #
 # ## Is everything here?
 #
@@ -35,7 +35,6 @@ import platform
 import torch
 from IPython.display import Markdown
 
-from circtools import compression_ratio
 from circtools.experiments import mnist, results
 from circtools.report import claims, diagrams, headlines, mnist_figures, pages, style
 from circtools.report import translation_figures
@@ -48,15 +47,10 @@ print(f"data: {digits.origin}; {len(digits.train_x)} training, {len(digits.val_x
       f"and {len(digits.test_x)} test images")
 
 # %% [markdown]
-# * **An import fails?** Then the notebook runs in another Python than the one the course was
-#   installed into. Start it with `make lab`.
-# * **A data file is truncated or corrupted?** Delete the file that the message names and run the
-#   cell again.
-# * **No data and no network?** The cell says so, and a built-in sample of printed digits takes the
-#   place of MNIST. The full-scale results are always those of the real data.
-#
-# The data is looked for where the environment variable `CIRCTOOLS_DATA` points, then in `data/raw`,
-# and then it is downloaded.
+# **Something fails?** If it is an import, another Python runs the notebook: start it with `make
+# lab`. [CONTRIBUTING.md](../CONTRIBUTING.md) lists what else can happen. Without data and network,
+# a built-in sample of printed digits takes the place of MNIST. The results that come with the
+# course are always those of the real data.
 
 # %% alt="Sixteen handwritten digits of MNIST, each with its label"
 mnist_figures.images(digits.train_x[:16], [f"label {y}" for y in digits.train_y[:16].tolist()]);
@@ -79,8 +73,8 @@ diagrams.pruning_technique();
 # one. A *block*-circulant matrix is cut into b x b blocks of this kind. It stores b numbers per
 # block instead of b².
 #
-# **Compression** is the number of weights divided by the number stored. Here it is the block size
-# b.
+# **Compression** is the number of weights divided by the number stored, written 8x if an eighth is
+# stored. Here it is the block size b.
 #
 # In this picture a colour says only which numbers are the same, and only within a block.
 
@@ -94,8 +88,9 @@ diagrams.circulant_technique();
 #
 # ## Four questions
 #
-# The poster's four claims are four questions. Below each is a picture of what we measured, at full
-# scale. The poster gives no tables, so all results here are our own.
+# The poster's four claims are four questions. Below each is a picture of what we measured. (The
+# poster gives no tables, so all results here are our own.) At each *Predict*, stop and guess before
+# you look: the surprises are the lesson.
 #
 # ### 1. Are shared weights better than pruned ones, on MNIST?
 #
@@ -109,45 +104,47 @@ headlines.mnist_card(table, size=(6.4, 4), font=12);
 
 # %% [markdown]
 # **What to notice.** Pruning has fewer errors in the middle. From 49x to 196x that is more than
-# chance. Everywhere else the difference could be chance, even at the right end: there the trainings
-# of one method differ most among themselves. [Notebook 03](03_mnist_benchmark.ipynb) trains the
-# networks and [notebook 04](04_pruning.ipynb) compares them.
+# chance. Everywhere else the difference could be chance, even at the right end: there two trainings
+# of one method differ most. [Notebook 03](03_mnist_benchmark.ipynb) trains such networks and
+# [notebook 04](04_pruning.ipynb) compares them.
 #
 # ### 2. Is pruning better in translation, by eight BLEU?
 #
-# A Transformer translates from German into English. BLEU scores its translations from 0 to 100, and
-# more is better. The poster says that pruning is eight points ahead on average. **Predict:** how
-# many do we find?
+# A *Transformer* is the network that translates here, from German into English. BLEU scores its
+# translations from 0 to 100, and more is better. The poster says that pruning is eight points ahead
+# on average. **Predict:** how many do we find?
 
 # %% alt="In translation all differences are small, far below the original poster's eight BLEU"
 headlines.headline_gap(table, size=(6.4, 4.4), font=12);
 
 # %% [markdown]
-# **What to notice.** On average the two are less than one BLEU apart, at both sizes of network.
-# Bars are 95 % intervals. A filled mark is a decided difference: chance alone would hardly give it.
-# This is tested at 5 % for all five levels together, so a bar may clear zero and its mark be open.
+# **What to notice.** On average the two are less than one BLEU apart, at both sizes of network. A
+# bar is a 95 % interval: what chance leaves open. A filled mark is a *decided* difference, which
+# chance alone would hardly give. The test allows for having five levels to look at. So a bar may
+# clear zero, and its mark be open.
 #
 # The smaller size, `small`, has three trainings of each method. `base` has one, so its bars leave
-# out how trainings differ. [Notebook 08](08_analysis.ipynb) has the comparison.
-#
-# How can a difference of eight arise? [Notebook 06](06_block_circulant_transformer.ipynb) shows one
-# way: a single learning rate cost almost five BLEU.
+# out how trainings differ. [Notebook 08](08_analysis.ipynb) has the comparison. And
+# [notebook 06](06_block_circulant_transformer.ipynb) shows how a difference of eight could arise:
+# a single learning rate cost almost five BLEU.
 #
 # ### 3. Does a little pruning make a Transformer better?
 #
-# The poster says that a slightly pruned network beats the dense one. **Predict:** on which side of
-# zero is the difference in the first three rounds?
+# The poster says that a slightly pruned network beats the dense one. But a round of pruning is also
+# a round of training. So there is a *control*: a network that trains just as long, with nothing
+# pruned. A square shows how far the pruned network is above or below the dense one. A circle shows
+# the same against the control.
+#
+# Look at the left side only. (The right side is an earlier test, of which notebook 07 tells.)
+# **Predict:** do the squares lie above zero? And the circles?
 
 # %% alt="In the first rounds BLEU is below the dense network's, with or without pruning"
 figure = translation_figures.slightly_pruned(table)
 
 # %% [markdown]
-# **What to notice.** Squares show how far the pruned network is above or below the dense one. All
-# lie below, and one is decided. Circles show how far it is above or below a network that trained
-# just as long, with nothing pruned. They lie around zero. So the pruning costs nothing that we can
-# see. If anything does, it is the further training. The verdict comes from the left side, where
-# the learning rate was chosen for these rounds. [Notebook 07](07_pruned_transformer.ipynb) looks
-# closer.
+# **What to notice.** The squares lie below zero, but no mark is filled: nothing is decided. The
+# circles lie around zero. So the pruning costs nothing that we can see. If anything does, it is the
+# further training. [Notebook 07](07_pruned_transformer.ipynb) looks closer.
 #
 # ### 4. Does sharing need an order among its inputs?
 #
@@ -156,22 +153,19 @@ figure = translation_figures.slightly_pruned(table)
 # way in every image. **Predict:** does sharing then make more errors? At which block sizes?
 
 # %% alt="With shuffled pixels large blocks make more errors; small blocks, once tuned, as many"
-figure = mnist_figures.mnist_permuted(table)
-figure.set_size_inches(12, 5)
+mnist_figures.mnist_permuted(table);
 
 # %% [markdown]
-# **What to notice.** Look at the right side, where the learning rate is tuned. Up to 8x shuffling
-# does no harm. With larger blocks it makes more errors, and at four of the five levels that is
-# decided. So large blocks use the order of the pixels. [Notebook 03](03_mnist_benchmark.ipynb) does
-# the test.
-#
-# A last control shares as many weights, but in random places of each block. It makes more errors as
-# well. So the rotation itself helps, as the poster supposes. See [notebook 08](08_analysis.ipynb).
+# **What to notice.** Look at the right side, where each network has the learning rate that suits
+# it. Up to 8x shuffling does no harm. With larger blocks it makes more errors, and at four of the
+# five levels that is decided. So large blocks use the order of the pixels. [Notebook
+# 03](03_mnist_benchmark.ipynb) does the test.
 #
 # ### The four verdicts
 #
 # A difference is the mean over the levels of compression that were tested. *Preset* names the size
-# of the network; `slight` is `small`, pruned for three rounds only. *Seeds* counts the trainings.
+# of the network; `slight` is `small`, pruned for three rounds only. *Seeds* counts the trainings,
+# each from its own random start.
 
 # %% tags=["hide-input", "nbval-check-output"]
 asked = {("claim1_first", "base"), ("claim2_by_eight", "small"), ("claim3_dense", "slight"),
@@ -182,46 +176,53 @@ assert verdicts["claim1_first"].above == [49, 98, 196] and not verdicts["claim1_
 assert all(abs(c.difference.mean) < 1 for c in tuned if c.key == "claim2_by_eight")
 control = next(c for c in tuned if c.key == "claim3_control")
 assert verdicts["claim3_dense"].verdict == "undecided" and abs(control.difference.mean) < 0.1
+assert not verdicts["claim3_dense"].above + verdicts["claim3_dense"].below, "no mark is filled"
 assert verdicts["claim4_order"].above == [16, 28, 196, 784] and not verdicts["claim4_order"].below
 Markdown(pages.claims_table(verdicts.values()))
 
 # %% [markdown]
+# ## Three rules of a fair comparison
+#
+# 1. **Say what was compressed:** one layer, all weight matrices, or the whole model.
+# 2. **Tune both sides alike.** In the series *tuned* each method has a learning rate of its own,
+#    chosen on validation data from equally many trials. Verdicts come from it. The series *same*
+#    keeps one untuned setting for all.
+# 3. **Show the spread.** A number is a mean over several seeds, with a 95 % interval. With fewer
+#    than three seeds there is no verdict. No choice uses the test data.
+#
 # ## The map
 #
 # The two techniques, and MNIST:
 #
 # | Notebook | Question | Read | Run |
 # | --- | --- | --- | --- |
-# | **00** start here | What was found, and is my machine ready? | 10 min | < 1 min |
+# | **00** start here | What was found, and is my machine ready? | 15 min | < 1 min |
 # | **01** circulant matrices | What is a circulant matrix, and why is it fast? | 25 min | < 1 min |
-# | **02** block-circulant layers | How does it become a layer of a network? | 30 min | < 1 min |
+# | **02** block-circulant layers | How does it become a layer of a network? | 35 min | < 1 min |
 # | **03** MNIST benchmark | What does sharing weights cost in accuracy? | 25 min | 1 min |
-# | **04** pruning | Is removing weights better than sharing them? | 25 min | 1 min |
+# | **04** pruning | Is removing weights better than sharing them? | 30 min | 1 min |
 #
-# Translation, and what to make of it all:
+# Translation, and advice:
 #
 # | Notebook | Question | Read | Run |
 # | --- | --- | --- | --- |
-# | **05** Transformer | How does a network translate, and how good is ours? | 45 min | a few min |
-# | **06** block-circulant Transformer | What can one learning rate cost? | 25 min | 2 min |
+# | **05** Transformer | How does a network translate, and how good is ours? | 40 min | a few min |
+# | **06** block-circulant Transformer | What can one learning rate cost? | 30 min | 2 min |
 # | **07** pruned Transformer | Which weights go, and what is left? | 25 min | 2 min |
-# | **08** analysis | Which method, when? And do the poster's claims hold? | 30 min | < 1 min |
-# | **09** what compression buys | Which method buys bytes, which buys time? | 30 min | < 1 min |
+# | **08** analysis | Which method, when? And do the poster's claims hold? | 20 min | < 1 min |
+# | **09** what compression buys | Which method buys bytes, which buys time? | 20 min | < 1 min |
 #
-# **How to use it.** Each notebook runs by itself, and its first lines say which ones to read
+# Reading times leave out the exercises. The first lines of a notebook say which ones to read
 # before. With five minutes, read the beginning of 08; with one hour, 02 and 04.
 #
-# * At each *Predict*, stop and guess before you look. The surprises are the lesson.
 # * *Live* experiments run on your machine, and are small. *Full-scale* results are loaded from
-#   `data/results`, and labelled.
-# * New words are in the [glossary](glossary.md).
-# * To teach, see [the teacher's page](teaching.md). `make class` opens copies without outputs, so
-#   that no answer stands below its question.
+#   `data/results`.
+# * New words are in the [glossary](glossary.md). Teachers have [a page](teaching.md), too.
 #
 # ## Exercises
 #
-# Write the function in place of the dots and run the cell. `check` says what is wrong. For help,
-# remove the `#` before `hint` or `solution`. One star is easy, three are hard.
+# Write the function in place of the dots and run the cell. For help, remove the `#` before `hint`
+# or `solution`. One star is easy, three are hard.
 #
 # ### Exercise 0.1 ★ 2 minutes
 #
@@ -292,42 +293,9 @@ check("0.3", share_per_round)
 # solution("0.3")
 
 # %% [markdown]
-# ## A word about fair comparisons
-#
-# Three rules hold in all notebooks.
-#
-# 1. **Say what was compressed.** "8 times smaller" may speak of one layer, of all weight matrices,
-#    or of the whole model. Compression is dense weights / stored weights over a named set.
-# 2. **Tune both sides alike.** There are two series of results. In *tuned* each method has a
-#    learning rate of its own. Transformers also have a *dropout* rate, the share of features hidden
-#    at random in training. They are chosen on validation data, with equally many trials. Verdicts
-#    come from this series. The series *same* keeps one untuned setting for all, as a quick
-#    reproduction would.
-# 3. **Show the spread.** A number is a mean over several seeds, with a 95 % interval. A seed is one
-#    training, from its own random start. In translation the interval also says what another set of
-#    test sentences could give. With fewer than three seeds there is no verdict. No choice uses the
-#    test data.
-#
-# Two exceptions: fine-tuning after pruning is always tuned. Pruning *while* a network is trained
-# keeps the dense network's setting.
-#
-# `compression_ratio` counts for you. The network for MNIST has 784 inputs, one for each pixel, as
-# many hidden units, and ten outputs:
-
-# %% tags=["nbval-check-output"]
-model = mnist.classifier()
-weights = sum(p.numel() for name, p in model.named_parameters() if name.endswith("weight"))
-print(f"The MNIST classifier 784-784-10 has {weights:,} weights; "
-      f"uncompressed, its ratio is {compression_ratio(model):g}")
-
-# %% [markdown]
-# The results come with the course, one file per run, and [notebook 08](08_analysis.ipynb) compares
-# them.
-#
 # ## What we saw, and where next
 #
-# A working set-up, the two techniques, four questions with their answers, the map, and the three
-# rules of a fair comparison.
+# A working set-up, the two techniques, four questions with their answers, and the map.
 #
 # Next: [01_circulant_matrices](01_circulant_matrices.ipynb), or, if you trust the mathematics,
 # [02_block_circulant_layers](02_block_circulant_layers.ipynb).

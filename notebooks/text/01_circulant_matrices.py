@@ -385,7 +385,7 @@ print(f"largest entry of M N - N M: {(M @ N - N @ M).abs().max():.1f}")
 # circulant layers with no nonlinearity between them. Their order cannot matter, and the two are
 # again just one circulant layer.
 #
-# ### Exercise 1.2 ★★ 10 minutes
+# ### Exercise 1.2 ★ 3 minutes
 #
 # Return the first row of `circulant(w) @ circulant(v)` without building a matrix. You may use
 # `spectrum` and `first_row`.

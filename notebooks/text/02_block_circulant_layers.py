@@ -18,7 +18,7 @@
 # by its first row. Each next row is the one above, rotated right by one. The Fourier transform
 # makes the matrix diagonal, and the diagonal is its *spectrum*. No data is needed.
 #
-# **Time:** 30 minutes to read, under half a minute to run (2 CPU cores).
+# **Time:** 35 minutes to read, under half a minute to run (2 CPU cores).
 
 # %% tags=["hide-input"]
 from exercises import check, hint, solution

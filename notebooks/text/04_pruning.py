@@ -20,7 +20,7 @@
 # *Same* keeps one learning rate for all, 0.001. *Tuned* has one for each, chosen on validation
 # images. *Holm's correction* makes every test stricter, because several are made.
 #
-# **Time:** 25 minutes to read, about one minute to run (2 CPU cores).
+# **Time:** 30 minutes to read, about one minute to run (2 CPU cores).
 
 # %% tags=["hide-input"] alt="Pruning: rounds zero the smallest weights and train the rest"
 from exercises import check, hint, solution
@@ -124,7 +124,7 @@ axes.legend();
 # more than nine tenths of the weights can go without loss. Which ones went?
 
 # %% alt="After fifteen rounds no weight near zero is left, only two humps far from it"
-figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4))
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
 bins = np.linspace(-0.2, 0.2, 121)
 left.hist(trained.flatten().numpy(), bins, color=style.SKY, label="after training")
 ticks = [-0.2, -0.1, 0, 0.1, 0.2]

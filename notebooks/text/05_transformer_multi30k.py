@@ -17,7 +17,7 @@
 # **You need** the idea of a linear layer and of gradient descent. Notebooks 00 to 04 help and are
 # not needed. This network, uncompressed, is what the next notebooks compress.
 #
-# **Time:** 45 minutes to read, a few minutes to run (2 CPU cores).
+# **Time:** 40 minutes to read, a few minutes to run (2 CPU cores).
 
 # %% tags=["hide-input"] alt="A Transformer: encoder and decoder, joined by cross-attention"
 from exercises import check, hint, solution
@@ -78,7 +78,7 @@ pd.DataFrame({"token": [*tokens, "(end)"], "index": indices,
               "in the vocabulary": [corpus.vocab.german[i] for i in indices]}).set_index("token")
 
 # %% alt="Most captions have about twelve tokens; a few tokens make up most of the text"
-figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4))
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
 lengths = {"German": (corpus.train.source != PAD).sum(1) - 1,
            "English": (corpus.train.target != PAD).sum(1) - 2}  # (sentences) each
 bins = np.arange(0, 41) - 0.5
@@ -94,6 +94,7 @@ right.set(title="how often a German token occurs", xlabel="rank of the token",
 
 # %%
 marks = torch.tensor([PAD, START, END])
+# The share of unknown tokens. Marks are not counted: ~ means not.
 unknown = {language: (split[~torch.isin(split, marks)] == UNKNOWN).double().mean()
            for language, split in (("German", corpus.test.source), ("English", corpus.test.target))}
 print(f"vocabulary: {len(corpus.vocab.german)} German, {len(corpus.vocab.english)} English tokens")
@@ -238,15 +239,15 @@ check("5.1", attend)
 def attention(queries, keys, values, mask=None):
     scores = queries @ keys.transpose(-2, -1) / keys.shape[-1] ** 0.5  # (..., queries, keys)
     if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
+        scores = scores.masked_fill(~mask, -torch.inf)  # where the mask is False
     weights = scores.softmax(-1)  # (..., queries, keys), the sum over the keys is 1
     return weights @ values  # (..., queries, features)
 
 
 q, k, v = torch.randn(3, 2, 4, 5, 16)  # each (batch, heads, tokens, features)
-causal = torch.ones(5, 5, dtype=torch.bool).tril()  # (queries, keys)
+causal = torch.ones(5, 5, dtype=torch.bool).tril()  # (queries, keys), True up to the diagonal
 theirs = F.scaled_dot_product_attention(q, k, v, causal)  # (batch, heads, tokens, features)
-torch.testing.assert_close(attention(q, k, v, causal), theirs)
+torch.testing.assert_close(attention(q, k, v, causal), theirs)  # stops us if they differ
 print("agrees with the function of torch that the library calls")
 
 # %% [markdown]
@@ -268,19 +269,29 @@ class MultiHead(nn.Module):
         self.query, self.key, self.value, self.output = (
             nn.Linear(d_model, d_model) for _ in range(4))
 
-    def split(self, x):  # (batch, tokens, d_model) to (batch, heads, tokens, d_model / heads)
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+    def split(self, x):  # (batch, tokens, d_model)
+        batch, tokens, d_model = x.shape
+        x = x.view(batch, tokens, self.heads, d_model // self.heads)  # a slice for each head
+        return x.transpose(1, 2)  # (batch, heads, tokens, d_model / heads)
 
     def forward(self, x, memory, mask=None):
         queries = self.split(self.query(x))  # (batch, heads, queries, d_model / heads)
         keys, values = self.split(self.key(memory)), self.split(self.value(memory))
         mixed = attention(queries, keys, values, mask)  # (batch, heads, queries, d_model / heads)
-        return self.output(mixed.transpose(1, 2).flatten(2))  # (batch, queries, d_model)
+        side_by_side = mixed.transpose(1, 2).reshape(x.shape)  # (batch, queries, d_model)
+        return self.output(side_by_side)
+
+
+@torch.no_grad()  # what follows is not to be differentiated
+def copy_weights(source, target):
+    """Give the target the weights of the source, which has them in the same order."""
+    for given, taken in zip(source.parameters(), target.parameters(), strict=True):
+        taken.copy_(given)
 
 
 theirs = demo.decoder[0].cross_attention  # trained
 ours = MultiHead(demo.config.d_model, demo.config.heads)
-ours.load_state_dict(theirs.state_dict())
+copy_weights(theirs, ours)
 x = torch.randn(2, 3, demo.config.d_model)  # (batch, queries, d_model)
 memory = torch.randn(2, 5, demo.config.d_model)  # (batch, keys, d_model)
 torch.testing.assert_close(ours(x, memory), theirs(x, *theirs.keys_values(memory)))
@@ -292,7 +303,7 @@ print("agrees with the library, with the trained weights of its cross-attention"
 #
 # Below is the library's own. It gets its keys and values from outside, so that a decoder can keep
 # them while it writes. And it takes care of bf16, numbers of 16 bits, which are less exact and
-# faster.
+# faster. `flatten(2)` puts the heads side by side, as `reshape` does above.
 
 # %% tags=["nbval-check-output"]
 def source_of(thing):
@@ -318,18 +329,17 @@ class EncoderLayer(nn.Module):
         self.attention = MultiHead(d_model, heads)
         self.feed_forward = nn.Sequential(
             nn.Linear(d_model, hidden), nn.ReLU(), nn.Linear(hidden, d_model))
-        self.norms = nn.ModuleList(nn.LayerNorm(d_model) for _ in range(2))
+        self.norm_1, self.norm_2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
 
     def forward(self, x, mask):  # (batch, tokens, d_model)
-        y = self.norms[0](x)  # (batch, tokens, d_model)
+        y = self.norm_1(x)  # (batch, tokens, d_model)
         x = x + self.attention(y, y, mask)
-        return x + self.feed_forward(self.norms[1](x))  # (batch, tokens, d_model)
+        return x + self.feed_forward(self.norm_2(x))  # (batch, tokens, d_model)
 
 
 theirs, size = demo.encoder[0], demo.config
 ours = EncoderLayer(size.d_model, size.heads, size.feed_forward)
-weights = theirs.state_dict().values()  # in the same order, under other names
-ours.load_state_dict(dict(zip(ours.state_dict(), weights, strict=True)))
+copy_weights(theirs, ours)
 padded = demo_words.encode(["Ein Hund rennt.", "Zwei Hunde rennen über den Strand."])
 mask = (padded != PAD)[:, None, None, :]  # (batch, 1, 1, tokens): nobody looks at padding
 x = torch.randn(*padded.shape, size.d_model)  # (batch, tokens, d_model)
@@ -410,7 +420,7 @@ batches = multi30k.batches(train, PRESETS["base"].recipe.batch_tokens)
 similar = [target for _, target in batches]  # each (sentences, tokens)
 at_random = [train.target[rows] for rows in torch.randperm(len(train)).split(128)]
 at_random = [target[:, (target != PAD).any(0)] for target in at_random]  # cut to the longest
-figure, panels = plt.subplots(1, 2, figsize=(12, 3.6))
+figure, panels = plt.subplots(1, 2, figsize=(10, 3.6))
 for axes, name, targets in zip(panels, ("of similar length", "at random"), (similar, at_random),
                                strict=True):
     share = sum((t == PAD).sum() for t in targets) / sum(t.numel() for t in targets)
@@ -457,7 +467,7 @@ axes.set(xlabel="epoch", ylabel="share of the peak", title="the learning rate ov
 def train_tiny(seed=0, epochs=3, **changes):
     """Train a tiny network; ``changes`` are of its recipe."""
     preset = PRESETS["tiny"]
-    recipe = replace(preset.recipe, epochs=epochs, **changes)
+    recipe = replace(preset.recipe, epochs=epochs, **changes)  # a copy, in these things changed
     torch.manual_seed(seed)
     network = multi30k.transformer(corpus.vocab, dropout=preset.dropout, **preset.sizes)
     curve = multi30k.train(network, corpus, recipe, seed=seed,
@@ -488,9 +498,10 @@ pd.DataFrame({"German": sample, "written by a person": corpus.test.english[:3],
 # (preset `small`, 20 epochs).
 
 # %%
-@torch.inference_mode()
+@torch.inference_mode()  # nothing is differentiated, which is faster
 def greedy(model, source):  # (1, source tokens)
-    state, written = model.encode(source), [START]
+    state = model.encode(source)  # what the encoder has made of the German sentence
+    written = [START]
     for _ in range(source.shape[1] * 3 // 2 + 10):  # no translation is longer
         features = model.decode(torch.tensor([written]), state)  # (1, written tokens, d_model)
         scores = model.output(features[0, -1])  # (vocabulary)
@@ -523,7 +534,8 @@ def lengthen(beginnings, state, beam):
     tried = []
     for total, tokens in beginnings:
         features = demo.decode(torch.tensor([tokens]), state)  # (1, tokens, d_model)
-        logs, best = demo.output(features[0, -1]).log_softmax(0).topk(beam)  # each (beam)
+        scores = demo.output(features[0, -1])  # (vocabulary)
+        logs, best = scores.log_softmax(0).topk(beam)  # each (beam): the best, and where
         tried += [(total + log, [*tokens, token])
                   for log, token in zip(logs.tolist(), best.tolist(), strict=True)]
     return tried

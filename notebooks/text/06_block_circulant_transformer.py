@@ -15,7 +15,7 @@
 #
 # **You need** block-circulant layers and the Transformer, from notebooks 02 and 05.
 #
-# **Time:** 25 minutes to read, two minutes to run (2 CPU cores).
+# **Time:** 30 minutes to read, two minutes to run (2 CPU cores).
 
 # %% tags=["hide-input"] alt="The matrices of attention and feed-forward are compressed"
 from exercises import check, hint, solution
@@ -179,34 +179,40 @@ print(f"LIVE, {corpus.origin} data: with b = 16 a step gains {kept[4]:.2f} of a 
 # rest of the network alone, because nothing is shared there.
 #
 # The rule says what a step should gain. It does not say what the network will bear: at a higher
-# rate each step also moves the matrices further. So it needs a test. The table has two. On MNIST it
-# shows the factor that validation chose. For the Transformers it shows what a factor of four adds
-# to the validation loss, so that a minus is a gain. An empty cell has not been run.
-#
-# **Predict:** at which block sizes should a factor of four help, and at which should it harm?
+# rate each step also moves the matrices further. So it needs a test. On MNIST each block size chose
+# its rate. **Predict:** does it grow as the rule says?
 
 # %% tags=["hide-input", "nbval-check-output"]
-mnist = results.select(choices.chosen_rates(table), preset="base", layers="first", pixels="natural")
-mnist = mnist[mnist["method"].isin(["dense", "block_circulant"])].set_index("block_size")["lr"]
-tested = {"MNIST: factor chosen": (mnist / mnist[1]).map("{:.0f}".format)}
-change = {}
-for name in ("small", "base"):
-    run = results.select(complete, preset=name, lr_factor=1.0, dropout_factor=1.0)
-    losses = run.pivot(index="block_size", columns="matrix_lr_scale", values="val_loss").dropna()
-    change[name] = losses[4.0] - losses[1.0]
-    tested[f"{name}: change of the loss"] = change[name].map("{:+.2f}".format)
-tested = pd.DataFrame(tested).rename_axis("block size").loc[[1, 2, 4, 16, 32, 784]].fillna("")
-tested.insert(0, "rule: factor", [f"{b**0.5:.1f}" for b in tested.index])
+rates = results.select(choices.chosen_rates(table), preset="base", layers="first", pixels="natural")
+rates = rates[rates["method"].isin(["dense", "block_circulant"])].set_index("block_size")["lr"]
+factors = (rates / rates[1]).rename_axis("block size")  # block size 1 is the dense network
+assert (factors[[2, 4, 16]] == 1).all() and factors[784] == 4
+print("FULL-SCALE, MNIST: the rate as a multiple of the dense network's, by the rule and as chosen")
+tested = pd.DataFrame({"by the rule": factors.index**0.5, "chosen": factors})
+tested.loc[[1, 2, 4, 16, 784]].round(1)
+
+# %% [markdown]
+# The rates rise with the block, but far less than the rule says. Yet here the rate is that of the
+# whole network, and only its first layer is shared.
+#
+# For the Transformers we have trained with four times the rate for the shared matrices alone. The
+# table shows what that adds to the validation loss, so that a minus is a gain. An empty cell has
+# not been run. **Predict:** at which block sizes should a factor of four help, and at which should
+# it harm?
+
+# %% tags=["hide-input", "nbval-check-output"]
+losses = results.select(complete, lr_factor=1.0, dropout_factor=1.0).pivot(
+    index="block_size", columns=["preset", "matrix_lr_scale"], values="val_loss")
+added = pd.DataFrame({name: losses[name, 4.0] - losses[name, 1.0] for name in ("small", "base")})
 chance = results.select(rows, method="block_circulant", series="tuned").groupby(
-    "block_size")["val_loss"].agg(np.ptp).max()
-assert 0.02 < chance < 0.03 and (change["small"].abs() < chance).loc[[2, 16, 32]].all()
-assert change["small"][1] > 0.2 and change["small"][4] < -0.05
-assert change["base"][4] > 0.15 and change["base"][16] < -0.05
-assert (mnist[[2, 4, 16]] == mnist[1]).all() and mnist[784] == 4 * mnist[1]
-print("FULL-SCALE: the rate's factor by the rule, and as validation chose it on MNIST; what a "
-      "factor of 4\nfor the matrices adds to the validation loss of the two Transformers, "
-      "one seed each")
-tested
+    "block_size")["val_loss"].agg(np.ptp).max()  # between seeds of one network
+assert 0.02 < chance < 0.03 and (added["small"].abs() < chance).loc[[2, 16, 32]].all()
+assert added["small"][1] > 0.2 and added["small"][4] < -0.05
+assert added["base"][4] > 0.15 and added["base"][16] < -0.05
+print("FULL-SCALE: what a factor of 4 for the matrices adds to the validation loss, one seed each")
+shown = added.loc[[1, 2, 4, 16, 32]].map("{:+.2f}".format).replace("+nan", "")
+shown.assign(rule=[f"{b**0.5:.1f}" for b in shown.index]).rename_axis("block size").rename(
+    columns={"rule": "factor by the rule"})
 
 # %% [markdown]
 # **What to notice.** Four times the rate harms the dense network, where the rule says 1. At `base`
@@ -214,10 +220,6 @@ tested
 # changes, and that of b = 2 and b = 32 neither. Another seed would change it as much, by up to
 # 0.03. And at b = 4, where the rule says 2, the presets disagree about the factor 4: `base`
 # suffers, `small` gains.
-#
-# On MNIST the rates rise with the block, but far less than the rule says. At b = 784 the best rate
-# is four times the dense network's, instead of 28 times. But there the rate is that of the whole
-# network, and only its first layer is shared.
 #
 # So the rule is a place to begin a search. Twice the rate at b = 4, which it asks for, has not been
 # run. Nor is it shown what sets the limit from above: a good question for a project.
@@ -312,22 +314,26 @@ losses.map("{:.3f}".format).replace("nan", "")
 # **Predict:** does half the dropout have the lower BLEU, too?
 
 # %% tags=["hide-input", "nbval-check-output"]
-halved = tried[(tried["matrix_lr_scale"] == 4) & (tried["block_size"] > 1)]
+halved = results.select(table, task="multi30k", preset="small", method="block_circulant",
+                        lr_factor=1.0, matrix_lr_scale=4.0)
+halved = halved[halved["block_size"].isin([4, 16])].drop_duplicates("run")
 halved = halved.assign(dropout=halved["dropout_factor"].map({1.0: "full", 0.5: "half"}))
-halved = halved.rename(columns={"val_loss": "validation loss", "val_bleu": "validation BLEU"})
-halved = halved.set_index(["network", "dropout"])[["validation loss", "validation BLEU"]]
-for name in ("b = 4", "b = 16"):
-    more = halved.loc[name].loc["half"] - halved.loc[name].loc["full"]
-    assert more["validation loss"] > 0 and 0 < more["validation BLEU"] < 0.5
-print("FULL-SCALE, preset small, four times the rate for the matrices")
-halved.round({"validation loss": 3, "validation BLEU": 1})
+groups = halved.rename(columns={"val_loss": "validation loss", "val_bleu": "validation BLEU"}
+                       ).groupby(["block_size", "dropout"])
+halved = groups[["validation loss", "validation BLEU"]].mean()
+more = halved.xs("half", level="dropout") - halved.xs("full", level="dropout")
+assert (more["validation loss"] > 0.02).all() and abs(more["validation BLEU"].mean()) < 0.3
+assert (more["validation BLEU"] > 0).loc[16] and (more["validation BLEU"] < 0).loc[4]
+print("FULL-SCALE, preset small, four times the rate for the matrices, means over seeds")
+halved.round({"validation loss": 3, "validation BLEU": 1}).assign(seeds=groups.size())
 
 # %% [markdown]
-# **What to notice.** With half the dropout the loss is higher, and BLEU is a little higher too, by
-# less than one seed can decide. That can be: the loss also punishes a network for being too sure.
+# **What to notice.** With half the dropout the loss is higher at both block sizes. Yet BLEU is not
+# lower at both: with b = 16 it is higher, too. That can be: the loss also punishes a network for
+# being too sure.
 #
 # The loss was named as what chooses before anything was run, because it is less noisy. BLEU would
-# have chosen half the dropout. The test set has no say in it. Notebook 08 shows how much hangs on
+# hardly have told the two apart. The test set has no say in it. Notebook 08 shows how much hangs on
 # this.
 #
 # ## What to do in practice

@@ -9,14 +9,14 @@
 # %% [markdown]
 # # 08 · Analysis: which method, when?
 #
-# **You will learn** how the original poster's four claims fell, how sure that is, and what to do
-# with a network of your own.
+# **You will learn** what became of the original poster's four claims, how sure that is, and what to
+# do with a network of your own.
 #
 # **You need** the idea of pruning and of block-circulant matrices; notebooks 06 and 07 show where
 # each curve comes from.
 #
 # **Time:** 10 minutes for the claims, three pictures and the recommendations, which come first.
-# All of it takes 30 minutes to read and under a minute to run. The exercises take 35 more.
+# All of it takes 20 minutes to read and under a minute to run. The exercises take 35 more.
 
 # %% tags=["hide-input", "nbval-check-output"]
 from exercises import check, hint, solution
@@ -38,7 +38,11 @@ rows = comparisons.of_multi30k(table)
 print("FULL-SCALE RESULTS:", results.describe(results.select(table, task="multi30k", tied=False)))
 
 # %% [markdown]
-# ## The four claims, as they fell
+# ## The four claims, and what became of them
+#
+# BLEU scores translations from 0 to 100. *Preset* names the size of the network: `small` and `base`
+# in translation, `base` on MNIST. `slight` is `small`, pruned for three rounds only. *Seeds* counts
+# the trainings. A *level* is one compression, such as 8x.
 
 # %% tags=["nbval-check-output"]
 size = comparisons.main_preset(table)
@@ -62,15 +66,16 @@ Markdown(pages.claims_table(
 #   claim names a number, and the interval leaves it out.
 # - *No verdict*: fewer than three trainings. So the size `base` has none.
 #
-# Each method has settings of its own here. With one untuned setting for all, claim 1 fails, too,
-# and pruning's lead grows with compression. [RESULTS.md](../RESULTS.md) has both series, the
-# levels and the rules.
+# Each method has settings of its own here. [RESULTS.md](../RESULTS.md) also has the results
+# with one setting for all.
 #
 # ## The picture that matters
 #
 # **Predict:** which loses less when a sixteenth of the numbers in the Transformer's layers is
 # left? Pruning, which chooses the numbers to keep, or block-circulant layers, which share them?
 # By how many BLEU? And does a larger network, on the right, bear it better or worse?
+#
+# In the picture *low rank* stores each matrix as the product of two narrow ones.
 
 # %% alt="Pruned and block-circulant networks stay close together; low rank falls far below"
 translation_figures.translation_benchmark(table);
@@ -88,9 +93,9 @@ translation_figures.translation_benchmark(table);
 #
 # Is it the circulant form that matters, or only that weights are shared? **Random sharing**
 # shuffles the rows and columns of each circulant block. It stores as many weights, and nothing of
-# the rotation is left. A **tile** is a block that is circulant in both directions of an image.
-# Taken from every few pixels, its shifts are shifts of the image. Taken from neighbours in the row
-# of all pixels, they are not.
+# the rotation is left. A **tile** is a block that is circulant in two directions, as an image has.
+# If it covers every few pixels, its shifts are shifts of the image. If it is cut from the row of
+# all pixels, they are not.
 #
 # **Predict:** do circulant blocks beat random sharing on digits? If the pixels are permuted? In
 # translation?
@@ -122,16 +127,22 @@ Markdown(pages.advice(table))
 # %% [markdown]
 # ### A budget in megabytes
 #
-# Suppose that the file of the whole model may have so many megabytes and no more. Of each method
-# the picture takes the network with the best validation BLEU that fits, and ranks them by test
-# BLEU. With this notebook running, move the slider.
+# Suppose that the file of the whole model may have so many megabytes and no more. So much does it
+# have with nothing compressed:
+
+# %% tags=["nbval-check-output"]
+sizes = translation_figures.files(table)
+whole = sizes.xs("dense", level="label").groupby("preset", sort=False)["megabytes"].first()
+print("FULL-SCALE: the dense network's file:",
+      ", ".join(f"{megabytes:.1f} MB at {preset}" for preset, megabytes in whole.items()))
+
+# %% [markdown]
+# Of each method the next picture takes the network with the best validation BLEU that fits, and
+# ranks them by test BLEU. With this notebook running, move the slider.
 #
 # **Predict:** which method comes first at 24 MB? Where does the order change?
 
 # %% alt="Methods ranked by test BLEU within a budget of megabytes, at two sizes of Transformer"
-sizes = translation_figures.files(table)
-
-
 def draw(megabytes=24):
     return translation_figures.within_budget(sizes, megabytes)
 
@@ -166,9 +177,9 @@ translation_figures.translation_gap(table);
 # dense one.
 #
 # What can make a gap grow? At the learning rate that was best at `small`, the block-circulant
-# network at `base` loses almost five BLEU at 4x (notebook 06). And one setting serves all levels.
-# The one of `small` was chosen at 4x and 16x. At 32x the dense network's setting would have been
-# better, as the dotted line shows.
+# network at `base` loses almost five BLEU at 4x (notebook 06). And at each size one setting serves
+# all levels. That of `small` was chosen at 4x and 16x. At 32x the dense network's setting would
+# have been better, as the dotted line shows.
 #
 # (A filled mark is significant after Holm's correction, which is explained below. The bars are not
 # corrected.)
@@ -192,10 +203,9 @@ print("FULL-SCALE: BLEU of pruned minus block-circulant:", comparisons.compare(p
 # ### Exercise 8.1 ★★ 15 minutes
 #
 # Return the 95 % interval of a difference in BLEU, first minus second, as `(low, high)`: the 2.5th
-# and the 97.5th percentile over all draws. `first`
-# and `second` hold what BLEU counts in each test sentence of two networks, a row per sentence.
-# `bleu_of_counts` turns the sum of such rows into a BLEU. Each row of `draws` holds the numbers of
-# the sentences of one draw.
+# and the 97.5th percentile over all draws. `first` and `second` hold what BLEU counts in each test
+# sentence of two networks, a row per sentence. `bleu_of_counts` turns the sum of such rows into a
+# BLEU. Each row of `draws` holds the numbers of the sentences of one draw.
 
 
 # %% tags=["nbval-check-output"]
@@ -213,13 +223,15 @@ check("8.1", bootstrap_interval)
 # a tenth of a BLEU or so.
 #
 # Several levels bring another danger: look at twenty, and one is likely to pass a test at 5 % by
-# luck. **Holm's correction** goes through the p-values from the smallest to the largest. The
-# first must be at most 0.05 / n, the next at most 0.05 / (n - 1), and so on. The first that is
-# above its limit ends it.
+# luck. Each test has a *p-value*: how often chance alone would give as large a difference.
+# **Holm's correction** goes through the n p-values from the smallest to the largest. The first must
+# be at most 0.05 / n, the next at most 0.05 / (n - 1), and so on. The first that is above its limit
+# ends it: it and all that follow are undecided.
 #
 # ### Exercise 8.2 ★★ 10 minutes
 #
-# Return which hypotheses are rejected at 5 %, as truth values in the order of the p-values given.
+# The hypothesis of each test is that there is no difference. Return which hypotheses are rejected
+# at 5 %, so that the difference is decided, as truth values in the order of the p-values given.
 
 
 # %% tags=["nbval-check-output"]
@@ -235,8 +247,8 @@ check("8.2", rejected)
 # ## Is the lead of pruning safe?
 #
 # Two choices of ours may have made that lead. The networks pruned in rounds have been trained for
-# more epochs. And settings were chosen by the validation *loss*, where validation BLEU would have
-# chosen others for block-circulant layers.
+# more epochs. And block-circulant networks have the dropout that the validation *loss* chose, where
+# half of it may give more BLEU.
 #
 # ### Exercise 8.3 ★★★ 10 minutes, an open question
 #
@@ -254,8 +266,9 @@ translation_figures.lead_of_pruning(table);
 # fine-tuned for as many epochs. But pruned *while it is trained*, with 20 epochs for both, a
 # network is ahead, and that is decided. So it hangs on how one trains.
 #
-# BLEU would have chosen other settings at `small`, which change little. At `base` it would have
-# chosen the same. There pruning leads, with one training of each.
+# Against block-circulant networks with half the dropout, no lead shows, whichever way the others
+# were pruned. That rests on two trainings, so it is no verdict. (Networks pruned while they are
+# trained have not had half the dropout.) At `base` pruning leads, with one training of each.
 #
 # The rounds by themselves are not what helps: with nothing pruned they bring no gain, at either
 # size.
@@ -285,20 +298,31 @@ translation_figures.translation_sets(table);
 #
 # ## Side by side
 #
-# One test sentence as compression grows.
+# One test sentence as compression grows. A row is a compression; 1x is the dense network.
+#
+# * German: *Leute Reparieren das Dach eines Hauses.*
+# * By a person: *People are fixing the roof of a house.*
 
 # %% tags=["nbval-check-output"]
 translation_figures.side_by_side(rows, 4).fillna("")
 
 # %% [markdown]
 # And another, longer one:
+#
+# * German: *Ein Mann fährt ein Allradfahrzeug mit vier Passagieren vorne und einem seitlich
+#   sitzenden Mann hinten.*
+# * By a person: *A man driving a four wheeled vehicle with four passengers riding on the front and
+#   a man sitting sideways on the back.*
 
 # %% tags=["nbval-check-output"]
 lengths = first[:, 9]  # words of the reference
 translation_figures.side_by_side(rows, int(np.argsort(lengths, kind="stable")[-25])).fillna("")
 
 # %% [markdown]
-# Are long sentences hurt more than short ones?
+# **What to notice.** The short sentence survives everything. Of the long one not even the dense
+# network gets the end right, and as compression grows the vehicle is lost as well.
+#
+# **Predict:** are long sentences hurt more than short ones?
 
 # %% alt="Neither method loses more on long sentences than on short ones"
 translation_figures.bleu_by_length(table);
@@ -309,16 +333,17 @@ translation_figures.bleu_by_length(table);
 #
 # ## Had structured matrices never been applied to language?
 #
-# The original poster opens with that claim, beside the four. It has been wrong since 2018 at the
-# latest, and for block-circulant Transformers since July 2020:
+# The original poster opens with that claim, beside the four. A *structured* matrix is given by
+# fewer numbers than it has entries, as a circulant one is. The claim has been wrong since 2018 at
+# the latest, and for block-circulant Transformers since July 2020:
 #
 # - April 2016: Toeplitz-like matrices in recurrent networks for speech (Lu, Sindhwani, Sainath).
 # - October 2018: matrices of low displacement rank, circulant ones among them, in recurrent
 #   networks, for language modelling too (Thomas, Gu, Dao, Rudra, Ré).
 # - April 2020: products of butterfly matrices in a network that translates from German to English
 #   (Dao et al., Kaleidoscope).
-# - July 2020: block-circulant matrices in Transformers for language, on an FPGA (Li et al.,
-#   FTRANS).
+# - July 2020: block-circulant matrices in Transformers for language, on an FPGA, a programmable
+#   chip (Li et al., FTRANS).
 #
 # ## What has been run, and what has not
 #

@@ -14,7 +14,7 @@
 #
 # **You need** an idea of what a block-circulant layer and a pruned layer are (notebooks 02 and 04).
 #
-# **Time:** 10 minutes for the chart and the pictures, 30 for all of it; under a minute to run. The
+# **Time:** 10 minutes for the chart and the pictures, 20 for all of it; under a minute to run. The
 # timings are loaded. They were measured on an idle machine, which yours may not be now.
 
 # %% tags=["hide-input", "nbval-check-output"]
@@ -333,7 +333,7 @@ missed.set_axis(["width", "tokens", "block size", "times nn.Linear"], axis=1).re
 
 # %% alt="The course's layer is faster than the one with complex FFTs at every block size"
 rows = cells[(cells["n"] == 1024) & (cells["tokens"] == 256) & (cells["block_size"] <= 128)]
-figure, panels = plt.subplots(1, 2, figsize=(12, 4.4), sharey=True)
+figure, panels = plt.subplots(1, 2, figsize=(10, 4.4), sharey=True)
 for axes, mode in zip(panels, ("inference", "training"), strict=True):
     some = rows[rows["mode"] == mode]
     place = np.arange(len(some))

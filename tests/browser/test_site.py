@@ -114,7 +114,7 @@ def test_boxes_hints_and_folded_imports(page: Page, address: str) -> None:
     solution.locator("summary").click()
     assert "def product_row" in code.inner_text()
     assert code.locator(".k").count(), "it is not highlighted"
-    assert page.locator(".bd-sidebar-secondary", has_text="Exercise 1.2 ★★ 10 minutes").count()
+    assert page.locator(".bd-sidebar-secondary", has_text="Exercise 1.2 ★ 3 minutes").count()
     assert not page.get_by_text("import matplotlib.pyplot").is_visible()
 
 
