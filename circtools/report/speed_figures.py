@@ -72,7 +72,7 @@ def against_compression(cells: pd.DataFrame, others: pd.DataFrame) -> Figure:
         axes.set_yticks([0.25, 0.5, 1, 2, 4, 8, 16], labels=["1/4", "1/2", 1, 2, 4, 8, 16])
         axes.set_title(f"{_tokens(count)}, n = {n}")
     panels[0].set_ylabel("speed, times nn.Linear")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -92,8 +92,9 @@ def roofline(cells: pd.DataFrame, machine: dict[str, float]) -> Figure:
         axes.plot(*zip(*places.values(), strict=True), color=color, marker=marker, linestyle="",
                   label=_tokens(tokens))
         for b, place in places.items() if tokens == 1 else ():  # the others lie close together
-            side, align = (8, "left") if b > 16 else (-8, "right")
-            axes.annotate(f"b = {b}", place, xytext=(side, -4), textcoords="offset points",
+            aside, align = (((-8, -4), "right") if b < 16 else ((0, 8), "center") if b == 16 else
+                            ((8, -4), "left"))
+            axes.annotate(f"b = {b}", place, xytext=aside, textcoords="offset points",
                           fontsize=11, ha=align)
     axes.set_xscale("log")
     axes.set_yscale("log")

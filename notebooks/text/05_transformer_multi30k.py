@@ -427,7 +427,7 @@ for axes, name, targets in zip(panels, ("of similar length", "at random"), (simi
     shown = next(target for target in targets if target.shape[1] > 15)
     axes.imshow(shown[:64] == PAD, cmap=style.SEQUENTIAL, aspect="auto", interpolation="none")
     axes.grid(False)
-    axes.set(title=f"a batch {name}; in all {share:.0%} padding (light)", xlabel="token",
+    axes.set(title=f"a batch {name};\nin all {share:.0%} padding (light)", xlabel="token",
              ylabel="sentence")
 
 # %% [markdown]
