@@ -130,7 +130,8 @@ def _quality(rows: pd.DataFrame) -> Quality:
     means = rows[["test_bleu", "val_bleu", "file_bytes", "epochs", "compression",
                   "compression_all"]].mean()
     return Quality(means["test_bleu"], means["val_bleu"], means["file_bytes"] / 1e6,
-                   means["epochs"], means["compression"], means["compression_all"], rows["seed"].nunique())
+                   means["epochs"], means["compression"], means["compression_all"],
+                   rows["seed"].nunique())
 
 
 def _reach(rows: pd.DataFrame, dense: pd.DataFrame) -> Quality | None:
