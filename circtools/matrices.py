@@ -26,7 +26,6 @@ from torch import Tensor
 from circtools.checks import check_choice, check_size
 
 Order = Literal["contiguous", "strided"]
-HALF = (torch.float16, torch.bfloat16)
 
 
 def circulant(row: Tensor) -> Tensor:
@@ -45,7 +44,8 @@ def circulant(row: Tensor) -> Tensor:
     b = row.shape[-1]
     # Row r is the window of the doubled row (w, w) that starts at b - r. Windows are views, and
     # their backward is a plain sum, several times faster than that of an index.
-    wide = row.float() if row.dtype in HALF else row  # or that sum would stop growing
+    half = row.dtype in (torch.float16, torch.bfloat16)  # in which that sum would stop growing
+    wide = row.float() if half else row
     windows = torch.cat([wide, wide], dim=-1).unfold(-1, b, 1)  # (..., b + 1, b)
     return windows[..., 1:, :].flip(-2).to(row.dtype)  # (..., b, b)
 

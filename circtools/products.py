@@ -20,17 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from circtools.matrices import HALF
-
 # Where the one or the other was faster on two cores of a CPU.
 LARGEST_DFT = 128  # block size of the DFT for few tokens
 LARGEST_DFT_MANY, MANY_TOKENS = 32, 256  # and for many
 FEW_BLOCKS = 16  # with fewer, the strided order is transposed to the contiguous one first
+HALF = (torch.float16, torch.bfloat16)  # torch.fft has no transforms of these on a CPU
 
 
 def fft_spectrum(w: Tensor) -> Tensor:
     """Return the complex spectra of first rows, (out_blocks, in_blocks, b // 2 + 1)."""
-    # On a CPU torch.fft has no transforms of half precision.
     return torch.fft.rfft(w.float() if w.dtype in HALF else w).conj()
 
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from circtools.checks import check_choice, check_size
 from circtools.linear import BlockCirculantLinear, StructuredLinear
-from circtools.matrices import HALF, circulant, shared_means
+from circtools.matrices import circulant, shared_means
+from circtools.products import HALF
 
 
 class SharedLinear(StructuredLinear):
