@@ -7,6 +7,7 @@ import pandas as pd
 
 from circtools.experiments import results
 from circtools.experiments.choices import slight_scales
+from circtools.experiments.methods import CONTROL_LEVELS
 from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import select
 from circtools.report import claims, comparisons
@@ -14,8 +15,9 @@ from circtools.report.comparisons import SIZES, compare
 
 METHODS = ("pruned", "gradual", "block_circulant", "random_sharing", "projected", "small_dense",
            "low_rank")
-EQUAL_EPOCHS = {"short_training": {"first": "gradual"}, "long_training": {"second": "projected"},
-                "rounds_or_gradual": {"second": "gradual"}}
+AT_CONTROL_LEVELS: dict[str, dict[str, str]] = {
+    "rounds": {}, "short_training": {"first": "gradual"}, "long_training": {"second": "projected"},
+    "rounds_or_gradual": {"second": "gradual"}}
 TURN = 196.0  # the compression up to which pruning's lead grows on MNIST; a look at the results
 WITHIN = 1.0  # BLEU below the dense network, on validation, that count as nothing lost
 
@@ -41,10 +43,10 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     preset ``P``: ``dense_P``, ``METHOD_4x_P`` and so for every level, ``lent_4x_P`` (with the
     learning rate that was chosen at another size) and ``reach_METHOD_P``, each a :class:`Quality`;
     ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, those of claim 2;
-    ``short_training_P``, ``long_training_P`` and ``rounds_or_gradual_P``, the intervals between the
-    methods of :data:`EQUAL_EPOCHS`, with ``short_training_seeds_P`` and so on. With half
-    the dropout for block-circulant networks: their qualities ``half_dropout_4x_P`` and
-    ``half_dropout_16x_P``, and the intervals ``half_dropout_P`` to networks pruned in rounds and
+    ``rounds_P``, ``short_training_P``, ``long_training_P`` and ``rounds_or_gradual_P``, the
+    intervals at 4x and 16x between the methods of :data:`AT_CONTROL_LEVELS`, with
+    ``short_training_seeds_P`` and so on. With half the dropout for block-circulant networks: their
+    qualities ``half_dropout_4x_P`` and ``half_dropout_16x_P``, and the intervals ``half_dropout_P`` to networks pruned in rounds and
     ``short_half_dropout_P`` to those pruned while they are trained.
     ``speed_N_T_B``: how many times as fast as a dense layer a block-circulant one is in inference,
     at N features, T tokens and block size B. ``claims``, ``baselines`` and ``sizes`` are lists, for
@@ -112,9 +114,11 @@ def _of_size(table: pd.DataFrame, preset: str) -> dict[str, Any]:
             found[f"later_rate_{against}"] = compare(slight, paired=True).mean
     half = comparisons.with_half_dropout(compared)
     for name, (side, other) in {
-            **{name: (compared, sides) for name, sides in EQUAL_EPOCHS.items()},
+            **{name: (compared, sides) for name, sides in AT_CONTROL_LEVELS.items()},
             "half_dropout": (half, {}), "short_half_dropout": (half, {"first": "gradual"})}.items():
-        if len(pairs := comparisons.pairs_at_equal_compression(side, **other)):
+        pairs = comparisons.pairs_at_equal_compression(side, **other)
+        pairs = pairs[pairs["block_size"].isin(CONTROL_LEVELS)]
+        if len(pairs):
             lead = compare(pairs)
             found |= {name: lead.mean, f"{name}_seeds": lead.seeds}
     for level, group in select(half, method="block_circulant").groupby("block_size"):

@@ -213,7 +213,7 @@ Markdown(pages.claims_table(verdicts.values()))
 # | **09** what compression buys | Which method buys bytes, which buys time? | 20 min | < 1 min |
 #
 # Reading times leave out the exercises. The first lines of a notebook say which ones to read
-# before. With five minutes, read the beginning of 08; with one hour, 02 and 04.
+# before. With ten minutes, read the beginning of 08; with one hour, 02 and 04.
 #
 # * *Live* experiments run on your machine, and are small. *Full-scale* results are loaded from
 #   `data/results`.
