@@ -38,25 +38,26 @@ class Quality:
 def facts(table: pd.DataFrame) -> dict[str, Any]:
     """Return every fact by its name; what has not been run has none.
 
-    The names: ``claim1_first`` to ``claim4_permuted``, each a :class:`.claims.Claim`; after
-    those on translation stands the preset, and after those of the untuned series ``_same``. For a
-    preset ``P``: ``dense_P``, ``METHOD_4x_P`` and so for every level, ``lent_4x_P`` (with the
-    learning rate that was chosen at another size) and ``reach_METHOD_P``, each a :class:`Quality`;
+    The names: ``claim1_first`` to ``claim4_permuted``, each a :class:`.claims.Claim`; after those
+    on translation stands the preset, and after those of the untuned series ``_same``. For a preset
+    ``P``: ``dense_P``, ``METHOD_4x_P`` and so for every level, ``lent_4x_P`` (with the learning
+    rate that was chosen at another size) and ``reach_METHOD_P``, each a :class:`Quality`;
     ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, those of claim 2;
     ``rounds_P``, ``short_training_P``, ``long_training_P`` and ``rounds_or_gradual_P``, the
     intervals at 4x and 16x between the methods of :data:`AT_CONTROL_LEVELS`, with
     ``short_training_seeds_P`` and so on. With half the dropout for block-circulant networks: their
-    qualities ``half_dropout_4x_P`` and ``half_dropout_16x_P``, and the intervals ``half_dropout_P`` to networks pruned in rounds and
-    ``short_half_dropout_P`` to those pruned while they are trained.
-    ``speed_N_T_B``: how many times as fast as a dense layer a block-circulant one is in inference,
-    at N features, T tokens and block size B. ``claims``, ``baselines`` and ``sizes`` are lists, for
-    tables; ``baseline_P_tied`` and ``baseline_P_untied`` are in the second. ``growth_to_turn`` and
-    ``growth_from_turn`` are the slopes of claim 1 up to :data:`TURN` and beyond, in points of error
-    per doubling. ``errors`` are the test errors on MNIST in percent, by method with pixels, then by
-    block size; ``pruned_errors`` those of pruned networks as small as each block size.
-    ``slight_rates`` are the rates that claim 3's own test chose, as multiples of the dense
-    network's; ``later_rate_dense_P`` and ``later_rate_finetune_control_P`` are what pruned networks
-    have more than these after the first rounds, with the rate that was chosen for later ones.
+    qualities ``half_dropout_4x_P`` and ``half_dropout_16x_P``, and the intervals ``half_dropout_P``
+    to networks pruned in rounds and ``short_half_dropout_P`` to those pruned while they are
+    trained. ``speed_N_T_B``: how many times as fast as a dense layer a block-circulant one is in
+    inference, at N features, T tokens and block size B. ``claims``, ``baselines`` and ``sizes`` are
+    lists, for tables; ``baseline_P_tied`` and ``baseline_P_untied`` are in the second.
+    ``growth_to_turn`` and ``growth_from_turn`` are the slopes of claim 1 up to :data:`TURN` and
+    beyond, in points of error per doubling. ``errors`` are the test errors on MNIST in percent, by
+    method with pixels, then by block size; ``pruned_errors`` those of pruned networks as small as
+    each block size. ``slight_rates`` are the rates that claim 3's own test chose, as multiples of
+    the dense network's; ``later_rate_dense_P`` and ``later_rate_finetune_control_P`` are what
+    pruned networks have more than these after the first rounds, with the rate that was chosen for
+    later ones.
 
     The table holds rows of :func:`circtools.experiments.results.load`, read from one folder. It
     raises a ValueError without results of a task, a FileNotFoundError without the layer's timings.
