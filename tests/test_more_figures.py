@@ -218,19 +218,22 @@ def test_methods_are_ranked_by_what_fits_and_validates_best(table: pd.DataFrame)
 
 
 def test_the_lead_of_pruning_under_each_change(table: pd.DataFrame) -> None:
-    table = table.assign(val_bleu=table["test_bleu"], lr_factor=1.0, dropout_factor=1.0,
-                         matrix_lr_scale=1.0, run=table["run"] + table["block_size"].astype(str))
+    table = table.assign(lr_factor=1.0, dropout_factor=1.0, matrix_lr_scale=1.0)
     table.loc[table["method"] == "projected", "test_bleu"] -= 3
-    axes, = translation_figures.lead_of_pruning(table).axes
+    half = table[(table["method"] == "block_circulant") & table["block_size"].isin([4, 16])]
+    half = half.assign(dropout_factor=0.5, series="rejected", test_bleu=half["test_bleu"] + 1)
+    axes, = translation_figures.lead_of_pruning(pd.concat([table, half])).axes
     small, base = (bars.lines[0].get_xydata() for bars in axes.containers)
     of = table.groupby(["method", "block_size", "round"])["test_bleu"].mean()
     lead = np.mean([of["pruned", 1, 6] - of["block_circulant", 4, 0],
                     of["pruned", 1, 12] - of["block_circulant", 16, 0]])
     assert small[0] == pytest.approx([lead, -0.12], abs=1e-3)
+    assert small[1, 0] == pytest.approx(lead - 1, abs=1e-3)
     long = np.mean([of["pruned", 1, 6] - of["projected", 4, 0],
                     of["pruned", 1, 12] - of["projected", 16, 0]])
     assert small[2, 0] == pytest.approx(long, abs=1e-3)
-    assert len(small) == 4 and not len(base)
+    assert small[4, 0] == pytest.approx(small[3, 0] - 1, abs=1e-3), "pruned while it is trained"
+    assert len(small) == 5 and not len(base)
 
 
 def test_a_larger_size_stands_beside_until_most_methods_have_been_run(table: pd.DataFrame) -> None:
