@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"circtools: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("circtools: stopped; 'circtools run' resumes", file=sys.stderr)
+        print("circtools: stopped; the same command goes on", file=sys.stderr)
         return 130
     return 0
 

@@ -133,6 +133,17 @@ def test_every_translation_scores_what_its_result_says() -> None:
         assert scored.score == pytest.approx(row.test_bleu, abs=1e-9), row.run
 
 
+def test_the_sentences_that_notebook_08_quotes_are_in_the_test_set() -> None:
+    corpus = multi30k.load("auto")
+    if corpus.origin == "sample":
+        pytest.skip("needs Multi30k")
+    text = (ROOT / "notebooks" / "text" / "08_analysis.py").read_text(encoding="utf-8")
+    text = " ".join(text.replace("\n#", " ").split())
+    short, long = re.findall(r"German: \*(.+?)\* \* By a person: \*(.+?)\*", text)
+    assert short == (corpus.test.german[4], corpus.test.english[4])
+    assert long in zip(corpus.test.german, corpus.test.english, strict=True)
+
+
 @pytest.mark.slow
 def test_figures_are_whole_and_the_committed_ones_to_the_byte(tmp_path, monkeypatch) -> None:
     save = style.save
@@ -179,7 +190,7 @@ def test_ctrl_c_is_one_line(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(execute, "run_all", interrupted)
     assert cli.main(["run", "mnist"]) == 130
-    assert capsys.readouterr().err == "circtools: stopped; 'circtools run' resumes\n"
+    assert capsys.readouterr().err == "circtools: stopped; the same command goes on\n"
 
 
 def test_the_home_is_expanded(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from circtools.experiments import bleu, store
 from circtools.experiments.choices import SCALES, SLIGHT_ROUNDS, TRIAL_PRESET
-from circtools.experiments.methods import ROUNDS_AT
+from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
 from circtools.experiments.results import select
 from circtools.report import statistics
 from circtools.report.statistics import Interval, with_all_levels
@@ -192,6 +192,24 @@ def with_half_dropout(table: pd.DataFrame) -> pd.DataFrame:
     chosen = select(table[circulant], series="tuned")[SCALES].drop_duplicates()
     half = table[circulant].merge(chosen.assign(dropout_factor=chosen["dropout_factor"] / 2))
     return pd.concat([table[~circulant], half.assign(series="tuned")])
+
+
+def leads(rows: pd.DataFrame) -> dict[str, Comparison]:
+    """Return the leads of pruning at the compressions 4 and 16, for one preset, as far as run.
+
+    Pruned in rounds, a network stands against block-circulant ones (``rounds``), those with half
+    the dropout (``half_dropout``), projected ones (``long_training``), and those that are pruned
+    while they are trained (``rounds_or_gradual``). The last stand against block-circulant ones
+    (``short_training``), and those with half the dropout (``short_half_dropout``).
+    """
+    half, pairs_of = with_half_dropout(rows), pairs_at_equal_compression
+    pairs = {"rounds": pairs_of(rows), "half_dropout": pairs_of(half),
+             "long_training": pairs_of(rows, second="projected"),
+             "rounds_or_gradual": pairs_of(rows, second="gradual"),
+             "short_training": pairs_of(rows, first="gradual"),
+             "short_half_dropout": pairs_of(half, first="gradual")}
+    pairs = {name: some[some["block_size"].isin(CONTROL_LEVELS)] for name, some in pairs.items()}
+    return {name: compare(some) for name, some in pairs.items() if len(some)}
 
 
 def lent(table: pd.DataFrame, preset: str) -> pd.DataFrame:

@@ -7,7 +7,6 @@ import pandas as pd
 
 from circtools.experiments import results
 from circtools.experiments.choices import slight_scales
-from circtools.experiments.methods import CONTROL_LEVELS
 from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import select
 from circtools.report import claims, comparisons
@@ -15,9 +14,6 @@ from circtools.report.comparisons import SIZES, compare
 
 METHODS = ("pruned", "gradual", "block_circulant", "random_sharing", "projected", "small_dense",
            "low_rank")
-AT_CONTROL_LEVELS: dict[str, dict[str, str]] = {
-    "rounds": {}, "short_training": {"first": "gradual"}, "long_training": {"second": "projected"},
-    "rounds_or_gradual": {"second": "gradual"}}
 TURN = 196.0  # the compression up to which pruning's lead grows on MNIST; a look at the results
 WITHIN = 1.0  # BLEU below the dense network, on validation, that count as nothing lost
 
@@ -42,22 +38,19 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     on translation stands the preset, and after those of the untuned series ``_same``. For a preset
     ``P``: ``dense_P``, ``METHOD_4x_P`` and so for every level, ``lent_4x_P`` (with the learning
     rate that was chosen at another size) and ``reach_METHOD_P``, each a :class:`Quality`;
-    ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, those of claim 2;
-    ``rounds_P``, ``short_training_P``, ``long_training_P`` and ``rounds_or_gradual_P``, the
-    intervals at 4x and 16x between the methods of :data:`AT_CONTROL_LEVELS`, with
-    ``short_training_seeds_P`` and so on. With half the dropout for block-circulant networks: their
-    qualities ``half_dropout_4x_P`` and ``half_dropout_16x_P``, and the intervals ``half_dropout_P``
-    to networks pruned in rounds and ``short_half_dropout_P`` to those pruned while they are
-    trained. ``speed_N_T_B``: how many times as fast as a dense layer a block-circulant one is in
-    inference, at N features, T tokens and block size B. ``claims``, ``baselines`` and ``sizes`` are
-    lists, for tables; ``baseline_P_tied`` and ``baseline_P_untied`` are in the second.
-    ``growth_to_turn`` and ``growth_from_turn`` are the slopes of claim 1 up to :data:`TURN` and
-    beyond, in points of error per doubling. ``errors`` are the test errors on MNIST in percent, by
-    method with pixels, then by block size; ``pruned_errors`` those of pruned networks as small as
-    each block size. ``slight_rates`` are the rates that claim 3's own test chose, as multiples of
-    the dense network's; ``later_rate_dense_P`` and ``later_rate_finetune_control_P`` are what
-    pruned networks have more than these after the first rounds, with the rate that was chosen for
-    later ones.
+    ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, those of claim 2; the
+    intervals of :func:`.comparisons.leads`, such as ``rounds_P``, with ``rounds_seeds_P`` and so
+    on; ``half_dropout_4x_P`` and ``half_dropout_16x_P``, the qualities of block-circulant networks
+    with half the dropout. ``speed_N_T_B``: how many times as fast as a dense layer a
+    block-circulant one is in inference, at N features, T tokens and block size B. ``claims``,
+    ``baselines`` and ``sizes`` are lists, for tables; ``baseline_P_tied`` and ``baseline_P_untied``
+    are in the second. ``growth_to_turn`` and ``growth_from_turn`` are the slopes of claim 1 up to
+    :data:`TURN` and beyond, in points of error per doubling. ``errors`` are the test errors on
+    MNIST in percent, by method with pixels, then by block size; ``pruned_errors`` those of pruned
+    networks as small as each block size. ``slight_rates`` are the rates that claim 3's own test
+    chose, as multiples of the dense network's; ``later_rate_dense_P`` and
+    ``later_rate_finetune_control_P`` are what pruned networks have more than these after the first
+    rounds, with the rate that was chosen for later ones.
 
     The table holds rows of :func:`circtools.experiments.results.load`, read from one folder. It
     raises a ValueError without results of a task, a FileNotFoundError without the layer's timings.
@@ -113,15 +106,9 @@ def _of_size(table: pd.DataFrame, preset: str) -> dict[str, Any]:
         slight = comparisons.slightly_pruned_pairs(rows, against)
         if len(slight):
             found[f"later_rate_{against}"] = compare(slight, paired=True).mean
+    for name, lead in comparisons.leads(compared).items():
+        found |= {name: lead.mean, f"{name}_seeds": lead.seeds}
     half = comparisons.with_half_dropout(compared)
-    for name, (side, other) in {
-            **{name: (compared, sides) for name, sides in AT_CONTROL_LEVELS.items()},
-            "half_dropout": (half, {}), "short_half_dropout": (half, {"first": "gradual"})}.items():
-        pairs = comparisons.pairs_at_equal_compression(side, **other)
-        pairs = pairs[pairs["block_size"].isin(CONTROL_LEVELS)]
-        if len(pairs):
-            lead = compare(pairs)
-            found |= {name: lead.mean, f"{name}_seeds": lead.seeds}
     for level, group in select(half, method="block_circulant").groupby("block_size"):
         found[f"half_dropout_{level}x"] = _quality(group)
     pairs = comparisons.pairs_at_equal_compression(compared)

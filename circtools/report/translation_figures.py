@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from circtools.experiments import bleu, store
 from circtools.experiments.choices import SLIGHT
-from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
+from circtools.experiments.methods import ROUNDS_AT
 from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import select
 from circtools.pruning import AMOUNT
@@ -27,6 +27,11 @@ OVER = {"compression": LAYERS,
 # Of which one asks what they reach in a file of a given size: no controls.
 RANKED = ("dense", "small_dense", "pruned", "pruned_all", "gradual", "block_circulant", "projected",
           "low_rank")
+CHANGES = {  # of a choice of ours; the leads of pruning that it leaves
+    "rounds": "none", "half_dropout": "half the dropout for\nblock-circulant layers",
+    "long_training": "more epochs for both: against\nprojected networks",
+    "short_training": "20 epochs for both:\npruned while it is trained",
+    "short_half_dropout": "20 epochs, and half the dropout\nfor block-circulant layers"}
 # The original poster's panels: a title, the methods, and over what compression is counted.
 PANELS = {
     "pruned_transformer": ("Pruned Transformer", (
@@ -179,22 +184,11 @@ def translation_gap(table: pd.DataFrame) -> Figure:
 def lead_of_pruning(table: pd.DataFrame) -> Figure:
     """How many BLEU pruning is ahead, had one choice of ours been another."""
     figure, axes = plt.subplots(figsize=(10, 5))
-    pairs_of = comparisons.pairs_at_equal_compression
     for aside, preset in ((-0.12, "small"), (0.12, "base")):
-        rows = select(table, task="multi30k", preset=preset, tied=False)
-        half = comparisons.with_half_dropout(rows)
-        changes = {
-            "none": pairs_of(rows),
-            "half the dropout for\nblock-circulant layers": pairs_of(half),
-            "more epochs for both: against\nprojected networks": pairs_of(rows, second="projected"),
-            "20 epochs for both:\npruned while it is trained": pairs_of(rows, first="gradual"),
-            "20 epochs, and half the dropout\nfor block-circulant layers": pairs_of(
-                half, first="gradual")}
+        leads = comparisons.leads(select(table, task="multi30k", preset=preset, tied=False))
         found = {}
-        for y, pairs in enumerate(changes.values()):
-            pairs = pairs[pairs["block_size"].isin(CONTROL_LEVELS)]
-            if len(pairs):
-                lead = compare(pairs)
+        for y, name in enumerate(CHANGES):
+            if lead := leads.get(name):
                 found[y + aside] = lead.mean
                 axes.annotate(_seeds(lead.seeds), (lead.mean.high, y + aside), (8, 0),
                               textcoords="offset points", va="center", fontsize=11)
@@ -202,7 +196,7 @@ def lead_of_pruning(table: pd.DataFrame) -> Figure:
         axes.errorbar(means, [*found], xerr=[means - low, high - means], capsize=4,
                       label=f"preset {preset}", **(style.SIZE_LOOK[preset] | {"linestyle": ""}))
     axes.axvline(0, color=style.BLACK, linewidth=1)
-    axes.set_yticks(range(len(changes)), [*changes])
+    axes.set_yticks(range(len(CHANGES)), [*CHANGES.values()])
     axes.invert_yaxis()
     axes.margins(x=0.15, y=0.2)
     axes.set(ylabel="change", xlabel="BLEU of pruned minus block-circulant, mean of 4x and 16x\n"

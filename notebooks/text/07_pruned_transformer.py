@@ -220,9 +220,9 @@ else:
 # %% [markdown]
 # **What to notice** (in the preset `small`). Where only the layers are pruned, the curve turns down
 # at about 2x. The output layer is not touched there, and is nearly half of what is counted. So that
-# curve cannot pass 2x by much. With the output layer pruned too, nothing is lost down to a fifth of
-# these weights. At the far end the rounds cut into what is needed: the last two cost more than the
-# thirteen before.
+# curve cannot pass 2x by much. With the output layer pruned too, one training lost nothing down to
+# a fifth of these weights. At the far end the rounds cut into what is needed: the last two cost
+# more than the thirteen before.
 #
 # ## What the rounds empty
 #
@@ -427,8 +427,7 @@ print(f"LIVE: what 80 % zeros add to the loss: {added:.2f} summed over {len(matr
 
 # %% [markdown]
 # **What to notice.** No matrix alone costs much, and two feed-forward matrices even lower the loss.
-# But the damage does more than add up: all at once cost over twice the sum of what each costs
-# alone.
+# But the damage does more than add up: all at once cost over twice the sum of the single ones.
 #
 # The values and outputs of cross-attention suffer most, and global pruning keeps most of just
 # those. But the size of the weights does not tell it all. It keeps least of the encoder's values
@@ -440,10 +439,11 @@ print(f"LIVE: what 80 % zeros add to the loss: {added:.2f} summed over {len(matr
 #   34x. Pruning at random costs more than chance explains from 2.6x on.
 # - Thirty more epochs without pruning bring nothing. Pruning *during* the twenty epochs does as
 #   well as rounds after them.
-# - The output layer can be pruned too: all matrices but the embeddings go to a fifth at no loss.
+# - The output layer can be pruned too. In one training all matrices but the embeddings went to a
+#   fifth at no loss.
 # - Nothing speaks for claim 3, and a fair test leaves it open. A slightly pruned network has a
 #   little less BLEU than the dense one, and so has the control.
-# - Another seed moves the BLEU of one of these networks by some tenths.
+# - Another seed moves the BLEU of such a network by some tenths.
 #
 # Next: [08](08_analysis.ipynb) compares the methods.
 #
