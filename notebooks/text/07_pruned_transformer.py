@@ -427,7 +427,7 @@ print(f"LIVE: what 80 % zeros add to the loss: {added:.2f} summed over {len(matr
 
 # %% [markdown]
 # **What to notice.** No matrix alone costs much, and two feed-forward matrices even lower the loss.
-# But the damage does more than add up: all at once cost over twice the sum of the single ones.
+# Yet damage does more than add up: all at once cost over twice the sum of the single ones.
 #
 # The values and outputs of cross-attention suffer most, and global pruning keeps most of just
 # those. But the size of the weights does not tell it all. It keeps least of the encoder's values
