@@ -61,7 +61,7 @@ prose: $(READY) ## print how easily the notebooks read: words in a sentence and 
 
 # PATIENCE=900 pytest -m slow tests/browser runs those notebooks, too, that train for minutes.
 browser: site ## test the site and JupyterLab in an installed Chromium or Chrome
-	$(BIN)/python -m pytest -q -rs -m "not slow" tests/browser
+	$(TWO) $(BIN)/python -m pytest -q -rs -n 2 -m "not slow" tests/browser
 
 $(STARTUP): notebooks/exercises/first_cell.py $(READY)
 	mkdir -p $(@D)
