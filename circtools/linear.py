@@ -8,7 +8,7 @@ from typing import Any, Self, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrize, prune
 
 from circtools import products
 from circtools.checks import check_choice, check_size
@@ -70,7 +70,7 @@ class StructuredLinear(nn.Module, ABC):
         if matrix.shape != (self.out_features, self.in_features):
             raise ValueError(f"matrix must have the shape {(self.out_features, self.in_features)}, "
                              f"got {tuple(matrix.shape)}")
-        if parametrize.is_parametrized(self):
+        if parametrize.is_parametrized(self) or prune.is_pruned(self):
             raise ValueError("the layer is pruned: project it before, or remove the mask first")
         self._project(matrix)
 

@@ -508,3 +508,6 @@ def test_what_cannot_be_projected_is_refused() -> None:
     prune([layer])
     with pytest.raises(ValueError, match="pruned: project it before"):
         layer.project(torch.ones(6, 8))
+    layer = nn.utils.prune.identity(BlockCirculantLinear(8, 6, 2), "weight")  # torch's own masks
+    with pytest.raises(ValueError, match="pruned: project it before"):
+        layer.project(torch.ones(6, 8))
