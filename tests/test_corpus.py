@@ -47,38 +47,6 @@ def test_pairs_are_read(tmp_path: Path) -> None:
         assert read_pairs(tmp_path, "a") == [("Ein Mädchen.", "A girl."), ("Zwei", "Two")]
 
 
-@pytest.mark.parametrize(("german", "english", "words"), [
-    ([b"a", b" ", b"c"], [b"a", b"b", b"c"], r"de\.gz, line 2 is empty"),
-    ([b"a", b"b"], [b"a", "Café".encode("latin-1")], r"en\.gz, line 2: no valid UTF-8"),
-    ([b"a", b"b"], [b"a"], r"has 2 lines and .*en\.gz has 1; from line 2 on nothing pairs up"),
-])
-def test_bad_lines_are_named(tmp_path: Path, german: list[bytes], english: list[bytes],
-                             words: str) -> None:
-    write(tmp_path / "a.de.gz", german)
-    write(tmp_path / "a.en.gz", english)
-    with pytest.raises(data.CorruptData, match=words):
-        read_pairs(tmp_path, "a")
-
-
-@pytest.mark.parametrize("damage", ["text", "truncated", "garbled"])
-def test_a_file_that_is_no_whole_gzip_is_named(tmp_path: Path, damage: str) -> None:
-    write(tmp_path / "a.de.gz", [b"Ein Kind.", b"Zwei"])
-    english = write(tmp_path / "a.en.gz", [b"A girl.", b"Two"])
-    whole = english.read_bytes()
-    english.write_bytes({"text": b"A girl.\nTwo\n", "truncated": whole[:-9],
-                         "garbled": whole[:10] + b"\xff" + whole[11:]}[damage])
-    with pytest.raises(data.CorruptData, match=r"en\.gz is no gzip file, or only a part of one"):
-        read_pairs(tmp_path, "a")
-
-
-@pytest.mark.parametrize("content", [b"", gzip.compress(b"")], ids=["nothing", "packed"])
-def test_two_empty_files_are_no_corpus(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.de.gz").write_bytes(content)
-    (tmp_path / "a.en.gz").write_bytes(content)
-    with pytest.raises(data.CorruptData, match=r"de\.gz and .*en\.gz are empty"):
-        read_pairs(tmp_path, "a")
-
-
 def test_without_data_and_network_the_sample_serves(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,16 +120,13 @@ def test_another_version_of_spacy_makes_the_cache_anew(
         assert made == versions
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "flipped", "other"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "flipped"])
 def test_a_damaged_cache_is_made_anew(files: Path, damage: str) -> None:
     first = load("real")
     [path] = (files / "cache").iterdir()
     whole = path.read_bytes()
-    if damage == "other":
-        torch.save({"splits": {}}, path)
-    else:
-        path.write_bytes({"cut": whole[:len(whole) // 2], "empty": b"", "text": b"nothing",
-                          "flipped": whole.replace(b"vocab", b"voc\xffb")}[damage])
+    path.write_bytes({"cut": whole[:len(whole) // 2], "empty": b"", "text": b"nothing",
+                      "flipped": whole.replace(b"vocab", b"voc\xffb")}[damage])
     again = load("real")
     assert again.vocab == first.vocab and torch.equal(again.train.source, first.train.source)
     assert [other.name for other in (files / "cache").iterdir()] == [path.name]

@@ -216,17 +216,16 @@ def test_counts_of_any_sentences_give_their_bleu() -> None:
     assert bleu.bleu_of_counts(both).shape == (2,)
     none = bleu.sentence_counts(["x"], ["a b c d e"])
     assert bleu.bleu_of_counts(none.sum(0) + np.array([0] * 4 + [1] * 6)) == 0
-    with pytest.raises(ValueError, match="1 hypotheses and 2 references"):
+    with pytest.raises(ValueError, match="longer than"):
         bleu.sentence_counts(["a"], ["a", "b"])
 
 
 def test_scores_of_next_to_nothing() -> None:
-    for empty in bleu.score, bleu.sentence_counts:
-        with pytest.raises(ValueError, match="0 hypotheses and 0 references"):
-            empty([], [])
+    with pytest.raises(ValueError, match="0 hypotheses and 0 references"):
+        score([], [])
     nothing = bleu.sentence_counts(["", ""], ["a dog runs .", "a cat sits ."])
     assert bleu.bleu_of_counts(nothing.sum(0)) == 0
-    assert bleu.score(["", ""], ["a dog runs .", "a cat sits ."]).bleu == 0
+    assert score(["", ""], ["a dog runs .", "a cat sits ."]).bleu == 0
 
 
 @pytest.mark.parametrize("written", [

@@ -26,7 +26,9 @@ def score(hypotheses: Sequence[str], references: Sequence[str], resamples: int =
     Source: M. Post, "A Call for Clarity in Reporting BLEU Scores", WMT 2018; the interval after P.
     Koehn, "Statistical Significance Tests for Machine Translation Evaluation", EMNLP 2004.
     """
-    _check_pairs(hypotheses, references)
+    if len(hypotheses) != len(references) or not references:
+        raise ValueError(f"got {len(hypotheses)} hypotheses and {len(references)} references; each "
+                         "sentence needs one of either")
     metric = BLEU(lowercase=True)  # lower-cases both sides itself
     result = metric.corpus_score(hypotheses, [references], n_bootstrap=resamples)
     chrf = CHRF(lowercase=True).corpus_score(hypotheses, [references])
@@ -39,18 +41,11 @@ def sentence_counts(hypotheses: Sequence[str], references: Sequence[str]) -> np.
     """Return what BLEU counts in each sentence, so that any resample of them can be scored.
 
     They are integers, (sentences, 10): matching n-grams and all n-grams of the hypothesis for n = 1
-    ... 4, words of the hypothesis, words of the reference. Errors are those of :func:`score`.
+    ... 4, words of the hypothesis, words of the reference.
     """
-    _check_pairs(hypotheses, references)
     metric = BLEU(lowercase=True, effective_order=True)
     each = [metric.sentence_score(h, [r]) for h, r in zip(hypotheses, references, strict=True)]
     return np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in each], dtype=np.int32)
-
-
-def _check_pairs(hypotheses: Sequence[str], references: Sequence[str]) -> None:
-    if len(hypotheses) != len(references) or not references:
-        raise ValueError(f"got {len(hypotheses)} hypotheses and {len(references)} references; each "
-                         "sentence needs one of either")
 
 
 def bleu_of_counts(counts: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,6 @@ Origin = Literal["real", "sample"]
 Language = Literal["de", "en"]
 Pairs = list[tuple[str, str]]  # German, English
 Sentences = list[list[str]]  # tokens
-Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def load(origin: str = "auto") -> Corpus:
 
 @cache
 def _real() -> Corpus:
-    return _cached("multi30k", {}, Corpus, lambda folder: _corpus(
+    return _cached("multi30k", {}, lambda folder: _corpus(
         "real", {split: read_pairs(folder, name) for split, name in SPLITS.items()}))
 
 
@@ -123,8 +122,7 @@ def extra_test_sets() -> dict[str, Split]:
     """Return the further test sets :data:`EXTRA` by name, indexed with the real vocabularies.
 
     They serve no choice: each final network translates them once, at its end. They are kept as
-    :func:`load` keeps the corpus; the errors are those of :func:`.data.locate` and
-    :func:`read_pairs`.
+    :func:`load` keeps the corpus; the errors are those of :func:`.data.locate`.
     """
     vocab = load("real").vocab
 
@@ -132,11 +130,10 @@ def extra_test_sets() -> dict[str, Split]:
         pairs = {name: read_pairs(folder, name) for name in EXTRA}
         return {name: _split(pairs[name], _tokens(pairs[name], name), vocab) for name in EXTRA}
 
-    return _cached("multi30k-extra", {"vocab": [vocab.german, vocab.english]}, dict, make)
+    return _cached("multi30k-extra", {"vocab": [vocab.german, vocab.english]}, make)
 
 
-def _cached(task: str, settings: dict[str, Any], kind: type[Kept], make: Callable[[Path], Kept]
-            ) -> Kept:
+def _cached(task: str, settings: dict[str, Any], make: Callable[[Path], Any]) -> Any:
     """Read what is made of a task's files from the cache; make it if it is missing or damaged.
 
     The file's name tells the data, the settings and the version of spaCy, which splits sentences. A
@@ -144,54 +141,28 @@ def _cached(task: str, settings: dict[str, Any], kind: type[Kept], make: Callabl
     """
     settings |= {"files": [entry["sha256"] for entry in data.manifest(task)],
                  "tokenizer": "spacy.blank, lower case", "min_count": MIN_COUNT, "format": 4}
-    stem = f"{task}-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]}-spacy"
+    digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
     try:
-        own = CACHE / f"{stem}{metadata.version('spacy')}.pt"
+        version = metadata.version("spacy")
     except metadata.PackageNotFoundError:
-        own = None
-    for path in [own] if own else sorted(CACHE.glob(f"{stem}*.pt")):
+        version = "*"
+    name = f"{task}-{digest}-spacy{version}.pt"
+    for path in sorted(CACHE.glob(name)):
         with suppress(ValueError), torch.serialization.safe_globals([Corpus, Split, Vocab]):
-            if isinstance(kept := load_saved(path), kind):
-                return kept
+            return load_saved(path)
     made = make(data.locate(task) / "multi30k")  # which needs spaCy
-    if own:
-        with suppress(OSError):  # a course that nobody may write into goes on without
-            save_atomically(made, own)
+    with suppress(OSError):  # a course that nobody may write into goes on without
+        save_atomically(made, CACHE / name)
     return made
 
 
 def read_pairs(folder: Path, name: str) -> Pairs:
-    """Return the sentence pairs of ``name.de.gz`` and ``name.en.gz``, one sentence per line.
+    """Return the sentence pairs of ``name.de.gz`` and ``name.en.gz``, one sentence per line."""
+    def lines(language: Language) -> list[str]:
+        with gzip.open(folder / f"{name}.{language}.gz", "rt", encoding="utf-8") as file:
+            return [line.strip() for line in file]
 
-    It raises :class:`.data.CorruptData`, naming file and line, if a line is empty or no UTF-8; or
-    if a file is no whole gzip file, both are empty, or one has more lines.
-    """
-    german, english = (folder / f"{name}.{language}.gz" for language in ("de", "en"))
-    sides = _lines(german), _lines(english)
-    sizes = list(map(len, sides))
-    if not any(sizes):
-        raise data.CorruptData(f"{german} and {english} are empty")
-    if sizes[0] != sizes[1]:
-        raise data.CorruptData(f"{german} has {sizes[0]} lines and {english} has {sizes[1]}; from "
-                               f"line {min(sizes) + 1} on nothing pairs up")
-    return list(zip(*sides, strict=True))
-
-
-def _lines(path: Path) -> list[str]:
-    sentences = []
-    try:
-        for number, line in enumerate(gzip.decompress(path.read_bytes()).splitlines(), start=1):
-            sentences.append(line.decode("utf-8").strip())
-            if not sentences[-1]:
-                raise data.CorruptData(f"{path}, line {number} is empty; each line must hold the "
-                                       "translation of the same line of the other file")
-    except UnicodeDecodeError as error:
-        raise data.CorruptData(f"{path}, line {number}: no valid UTF-8 ({error}); save the file in "
-                               "UTF-8") from error
-    except data.DAMAGE as error:
-        raise data.CorruptData(f"{path} is no gzip file, or only a part of one ({error}); get it "
-                               "again, or pack it with gzip") from error
-    return sentences
+    return list(zip(lines("de"), lines("en"), strict=True))
 
 
 @cache

@@ -16,7 +16,6 @@ from circtools.experiments.files import ROOT, replacing
 
 MANIFEST = ROOT / "data" / "manifest.json"
 RAW = ROOT / "data" / "raw"
-TIMEOUT_SECONDS = 10.0
 # What a download raises that arrived broken: cut off, or no gzip.
 DAMAGE = (ChunkedEncodingError, ContentDecodingError, EOFError, zlib.error, gzip.BadGzipFile)
 Data = TypeVar("Data")
@@ -72,24 +71,22 @@ def locate(task: str) -> Path:
         path = folder / entry["path"]
         if not path.exists():
             download(entry, path)
-            continue
-        try:
-            verify(path, entry)
-        except CorruptData as error:
-            raise CorruptData(f"{error}; delete it and run 'circtools data {task}' to get it "
-                              "again (or copy it anew, if it is in your CIRCTOOLS_DATA)") from error
+        elif damage := fault(path, entry):
+            raise CorruptData(f"{damage}; delete it and run 'circtools data {task}' to get it "
+                              "again (or copy it anew, if it is in your CIRCTOOLS_DATA)")
     return folder
 
 
-def verify(path: Path, entry: dict[str, Any]) -> None:
-    """Raise :class:`CorruptData` unless the file has the manifest's size and SHA-256."""
+def fault(path: Path, entry: dict[str, Any]) -> str:
+    """Say in what a file differs from the manifest's size and SHA-256; nothing if in neither."""
     size = path.stat().st_size
     if size != entry["size"]:
         kind = "truncated" if size < entry["size"] else "too long"
-        raise CorruptData(f"{path} is {kind}: {size} bytes, expected {entry['size']}")
+        return f"{path} is {kind}: {size} bytes, expected {entry['size']}"
     digest = pooch.file_hash(str(path), alg="sha256")
     if digest != entry["sha256"]:
-        raise CorruptData(f"{path} is corrupted: SHA-256 {digest}, expected {entry['sha256']}")
+        return f"{path} is corrupted: SHA-256 {digest}, expected {entry['sha256']}"
+    return ""
 
 
 def download(entry: dict[str, Any], path: Path) -> None:
@@ -104,9 +101,10 @@ def download(entry: dict[str, Any], path: Path) -> None:
         try:
             with replacing(path) as temporary:
                 _receive(address, temporary, entry)
-                verify(temporary, entry)
+                if damage := fault(temporary, entry):
+                    raise CorruptData(damage)
             return
-        except (CorruptData, OSError, EOFError, zlib.error) as error:
+        except (CorruptData, OSError, *DAMAGE) as error:
             # Any other OSError is no answer: no network, a timeout, an HTTP status, a web page.
             corrupt |= isinstance(error, (CorruptData, *DAMAGE))
             failures.append(f"{address}: {error}")
@@ -122,7 +120,7 @@ def download(entry: dict[str, Any], path: Path) -> None:
 def _receive(address: str, target: Path, entry: dict[str, Any]) -> None:
     with tqdm(desc=Path(entry["path"]).name, total=entry["size"], unit="B", unit_scale=True,
               leave=False, disable=None) as bar:  # None: for a terminal alone
-        fetch = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT_SECONDS,
+        fetch = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=10,
                                      headers={"Accept-Encoding": "identity"})
         fetch(address, str(target), None)
     with target.open("rb") as file:  # a proxy's page comes with a status that says all is well

@@ -1,6 +1,5 @@
 """Where the course's files are, and how one is written, whole or not at all, and read again."""
 
-import os
 import pickle
 import uuid
 from collections.abc import Iterator
@@ -21,8 +20,7 @@ DAMAGED = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, LookupError,
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary file to write, and rename it at the end: a file that exists is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Machines that share a disk may have processes of the same number.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield temporary
         temporary.replace(path)

@@ -1,7 +1,8 @@
 """Cross-entropy of a large vocabulary without the table of all logits.
 
-Torch's own ``linear_cross_entropy`` makes that table where label smoothing is on. The arguments
-here have torch's names, so that this file can go once torch's does both.
+Torch's own ``linear_cross_entropy``, in 2.13, makes that table where label smoothing is on, and
+rounds the loss of bf16 to bf16. The arguments here have its names, so that this file can go once
+it does neither.
 """
 
 import torch
@@ -72,7 +73,7 @@ def linear_cross_entropy(features: Tensor, weight: Tensor, target: Tensor, *,
     Under autocast the products are in its dtype and the softmax in fp32.
 
     Source: label smoothing after C. Szegedy et al., "Rethinking the Inception Architecture for
-    Computer Vision", CVPR 2016, section 7; the gradient in the forward pass is a known trick.
+    Computer Vision", CVPR 2016, section 7.
     """
     device = features.device.type
     if not torch.is_grad_enabled():  # forward computes what backward needs, if it is asked for

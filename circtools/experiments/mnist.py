@@ -25,6 +25,8 @@ CLASSES = 10
 VALIDATION = 5_000  # images held out of the training set, the last ones, the same for every run
 BATCH_SIZE = 128
 MEAN, STD = 0.1307, 0.3081  # of the training pixels
+FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono-Bold", "DejaVuSerif", "DejaVuSerif-Bold",
+         "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic")  # of the sample
 LAYERS: dict[str, Any] = STRUCTURES | {  # each makes a layer of two sizes and a block size
     f"tiles_{tiles}": partial(TileCirculantLinear, arrangement=tiles)
     for tiles in ("raster", "local", "strided")}
@@ -73,68 +75,51 @@ def _split(origin: Literal["real", "sample"], train: tuple[Tensor, Tensor],
                  test_x, test_y)
 
 
-def _normalise(images: Tensor) -> Tensor:
-    """Map bytes (n, 28, 28) to rows (n, 784) of mean 0 and variance 1."""
-    return (images.flatten(1).float() / 255 - MEAN) / STD
+def _normalise(pixels: Tensor) -> Tensor:
+    """Map bytes to numbers of mean 0 and variance 1."""
+    return (pixels.float() / 255 - MEAN) / STD
 
 
 @cache
 def _real(folder: Path) -> Mnist:
-    raw = folder / "MNIST" / "raw"
-    train, test = ((_normalise(torch.from_numpy(read_idx(raw / f"{name}-images-idx3-ubyte"))),
-                    torch.from_numpy(read_idx(raw / f"{name}-labels-idx1-ubyte")).long())
-                   for name in ("train", "t10k"))
-    return _split("real", train, test, VALIDATION)
+    def read(name: str) -> tuple[Tensor, Tensor]:
+        images, labels = (  # of files whose checksums have been verified, without their headers
+            torch.from_numpy(np.fromfile(folder / f"MNIST/raw/{name}-{kind}-ubyte", np.uint8,
+                                         offset=header))
+            for kind, header in (("images-idx3", 16), ("labels-idx1", 8)))
+        return _normalise(images.view(-1, PIXELS)), labels.long()
 
-
-def read_idx(path: Path) -> np.ndarray:
-    """Return the bytes of an IDX file, MNIST's format, as an array of the shape it declares.
-
-    The file's checksum has been verified. Its header: two zeros, the code of the type (8: bytes),
-    the number of dimensions, and each size as a big-endian 32-bit integer.
-    """
-    content = path.read_bytes()
-    shape = np.frombuffer(content, ">i4", count=content[3], offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + shape.nbytes).reshape(shape).copy()
+    return _split("real", read("train"), read("t10k"), VALIDATION)
 
 
 @cache
 def _sample() -> Mnist:
-    """Printed digits in several fonts, slanted, turned, scaled and shifted at random."""
+    """Printed digits in several fonts, turned, slanted, scaled and shifted at random."""
     generator = torch.Generator().manual_seed(0)
-    glyphs = _glyphs()  # (fonts, 10, 56, 56)
+    glyphs = _glyphs()
 
     def draw(n: int) -> tuple[Tensor, Tensor]:
-        def uniform(low: float, high: float) -> Tensor:
-            return low + (high - low) * torch.rand(n, generator=generator)
-
-        labels = torch.randint(CLASSES, (n,), generator=generator)
         fonts = torch.randint(len(glyphs), (n,), generator=generator)
-        angle, slant, zoom = uniform(-0.3, 0.3), uniform(-0.3, 0.3), uniform(0.65, 1.0)
-        cos, sin = zoom * angle.cos(), zoom * angle.sin()
-        rows = [torch.stack([cos, slant - sin, uniform(-0.12, 0.12)], dim=1),
-                torch.stack([sin, cos, uniform(-0.12, 0.12)], dim=1)]
-        grid = F.affine_grid(torch.stack(rows, dim=1), [n, 1, 28, 28], align_corners=False)
+        labels = torch.randint(CLASSES, (n,), generator=generator)
+        maps = torch.eye(2, 3) + torch.empty(n, 2, 3).uniform_(-0.2, 0.2, generator=generator)
+        grid = F.affine_grid(maps, [n, 1, 28, 28], align_corners=False)
         images = F.grid_sample(glyphs[fonts, labels].unsqueeze(1), grid, align_corners=False)
-        noise = 0.08 * torch.randn(images.shape, generator=generator)
-        images = (images * uniform(0.6, 1.0).view(-1, 1, 1, 1) + noise * (images > 0)).clamp(0, 1)
-        return _normalise((images * 255).round().squeeze(1)), labels
+        return _normalise(images.flatten(1)), labels
 
     return _split("sample", draw(11_000), draw(2_000), 1_000)
 
 
 def _glyphs() -> Tensor:
-    """The ten digits in matplotlib's own fonts, shape (fonts, 10, 56, 56), in [0, 1]."""
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    fonts = [*sorted(folder.glob("DejaVu*.ttf")), *sorted(folder.glob("STIXGeneral*.ttf"))]
-    usable = [ImageFont.truetype(str(path), 44) for path in fonts if "Display" not in path.name]
-    glyphs = np.zeros((len(usable), CLASSES, 56, 56), dtype=np.float32)
-    for i, font in enumerate(usable):
-        for digit in range(CLASSES):
-            image = Image.new("L", (56, 56))
-            ImageDraw.Draw(image).text((28, 28), str(digit), fill=255, font=font, anchor="mm")
-            glyphs[i, digit] = np.asarray(image, dtype=np.float32) / 255
-    return torch.from_numpy(glyphs)
+    """The ten digits in some of matplotlib's fonts, shape (fonts, 10, 56, 56), up to 255."""
+    def glyph(font: str, digit: int) -> np.ndarray:
+        path = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{font}.ttf")
+        image = Image.new("L", (56, 56))
+        ImageDraw.Draw(image).text((28, 28), str(digit), fill=255, anchor="mm",
+                                   font=ImageFont.truetype(str(path), 48))
+        return np.asarray(image)
+
+    glyphs = [[glyph(font, digit) for digit in range(CLASSES)] for font in FONTS]
+    return torch.from_numpy(np.array(glyphs, dtype=np.float32))
 
 
 def classifier(hidden: int = PIXELS) -> nn.Sequential:

@@ -4,6 +4,8 @@ import gzip
 import json
 import os
 import platform
+import re
+import shutil
 import subprocess
 import warnings
 from collections.abc import Iterable, Sequence
@@ -67,40 +69,34 @@ def arrays(run: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
 
 
 def write_texts(texts: Sequence[str], path: Path, number: int = 0, test_set: str = "") -> None:
-    """Write what :func:`texts` reads, one line per sentence, gzipped, beside a run's result.
-
-    A ValueError names a text with a line break, which would come back as two.
-    """
-    for i, text in enumerate(texts):
-        if "\n" in text:
-            raise ValueError(f"translation {i} has a line break: {text!r}")
-    with replacing(_beside(path, number, test_set, "txt.gz")) as temporary:
+    """Write what :func:`texts` reads, one line per sentence, gzipped, beside a run's result."""
+    with replacing(_beside(path, number, "txt.gz", test_set)) as temporary:
         temporary.write_bytes(gzip.compress("".join(f"{t}\n" for t in texts).encode(), mtime=0))
 
 
-def texts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") -> list[str]:
+def texts(run: str, number: int = 0, folder: Path = FOLDER) -> list[str]:
     """Return the translations of the test set that a run (a round) left beside its result.
 
     ``run`` is its name in the column of that name of :func:`.results.load`, ``number`` the round's,
-    ``folder`` that of the results, ``test_set`` one of :data:`.corpus.EXTRA`.
+    ``folder`` that of the results.
     """
-    path = _beside(folder / f"{run}.json", number, test_set, "txt.gz")
+    path = _beside(folder / f"{run}.json", number, "txt.gz")
     return gzip.decompress(path.read_bytes()).decode().split("\n")[:-1]
 
 
 def write_counts(counts: np.ndarray, path: Path, number: int = 0, test_set: str = "") -> None:
     """Write what :func:`counts` reads, beside the translations of a run (of a round)."""
     write_arrays({"counts": counts.astype(np.uint16)},
-                 _beside(path, number, test_set, "counts.npz"))
+                 _beside(path, number, "counts.npz", test_set))
 
 
-def counts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") -> np.ndarray:
+def counts(run: str, number: int = 0, folder: Path = FOLDER) -> np.ndarray:
     """Return what :func:`.bleu.sentence_counts` counted of :func:`texts`, (sentences, 10)."""
-    with np.load(_beside(folder / f"{run}.json", number, test_set, "counts.npz")) as file:
+    with np.load(_beside(folder / f"{run}.json", number, "counts.npz")) as file:
         return file["counts"].astype(int)
 
 
-def _beside(path: Path, number: int, test_set: str, suffix: str) -> Path:
+def _beside(path: Path, number: int, suffix: str, test_set: str = "") -> Path:
     """Return where a run (a round) leaves what belongs to its result."""
     parts = [path.stem, f"round{number}" if number else "", test_set, suffix]
     return path.with_name(".".join(filter(None, parts)))
@@ -109,33 +105,25 @@ def _beside(path: Path, number: int, test_set: str, suffix: str) -> Path:
 @cache
 def provenance(device: str = "cpu") -> dict[str, str]:
     """Return what a result must say of its origin: commit, device, library versions."""
-    def git(*words: str) -> str:
-        try:
-            done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True,
-                                  check=False)
-        except OSError:  # there is no git
-            return ""
-        return done.stdout.strip()
+    def git(*words: str) -> str:  # never of another repository that the course may lie in
+        own = ["git", "-C", str(ROOT), "--git-dir=.git", "--work-tree=."]
+        return subprocess.run([*own, *words], capture_output=True, text=True).stdout.strip()
 
-    # The course may lie, without a history of its own, inside a repository of something else.
-    own = git("rev-parse", "--show-toplevel") == ROOT.as_posix()
-    commit = git("rev-parse", "HEAD") if own else "unknown"
-    if own and git("status", "--porcelain", "--", "circtools", "data/manifest.json"):
+    commit = git("rev-parse", "--verify", "HEAD") if shutil.which("git") else ""
+    if commit and git("status", "--porcelain", "--", "circtools", "data/manifest.json"):
         commit += "+changed"
     name = (f"cuda: {torch.cuda.get_device_name(device)}" if torch.device(device).type == "cuda"
             else f"cpu: {_processor()}")
-    return {"commit": commit, "device": name, "python": platform.python_version(),
+    return {"commit": commit or "unknown", "device": name, "python": platform.python_version(),
             "torch": torch.__version__, "numpy": np.__version__}
 
 
 def _processor() -> str:
     """Return the processor's name with its count of cores."""
-    name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-        name = next((line.split(":", 1)[1].strip() for line in lines
-                     if line.startswith("model name")), name)
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
+    named = re.search(r"^model name\s*:\s*(.+)", text, re.MULTILINE)
+    name = named[1] if named else platform.processor() or platform.machine()
     return f"{name}, {os.cpu_count()} cores"
 
 
