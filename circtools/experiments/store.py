@@ -90,9 +90,12 @@ def write_counts(counts: np.ndarray, path: Path, number: int = 0, test_set: str 
                  _beside(path, number, "counts.npz", test_set))
 
 
-def counts(run: str, number: int = 0, folder: Path = FOLDER) -> np.ndarray:
-    """Return what :func:`.bleu.sentence_counts` counted of :func:`texts`, (sentences, 10)."""
-    with np.load(_beside(folder / f"{run}.json", number, "counts.npz")) as file:
+def counts(run: str, number: int = 0, folder: Path = FOLDER, test_set: str = "") -> np.ndarray:
+    """Return what :func:`.bleu.sentence_counts` counted of :func:`texts`, (sentences, 10).
+
+    ``test_set`` is empty, or one of :data:`.corpus.EXTRA`, which not every run has translated.
+    """
+    with np.load(_beside(folder / f"{run}.json", number, "counts.npz", test_set)) as file:
         return file["counts"].astype(int)
 
 
