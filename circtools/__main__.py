@@ -48,15 +48,17 @@ def _parser() -> argparse.ArgumentParser:
     get.set_defaults(command=_data)
     _add_run(commands)
     _add_translate(commands)
-    for name, folder, help_ in (
-            ("figures", gallery.FOLDER, "draw every figure, as SVG and PNG"),
-            ("poster", gallery.FOLDER, "make the poster, poster.pdf (A0), and a preview of it"),
-            ("slides", gallery.TEACHING, "make slides.pdf (16:9) and handout.pdf (A4)")):
+    for name, make, folder, help_ in (
+            ("figures", gallery.make_all, gallery.FOLDER, "draw every figure, as SVG and PNG"),
+            ("poster", gallery.make_poster, gallery.FOLDER,
+             "make the poster, poster.pdf (A0), and a preview of it"),
+            ("slides", gallery.make_slides, gallery.TEACHING,
+             "make slides.pdf (16:9) and handout.pdf (A4)")):
         help_ += ", from data/results"
         draw = commands.add_parser(name, help=help_, description=help_)
         draw.add_argument("--output", type=_path, default=folder, metavar="FOLDER",
                           help=f"where to (default {folder.relative_to(ROOT)})")
-        draw.set_defaults(command=_draw, name=name)
+        draw.set_defaults(command=_draw, make=make)
     verdicts = commands.add_parser(
         "report", help="test the poster's claims; write README.md, RESULTS.md and the quiz",
         description="Test the poster's claims on the results, print the verdicts, and write "
@@ -158,15 +160,7 @@ def _translate(options: argparse.Namespace) -> None:
 
 
 def _draw(options: argparse.Namespace) -> None:
-    table, folder = results.load(), options.output
-    found = facts.facts(table)
-    if options.name == "poster":
-        paths = gallery.make_poster(table, found, folder)
-    elif options.name == "slides":
-        paths = gallery.make_slides(table, found, pages.titles(found), folder)
-    else:
-        paths = gallery.make_all(table, pages.titles(found), folder)
-    print(*paths, sep="\n")
+    print(*options.make(results.load(), options.output), sep="\n")
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -16,7 +16,6 @@ from circtools.experiments.methods import ROUNDS_AT
 from circtools.report import (
     claims,
     comparisons,
-    facts,
     gallery,
     network_figures,
     statistics,
@@ -355,7 +354,7 @@ def test_everything_is_read_from_the_folder_of_the_table(
     network_figures.learning_curves(changed)
     network_figures.artefacts(changed, "pruned")
     translation_figures.bleu_by_length(changed)
-    gallery.poster_numbers(changed, facts.facts(changed))
+    gallery.numbers(changed)
     plt.close("all")
     assert any(name.startswith(str(copy)) for name in opened)
     assert not [name for name in opened if name.startswith(str(store.FOLDER))]

@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from pypdf import PageObject, PdfReader
 
 from circtools.experiments import results
-from circtools.report import facts, gallery
+from circtools.report import gallery
 from circtools.report.gallery import FOLDER
 
 LAYOUT = FOLDER / "poster.typ"
@@ -27,7 +27,7 @@ def table() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def named(table: pd.DataFrame) -> dict[str, Any]:
-    return gallery.poster_numbers(table, facts.facts(table))
+    return gallery.numbers(table)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_a_verdict_needs_three_trainings(
 
 
 def test_the_committed_poster_is_the_made_one_to_the_byte(table: pd.DataFrame, tmp_path) -> None:
-    for path in gallery.make_poster(table, facts.facts(table), tmp_path):
+    for path in gallery.make_poster(table, tmp_path):
         assert path.read_bytes() == (FOLDER / path.name).read_bytes(), "run 'make poster'"
     assert (FOLDER / "poster.png").stat().st_size < 1_000_000
     assert not list(tmp_path.glob(".*"))

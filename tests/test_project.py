@@ -16,7 +16,7 @@ from sacrebleu.metrics import BLEU
 
 from circtools import __main__ as cli
 from circtools.experiments import data, execute, multi30k, results, runs, store, translation
-from circtools.report import comparisons, facts, gallery, pages, style
+from circtools.report import comparisons, facts, gallery, style
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -154,8 +154,7 @@ def test_figures_are_whole_and_the_committed_ones_to_the_byte(tmp_path, monkeypa
         return save(figure, stem)
 
     monkeypatch.setattr(style, "save", save_whole)
-    table = results.load()
-    paths = gallery.make_all(table, pages.titles(facts.facts(table)), tmp_path)
+    paths = gallery.make_all(results.load(), tmp_path)
     assert len(paths) >= 12
     for path in paths:
         committed = ROOT / "figures" / path.name

@@ -2,19 +2,15 @@
 
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from pypdf import PageObject, PdfReader
 
 from circtools.experiments import results
-from circtools.report import facts, gallery
-from circtools.report import pages as report_pages
+from circtools.report import gallery
 
 NOTEBOOKS = gallery.TEACHING.parent
 PLANS = re.findall(r"^## (.+)\n\n(?:[^|#\n].*\n\n)?((?:\|.*\n)+)\n(\*\*Leave out(?:.+\n)+)",
@@ -68,18 +64,6 @@ def table() -> pd.DataFrame:
     return results.load()
 
 
-@pytest.fixture(scope="module")
-def titles(table: pd.DataFrame) -> gallery.Titles:
-    return report_pages.titles(facts.facts(table))
-
-
-@pytest.fixture(scope="module")
-def made(table: pd.DataFrame, titles: gallery.Titles
-         ) -> Iterator[tuple[dict[str, Any], dict[str, Figure]]]:
-    yield gallery.slide_numbers(facts.facts(table), titles), gallery.slide_figures(table)
-    plt.close("all")
-
-
 def pages(path: Path) -> list[PageObject]:
     return list(PdfReader(io.BytesIO(path.read_bytes())).pages)
 
@@ -103,16 +87,17 @@ def test_the_handout_is_one_sheet() -> None:
 
 @pytest.mark.slow
 def test_the_committed_sheets_are_the_made_ones_to_the_byte(
-        table: pd.DataFrame, titles: gallery.Titles, tmp_path) -> None:
-    for path in gallery.make_slides(table, facts.facts(table), titles, tmp_path):
+        table: pd.DataFrame, tmp_path: Path) -> None:
+    for path in gallery.make_slides(table, tmp_path):
         assert path.read_bytes() == (gallery.TEACHING / path.name).read_bytes(), "run 'make slides'"
     assert not plt.get_fignums()
 
 
 @pytest.mark.slow
 def test_a_finding_that_is_false_stops_the_slides(
-        made: tuple[dict[str, Any], dict[str, Figure]]) -> None:
-    named, drawn = made
-    named = named | {"lent_4x_base": named["block_circulant_4x_base"]}
+        table: pd.DataFrame) -> None:
+    named = gallery.numbers(table)
+    named |= {"lent_4x_base": named["block_circulant_4x_base"]}
     with pytest.raises(ValueError, match=r"slides\.typ.*one learning rate cost five BLEU"):
-        gallery.typeset(named, drawn, gallery.TEACHING / "slides.typ")
+        gallery.typeset(named, gallery.slide_figures(table), gallery.TEACHING / "slides.typ")
+    plt.close("all")

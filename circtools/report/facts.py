@@ -12,8 +12,6 @@ from circtools.experiments.results import select
 from circtools.report import claims, comparisons
 from circtools.report.comparisons import SIZES, compare
 
-METHODS = ("pruned", "gradual", "block_circulant", "random_sharing", "projected", "small_dense",
-           "low_rank")
 TURN = 196.0  # the compression up to which pruning's lead grows on MNIST; a look at the results
 WITHIN = 1.0  # BLEU below the dense network, on validation, that count as nothing lost
 
@@ -38,17 +36,17 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     on translation stands the preset, and after those of the untuned series ``_same``. For a preset
     ``P``: ``dense_P``, ``METHOD_4x_P`` and so for every level, ``lent_4x_P`` (with the learning
     rate that was chosen at another size) and ``reach_METHOD_P``, each a :class:`Quality`;
+    ``baseline_tied_P`` and ``baseline_untied_P``, the dense networks by their output layer;
     ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, those of claim 2; the
     intervals of :func:`.comparisons.leads`, such as ``rounds_P``, with ``rounds_seeds_P`` and so
     on; ``half_dropout_4x_P`` and ``half_dropout_16x_P``, the qualities of block-circulant networks
     with half the dropout. ``speed_N_T_B``: how many times as fast as a dense layer a
-    block-circulant one is in inference, at N features, T tokens and block size B. ``claims``,
-    ``baselines`` and ``sizes`` are lists, for tables; ``baseline_P_tied`` and ``baseline_P_untied``
-    are in the second. ``growth_to_turn`` and ``growth_from_turn`` are the slopes of claim 1 up to
-    :data:`TURN` and beyond, in points of error per doubling. ``errors`` are the test errors on
-    MNIST in percent, by method with pixels, then by block size; ``pruned_errors`` those of pruned
-    networks as small as each block size. ``slight_rates`` are the rates that claim 3's own test
-    chose, as multiples of the dense network's; ``later_rate_dense_P`` and
+    block-circulant one is in inference, at N features, T tokens and block size B. ``claims`` and
+    ``sizes`` are lists, for tables. ``growth_to_turn`` and ``growth_from_turn`` are the slopes of
+    claim 1 up to :data:`TURN` and beyond, in points of error per doubling. ``errors`` are the test
+    errors on MNIST in percent, by method with pixels, then by block size; ``pruned_errors`` those
+    of pruned networks as small as each block size. ``slight_rates`` are the rates that claim 3's
+    own test chose, as multiples of the dense network's; ``later_rate_dense_P`` and
     ``later_rate_finetune_control_P`` are what pruned networks have more than these after the first
     rounds, with the rate that was chosen for later ones.
 
@@ -62,13 +60,11 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
                              "data/results from the repository")
     trained = table[table["series"] != "search"].groupby("task")["run"].nunique()
     found: dict[str, Any] = {
-        "claims": claims.all_claims(table), "baselines": _baselines(table),
-        "trainings": trained.to_dict(), "sizes": comparisons.presets_compared(table)}
+        "claims": claims.all_claims(table), "trainings": trained.to_dict(),
+        "sizes": comparisons.presets_compared(table)}
     for claim in found["claims"]:
         at = f"_{claim.preset}" * (claim.task == "multi30k") + "_same" * (claim.series == "same")
         found[claim.key + at] = claim
-    found |= {f"baseline_{row['preset']}_{'tied' if row['tied'] else 'untied'}": row
-              for row in found["baselines"]}
     for preset in found["sizes"]:
         found |= {f"{name}_{preset}": fact for name, fact in _of_size(table, preset).items()}
     found["slight_rates"] = {method: scale.lr for method, scale in slight_scales(table).items()}
@@ -92,14 +88,16 @@ def _of_size(table: pd.DataFrame, preset: str) -> dict[str, Any]:
     tuned = select(compared, series="tuned").assign(level=comparisons.levels_of)
     dense = select(tuned, method="dense")
     found: dict[str, Any] = {"model": PRESETS[preset], "dense": _quality(dense)}
+    same = select(table, task="multi30k", preset=preset, method="dense", series="same")
+    for tied, group in same.groupby("tied"):
+        found["baseline_tied" if tied else "baseline_untied"] = {
+            "megabytes": group["file_bytes"].mean() / 1e6, "seeds": len(group),
+            "bleu": comparisons.bleu_interval(group), "chrf": group["test_chrf"].mean()}
     for (method, level), group in tuned[tuned["level"] > 1].groupby(["method", "level"]):
-        if method in METHODS:
-            found[f"{method}_{level:.0f}x"] = _quality(group)
-    for method, group in tuned.dropna(subset="level").groupby("method"):
-        if method in ("pruned", "pruned_all", "block_circulant"):
-            found[f"epochs_{method}"] = sorted(group["epochs"].unique())
-            if reach := _reach(group, dense):
-                found[f"reach_{method}"] = reach
+        found[f"{method}_{level:.0f}x"] = _quality(group)
+    for method in ("pruned", "pruned_all", "block_circulant"):
+        if reach := _reach(select(tuned, method=method), dense):
+            found[f"reach_{method}"] = reach
     for level, group in comparisons.lent(table, preset).groupby("block_size"):
         found[f"lent_{level}x"] = _quality(group)
     for against in ("dense", "finetune_control"):
@@ -135,13 +133,3 @@ def _reach(rows: pd.DataFrame, dense: pd.DataFrame) -> Quality | None:
     enough = rows.groupby("level")["val_bleu"].mean() >= needed
     reached = enough.index[enough.cummin()]
     return _quality(rows[rows["level"] == reached[-1]]) if len(reached) else None
-
-
-def _baselines(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the dense networks of each preset, with the output layer tied and untied."""
-    rows = select(table, task="multi30k", method="dense", series="same")
-    found = [{"preset": preset, "tied": tied, "weights": group["file_bytes"].mean() / 4,
-              "seeds": len(group), "bleu": comparisons.bleu_interval(group),
-              "chrf": group["test_chrf"].mean()}
-             for (preset, tied), group in rows.groupby(["preset", "tied"]) if preset in SIZES]
-    return sorted(found, key=lambda row: (SIZES.index(row["preset"]), not row["tied"]))

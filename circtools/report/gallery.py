@@ -2,14 +2,14 @@
 
 The layout and every sentence of a sheet are in its ``.typ`` file. It gets the numbers that the
 sentences name, and figures, drawn as large as they are printed. A ``table`` is rows of
-:func:`circtools.experiments.results.load`, read from one folder, and ``found`` its facts.
+:func:`circtools.experiments.results.load`, read from one folder.
 """
 
 import io
 import json
 import re
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -27,14 +27,13 @@ from matplotlib.text import Text
 from circtools.experiments import results
 from circtools.experiments.files import ROOT, replacing
 from circtools.experiments.multi30k_runs import PRESETS
-from circtools.report import architecture, comparisons, diagrams, headlines, style
+from circtools.report import architecture, comparisons, diagrams, facts, headlines, pages, style
 from circtools.report import mnist_figures as mnist
 from circtools.report import speed_figures as speed
 from circtools.report import translation_figures as translation
 
 FOLDER = ROOT / "figures"
 TEACHING = ROOT / "notebooks" / "teaching"
-Titles = Mapping[str, Callable[[], str]]  # of circtools.report.pages.titles, by figure
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "block_circulant_ladder": lambda table: diagrams.block_circulant_ladder(),
     "technique_pruning": lambda table: diagrams.pruning_technique(),
@@ -81,16 +80,16 @@ SLIDES = {  # further figures, and letters that keep clear of each other
 
 
 @style.context()
-def make_all(table: pd.DataFrame, titles: Titles, folder: Path = FOLDER) -> list[Path]:
+def make_all(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
     """Write every figure as SVG and PNG, the same bytes for the same results; return the paths.
 
-    Their titles, those of :func:`.pages.titles`, raise a ValueError if they are not true any more.
+    A ValueError says which of their titles is not true any more.
     """
-    paths = []
+    paths, titles = [], pages.titles(facts.facts(table))
     for name, draw in FIGURES.items():
         figure = draw(table)
         if name in titles:  # the figures in the notebooks have none: there the reader looks first
-            title = textwrap.fill(titles[name](), int(7 * figure.get_figwidth()))
+            title = textwrap.fill(titles[name], int(7 * figure.get_figwidth()))
             lines = [title, figure.get_suptitle()]
             figure.suptitle("\n".join(filter(None, lines)), fontsize=15, fontweight="bold")
         paths += style.save(figure, folder / name)
@@ -98,17 +97,34 @@ def make_all(table: pd.DataFrame, titles: Titles, folder: Path = FOLDER) -> list
     return paths
 
 
-def make_poster(table: pd.DataFrame, found: dict[str, Any], folder: Path = FOLDER) -> list[Path]:
+def make_poster(table: pd.DataFrame, folder: Path = FOLDER) -> list[Path]:
     """Write ``poster.pdf`` and a preview of its page 1, ``poster.png``, by :func:`typeset`."""
     paths = [folder / "poster.pdf", folder / "poster.png"]
-    return _write(paths, FOLDER, poster_numbers(table, found), poster_figures(table))
+    return _write(paths, FOLDER, numbers(table), poster_figures(table))
 
 
-def poster_numbers(table: pd.DataFrame, found: dict[str, Any]) -> dict[str, Any]:
-    """Return what the poster names: the facts, one sentence's translations, who made it."""
+def make_slides(table: pd.DataFrame, folder: Path = TEACHING) -> list[Path]:
+    """Write ``slides.pdf`` and ``handout.pdf`` by :func:`typeset`; return their paths."""
+    paths = [folder / "slides.pdf", folder / "handout.pdf"]
+    return _write(paths, TEACHING, numbers(table), slide_figures(table))
+
+
+def numbers(table: pd.DataFrame) -> dict[str, Any]:
+    """Return what the sheets name: facts, titles, words, one sentence's translations, citation."""
+    found = facts.facts(table)
     shown = translation.side_by_side(comparisons.of_multi30k(table), EXAMPLE)
-    translations = {level: row.dropna().to_dict() for level, row in shown.iterrows()}
-    return found | {"citation": citation(), "translations": translations}
+    return found | {
+        "titles": pages.titles(found), "glossary": glossary(),
+        "translations": {level: row.dropna().to_dict() for level, row in shown.iterrows()},
+        "citation": yaml.load((ROOT / "CITATION.cff").read_text(encoding="utf-8"),
+                              yaml.BaseLoader)}
+
+
+def glossary() -> dict[str, str]:
+    """Return the first sentence that the glossary has for each word."""
+    text = (ROOT / "notebooks" / "glossary.md").read_text(encoding="utf-8")
+    found = re.findall(r"^## ([^\n]+)\n\n(.+?[.])(?=\s)", text, re.MULTILINE | re.DOTALL)
+    return {word: " ".join(sentence.split()) for word, sentence in found}
 
 
 @style.context()
@@ -128,27 +144,6 @@ def poster_figures(table: pd.DataFrame) -> dict[str, Figure]:
                for name, (figure, size) in page_2.items()}}
 
 
-def make_slides(table: pd.DataFrame, found: dict[str, Any], titles: Titles,
-                folder: Path = TEACHING) -> list[Path]:
-    """Write ``slides.pdf`` and ``handout.pdf`` by :func:`typeset`; return their paths."""
-    paths = [folder / "slides.pdf", folder / "handout.pdf"]
-    return _write(paths, TEACHING, slide_numbers(found, titles), slide_figures(table))
-
-
-def slide_numbers(found: dict[str, Any], titles: Titles) -> dict[str, Any]:
-    """Return what the slides name: facts, the figures' titles, the glossary, who made it."""
-    return found | {
-        "citation": citation(), "glossary": glossary(),
-        "titles": {name: titles[name]() for name in FIGURES if name in titles}}
-
-
-def glossary() -> dict[str, str]:
-    """Return the first sentence that the glossary has for each word."""
-    text = (ROOT / "notebooks" / "glossary.md").read_text(encoding="utf-8")
-    found = re.findall(r"^## ([^\n]+)\n\n(.+?[.])(?=\s)", text, re.MULTILINE | re.DOTALL)
-    return {word: " ".join(sentence.split()) for word, sentence in found}
-
-
 @style.context()
 def slide_figures(table: pd.DataFrame) -> dict[str, Figure]:
     """Return the slides' figures, as large as they are shown, by their names in the layouts."""
@@ -166,18 +161,13 @@ def printed(figure: Figure, size: tuple[float, float], points: float) -> Figure:
     return figure
 
 
-def citation() -> dict[str, Any]:
-    """Return who made the course, under which licence, and where it is."""
-    return yaml.load((ROOT / "CITATION.cff").read_text(encoding="utf-8"), yaml.BaseLoader)
-
-
 @style.context()
 def typeset(named: dict[str, Any], drawn: dict[str, Figure], layout: Path, **output: Any) -> Any:
     """Return a sheet as ``typst.compile``, with the options ``output``, gives it.
 
-    The layout is Typst's. It finds what is ``named``, the :func:`citation` among it, in facts.json,
-    and the figures ``drawn`` by their names. A ValueError says if it names what is not there, or
-    says what is not true any more.
+    The layout is Typst's. It finds what is ``named``, by :func:`numbers`, in facts.json, and the
+    figures ``drawn`` by their names. A ValueError says if it names what is not there, or says what
+    is not true any more.
     """
     qr = io.BytesIO()  # the layout shows it once CITATION.cff names the public repository
     segno.make(named["citation"].get("repository-code", "-")).save(qr, kind="svg")

@@ -1,4 +1,4 @@
-"""Figures of single networks, how they were trained and their weights, from results.load."""
+"""Single networks, how they were trained and their weights, from rows of results.load."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +11,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from circtools.experiments import store
-from circtools.experiments.choices import TRIAL_PRESET
+from circtools.experiments.choices import SCALES, TRIAL_PRESET
 from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
 from circtools.experiments.results import select
-from circtools.report import comparisons, style, tables
+from circtools.report import comparisons, style
 from circtools.report.parts import heat_map
 
 LOSS = "validation loss (nats per token)"
 ROLES = ("encoder self-attention", "decoder self-attention", "cross-attention", "feed-forward")
+SETTINGS = {  # multiples of the base learning rate and dropout, then of the rate for the matrices
+    (1.0, 1.0, 1.0): "base rate",
+    (1.0, 0.5, 1.0): "base rate, half the dropout",
+    (1.0, 1.0, 4.0): "four times for the matrices",
+    (1.0, 0.5, 4.0): "four times for the matrices, half the dropout",
+    (2.0, 1.0, 1.0): "twice the rate",
+    (2.0, 0.5, 1.0): "twice the rate, half the dropout",
+    (4.0, 1.0, 1.0): "four times the rate",
+    (4.0, 0.5, 1.0): "four times the rate, half the dropout",
+    (8.0, 1.0, 1.0): "eight times the rate"}
 
 
 def learning_rates(table: pd.DataFrame, method: str) -> Figure:
@@ -28,17 +38,14 @@ def learning_rates(table: pd.DataFrame, method: str) -> Figure:
     """
     search = select(table, task="multi30k", preset=TRIAL_PRESET, series="search",
                     dropout_factor=1.0, matrix_lr_scale=1.0)
-    rows, color = select(search, method=method), style.METHOD_LOOK[method]["color"]
-    if method == "pruned":
-        shown = {f"{b}x, round {ROUNDS_AT[b]}": select(rows, round=ROUNDS_AT[b])
-                 for b in CONTROL_LEVELS}
-        looks = [(color, "-o"), (color, ":s")]
-    else:
-        shown = {"dense": select(search, method="dense"),
-                 **{f"b = {b}": select(rows, block_size=b) for b in CONTROL_LEVELS}}
-        looks = [(style.BLACK, "--D"), (color, "-o"), (color, ":s")]
+    rows = select(search, method=method).assign(level=comparisons.levels_of)
+    shown = [] if method == "pruned" else [
+        ("dense", select(search, method="dense"), style.BLACK, "--D")]
+    for b, line in zip(CONTROL_LEVELS, ("-o", ":s"), strict=True):
+        name = f"{b}x, round {ROUNDS_AT[b]}" if method == "pruned" else f"b = {b}"
+        shown.append((name, select(rows, level=b), style.METHOD_LOOK[method]["color"], line))
     figure, axes = plt.subplots(figsize=(8, 4.6))
-    for (name, tried), (color, line) in zip(shown.items(), looks, strict=True):
+    for name, tried, color, line in shown:
         tried = tried.sort_values("lr_factor")
         axes.plot(tried["lr_factor"], tried["val_loss"], line, color=color, label=name)
     axes.set_xscale("log", base=2)
@@ -50,10 +57,28 @@ def learning_rates(table: pd.DataFrame, method: str) -> Figure:
     return figure
 
 
+def complete_trainings(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the untied dense and block-circulant networks of seed 0, whatever their setting."""
+    rows = select(table, task="multi30k", tied=False, seed=0)
+    rows = rows[rows["method"].isin(["dense", "block_circulant"])
+                & ~rows["series"].isin(["search", "diverged"])]
+    return rows.drop_duplicates(["preset", "run"])
+
+
+def in_words(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows by block size and in the order of :data:`SETTINGS`, both also in words."""
+    rows = rows.sort_values("block_size")
+    networks = rows["block_size"].map(lambda b: "dense" if b == 1 else f"b = {b}")
+    settings = [SETTINGS[scales] for scales in rows[SCALES].itertuples(index=False, name=None)]
+    rows = rows.assign(network=pd.Categorical(networks, networks.unique()),
+                       setting=pd.Categorical(settings, list(SETTINGS.values())))
+    return rows.sort_values(["network", "setting"])
+
+
 def learning_curves(table: pd.DataFrame, block_size: int = 4, preset: str = TRIAL_PRESET
                     ) -> Figure:
     """Complete trainings of block-circulant layers at several rates, beside the dense network's."""
-    rows = select(tables.complete_trainings(table), preset=preset, dropout_factor=1.0)
+    rows = select(complete_trainings(table), preset=preset, dropout_factor=1.0)
     rows = rows.sort_values(["matrix_lr_scale", "lr_factor"])
     shown = {"dense": (select(rows, method="dense", lr_factor=1.0),
                        [(style.BLACK, "--"), ("0.45", ":")]),

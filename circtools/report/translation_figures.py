@@ -43,12 +43,6 @@ PANELS = {
         "compression")}
 
 
-def has_circulant(rows: pd.DataFrame) -> bool:
-    """Return whether there are results of fully circulant layers, b = d_model."""
-    d_model = PRESETS[rows["preset"].iloc[0]].d_model
-    return len(select(rows, method="block_circulant", series="tuned", block_size=d_model)) > 0
-
-
 def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
                 by: str = "compression") -> None:
     """Draw the test BLEU of methods against compression, and the dense one's with its 95 % band."""

@@ -34,7 +34,7 @@ from circtools import BlockCirculantLinear, compression, counting
 from circtools.experiments import choices, multi30k, results
 from circtools.experiments.multi30k_runs import DEMO, PRESETS
 from circtools.matrices import block_circulant, nearest_circulant
-from circtools.report import (architecture, comparisons, network_figures, style, tables,
+from circtools.report import (architecture, comparisons, network_figures, style,
                               translation_figures)
 
 style.use()
@@ -86,9 +86,9 @@ network_figures.lent_rate(table);
 network_figures.learning_curves(table, block_size=4, preset="base");
 
 # %% tags=["hide-input", "nbval-check-output"]
-complete = tables.complete_trainings(table)
+complete = network_figures.complete_trainings(table)
 large = results.select(complete, preset="base")
-large = tables.in_words(large[large["block_size"].isin([1, 4, 16])])
+large = network_figures.in_words(large[large["block_size"].isin([1, 4, 16])])
 large = large.rename(columns={"val_loss": "validation loss", "test_bleu": "test BLEU"})
 large = large.set_index(["network", "setting"])[["validation loss", "test BLEU"]]
 bleu, loss = large["test BLEU"], large["validation loss"]
@@ -262,8 +262,8 @@ short = results.select(table, task="multi30k", series="search", matrix_lr_scale=
 short = short[short["method"].isin(["dense", "block_circulant"])].assign(after="after 4 epochs")
 both = pd.concat([short, results.select(complete, preset="small", matrix_lr_scale=1.0).assign(
     after="after 20 epochs")])
-both = tables.in_words(both).pivot_table(index=["network", "setting"], columns="after",
-                                         values="val_loss", observed=True)
+both = network_figures.in_words(both).pivot_table(
+    index=["network", "setting"], columns="after", values="val_loss", observed=True)
 both = both[["after 4 epochs", "after 20 epochs"]].dropna()
 for _, group in both.groupby("network", observed=True):
     assert group["after 4 epochs"].idxmax() == group["after 20 epochs"].idxmin(), "last, then first"
@@ -298,7 +298,7 @@ network_figures.learning_curves(table, block_size=4);
 
 # %% tags=["hide-input", "nbval-check-output"]
 tried = results.select(complete, preset="small")
-tried = tables.in_words(tried[tried["block_size"].isin([1, 4, 16])])
+tried = network_figures.in_words(tried[tried["block_size"].isin([1, 4, 16])])
 losses = tried.pivot_table(index="setting", columns="network", values="val_loss", observed=True)
 best = "four times for the matrices"
 assert losses[["b = 4", "b = 16"]].idxmin().eq(best).all() and losses["dense"].idxmax() == best
@@ -501,12 +501,7 @@ check("6.2", heads_share)
 # **Predict:** as the blocks grow past the width of a head, does the BLEU fall off a cliff?
 
 # %% alt="BLEU falls more steeply once blocks are wider than a head, without a cliff"
-if translation_figures.has_circulant(rows):
-    translation_figures.circulant_transformer(table)
-else:
-    print(f"At full scale, b = d_model = {preset.d_model} has not been run yet (a head is "
-          f"{preset.d_model // preset.heads} wide): "
-          "circtools run multi30k --methods block_circulant")
+translation_figures.circulant_transformer(table);
 
 # %% tags=["hide-input", "nbval-check-output"]
 slopes = {"b = 4 to 32": (tuned[4] - tuned[32]) / 3, "b = 32 to 128": (tuned[32] - tuned[128]) / 2}

@@ -28,7 +28,7 @@ from IPython.display import Markdown
 
 from circtools.experiments import results, store
 from circtools.experiments.bleu import bleu_of_counts
-from circtools.report import (claims, comparisons, mnist_figures, pages, style,
+from circtools.report import (claims, comparisons, facts, mnist_figures, pages, style,
                               translation_figures)
 
 style.use()
@@ -122,7 +122,7 @@ mnist_figures.sharing_or_structure(table);
 # the model is embeddings.
 
 # %% tags=["nbval-check-output"]
-Markdown(pages.advice(table))
+Markdown(pages.render("advice.md", facts.facts(table)))
 
 # %% [markdown]
 # ### A budget in megabytes
