@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from circtools.experiments import bleu, choices, results, store
-from circtools.experiments.corpus import captions
+from circtools.experiments.corpus import EXTRA, captions
 from circtools.experiments.methods import ROUNDS_AT
 from circtools.report import (
     claims,
@@ -322,6 +322,45 @@ def test_claim_3_is_paired_with_the_network_that_it_started_from() -> None:
     dense, control = claims.all_claims(frame)
     assert dense.verdict == "confirmed" and dense.difference.mean == pytest.approx(1.15)
     assert control.verdict == "undecided"
+
+
+def test_four_test_sets_are_scored_together(tmp_path: Path) -> None:
+    """On its own set a network is level, on the others behind; of what lacks them nothing is said.
+    """
+    english = [english for _, english in captions()[:300]]
+    worse = [text if i % 3 else "no idea" for i, text in enumerate(english)]
+    rows = [bleu_row(method, 50.0, seed, number=number) | {
+        "run": f"{method}{seed}", "folder": tmp_path, "preset": choices.SLIGHT, "extra": {}}
+        for seed in range(3) for method, number in (("dense", 0), ("pruned", 1))]
+    for row in rows:
+        path = tmp_path / f"{row['run']}.json"
+        for test_set in ("", *EXTRA):
+            texts = worse if test_set and row["method"] == "pruned" else english
+            store.write_counts(bleu.sentence_counts(texts, english), path, row["round"], test_set)
+    own, four = claims.all_claims(table(rows))
+    assert (own.key, own.verdict, own.difference.mean) == ("claim3_dense", "undecided", 0)
+    assert (four.key, four.verdict) == ("claim3_dense_four", "refuted")
+    both = bleu.score(english + 3 * worse, 4 * english, resamples=0).bleu
+    assert four.difference.mean == pytest.approx(both - 100)
+    assert [claim.key for claim in claims.all_claims(table(rows).assign(extra=None))] == [own.key]
+
+
+def test_other_networks_stand_beside_block_circulant_ones(tmp_path: Path) -> None:
+    english = [english for _, english in captions()[:100]]
+    rows = [bleu_row(method, 50.0, seed, b) | {"folder": tmp_path, "extra": {},
+                                               "run": f"{method}{b}{seed}"}
+            for method in ("gradual", "block_circulant") for b in (2, 4, 16) for seed in (1, 2)]
+    for row in rows:
+        better = row["method"] == "gradual" and row["block_size"] != 2
+        texts = english if better else ["no idea", *english[1:]]
+        for test_set in ("", *EXTRA):
+            store.write_counts(bleu.sentence_counts(texts, english),
+                               tmp_path / f"{row['run']}.json", 0, test_set)
+    only, = comparisons.on_four_sets(table(rows))
+    assert (only["method"], only["seeds"]) == ("gradual", 2)
+    assert only["four"].mean == pytest.approx(100 - bleu.score(
+        4 * ["no idea", *english[1:]], 4 * english, resamples=0).bleu)
+    assert only["four"].mean > 0 == only["own"].mean, "the column of results against the counts"
 
 
 # --- Where the numbers come from -----------------------------------------------------------------

@@ -64,7 +64,7 @@ def table() -> pd.DataFrame:
         for method in ("projected", "low_rank", "small_dense", "gradual", "block_circulant_long"):
             for b in CONTROL_LEVELS:
                 add(method, b, seed, block_size=b)
-    slight = [row | {"preset": choices.SLIGHT} for row in rows if row["round"] <= 3
+    slight = [row | {"preset": choices.SLIGHT, "extra": {}} for row in rows if row["round"] <= 3
               and row["method"] in ("dense", "pruned", "finetune_control")]
     return pd.DataFrame(rows + slight, columns=list(results.COLUMNS))
 
@@ -73,7 +73,8 @@ def labels(figure: Figure) -> set[str]:
     return {label for axes in figure.axes for label in axes.get_legend_handles_labels()[1]}
 
 
-def counts(run: str, number: int = 0, folder: Path | None = None) -> np.ndarray:
+def counts(run: str, number: int = 0, folder: Path | None = None, test_set: str = ""
+           ) -> np.ndarray:
     """What BLEU counted in 100 sentences of 5 to 24 words, made up so that all are near 40."""
     words = np.resize(np.arange(5, 25), 100)
     totals = np.maximum(words[:, None] - np.arange(4), 1)
@@ -150,8 +151,8 @@ def test_seeds_of_claim_3_alone_are_in_no_curve(table: pd.DataFrame) -> None:
             assert axes.get_title() == same.get_title() and "2 seeds" in axes.get_title()
             for line, before in zip(axes.lines, same.lines, strict=True):
                 np.testing.assert_array_equal(line.get_xydata(), before.get_xydata())
-    own, borrowed = translation_figures.slightly_pruned(more).axes
-    assert "3 seeds" in own.get_title() and "3 seeds" in borrowed.get_title()
+    own, four = translation_figures.slightly_pruned(more).axes
+    assert "3 seeds" in own.get_title() and "3 seeds" in four.get_title()
 
 
 def test_examples_and_lengths(table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ COLUMNS = (
     "compression", "compression_all", "compression_model", "file_bytes", "tied", "lr", "start_lr",
     "dropout", "lr_factor", "dropout_factor", "matrix_lr_scale", "start_factors",
     "seed", "val_error", "test_error", "val_loss", "val_bleu", "test_bleu", "test_bleu_low",
-    "test_bleu_high", "test_chrf", "epochs", "seconds",
+    "test_bleu_high", "test_chrf", "extra", "epochs", "seconds",
     "device", "commit", "run", "folder",
 )
 
@@ -31,9 +31,10 @@ def load(folder: Path = FOLDER, data: str | None = "real") -> pd.DataFrame:
 
     The columns are :data:`COLUMNS`. ``test_error`` is a fraction, ``compression`` is over the
     compressed layers, ``compression_all`` over all weight matrices but embeddings,
-    ``compression_model`` over every parameter. ``epochs`` count from the first weights on,
-    ``seconds`` are those of the run itself, without the network it started from. ``folder`` is
-    where the run's file, and what lies beside it, was read.
+    ``compression_model`` over every parameter. ``extra`` has the scores on the further test sets
+    :data:`.corpus.EXTRA`, by name, of networks that have translated them. ``epochs`` count from the
+    first weights on, ``seconds`` are those of the run itself, without the network it started from.
+    ``folder`` is where the run's file, and what lies beside it, was read.
 
     Raises:
         FileNotFoundError: if there is no such folder.

@@ -1,6 +1,6 @@
 """The original poster's claims, each with a difference, its 95 % interval and a verdict."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +9,7 @@ import pandas as pd
 from circtools.experiments.choices import SLIGHT
 from circtools.experiments.results import select
 from circtools.report import comparisons, statistics
-from circtools.report.comparisons import POSTERS_GAP
+from circtools.report.comparisons import FOUR_SETS, OWN_SET, POSTERS_GAP
 from circtools.report.statistics import Interval
 
 Rule = Callable[[pd.DataFrame, Interval, int], str]  # each level, their mean, seeds: the verdict
@@ -76,18 +76,21 @@ def _on_translation(table: pd.DataFrame) -> list[Claim]:
             found += [*_test(pairs, of, claim2_ahead=ABOVE, claim2_by_eight=BY_EIGHT),
                       *_test(shared, of, claim4_words=LEVEL["multi30k"])]
     of = {"task": "multi30k", "preset": SLIGHT, "series": "tuned"}
-    for key, against in (("claim3_dense", "dense"), ("claim3_control", "finetune_control")):
-        pairs = comparisons.slightly_pruned_pairs(select(table, preset=SLIGHT), against)
-        found += _test(pairs, of, paired=True, **{key: ABOVE})
+    rows = select(table, preset=SLIGHT)
+    for part, sets, end in ((rows, OWN_SET, ""),
+                            (comparisons.with_four_sets(rows), FOUR_SETS, "_four")):
+        for against, name in (("dense", "dense"), ("finetune_control", "control")):
+            pairs = comparisons.slightly_pruned_pairs(part, against)
+            found += _test(pairs, of, paired=True, test_sets=sets, **{f"claim3_{name}{end}": ABOVE})
     return found
 
 
-def _test(pairs: pd.DataFrame, of: dict[str, str], paired: bool = False, **rules: Rule
-          ) -> list[Claim]:
+def _test(pairs: pd.DataFrame, of: dict[str, str], paired: bool = False,
+          test_sets: Sequence[str] = OWN_SET, **rules: Rule) -> list[Claim]:
     """Return what is claimed of a difference, each with its rule's verdict; nothing of no pairs."""
     if pairs.empty:
         return []
-    compared = comparisons.compare(pairs, paired)
+    compared = comparisons.compare(pairs, paired, test_sets)
     return [_claim(key, compared, rule, of) for key, rule in rules.items()]
 
 

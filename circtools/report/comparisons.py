@@ -8,13 +8,15 @@ better network has more. For Multi30k it is test BLEU; ``first_run`` and ``secon
 arguments with which :func:`circtools.experiments.store.counts` reads the sentence counts.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from circtools.experiments import bleu, store
 from circtools.experiments.choices import SCALES, SLIGHT_ROUNDS, TRIAL_PRESET
+from circtools.experiments.corpus import EXTRA
 from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT
 from circtools.experiments.results import select
 from circtools.report import statistics
@@ -23,6 +25,8 @@ from circtools.report.statistics import Interval, with_all_levels
 POSTERS_GAP = 8.0  # BLEU by which the original says that pruning wins, on average
 SIZES = ("small", "base", "large")  # presets of Multi30k
 KEY = ["block_size", "compression", "seed"]
+OWN_SET = ("",)  # of the verdicts, that of 2016
+FOUR_SETS = (*OWN_SET, *EXTRA)
 
 
 class Comparison(NamedTuple):
@@ -33,16 +37,25 @@ class Comparison(NamedTuple):
     seeds: int
 
 
-def compare(pairs: pd.DataFrame, paired: bool = False) -> Comparison:
+def compare(pairs: pd.DataFrame, paired: bool = False, test_sets: Sequence[str] = OWN_SET
+            ) -> Comparison:
     """Return the difference of the pairs, which share their start if ``paired``.
 
     Seeds that lack a level are left out. Intervals of BLEU hold both trainings and test sentences;
-    with one seed, sentences alone.
+    with one seed, sentences alone. BLEU is over the test sets together, :data:`OWN_SET` or
+    :data:`FOUR_SETS`.
     """
     pairs, effects = with_all_levels(pairs), None
     if "first_run" in pairs:
         runs = pd.concat([pairs["first_run"], pairs["second_run"]]).unique()
-        effects = {run: bleu.sentence_effects(store.counts(*run)) for run in runs}
+        counts = {(run, number, folder): np.concatenate(
+            [store.counts(run, number, folder, name) for name in test_sets])
+            for run, number, folder in runs}
+        effects = {run: bleu.sentence_effects(of_run) for run, of_run in counts.items()}
+        if test_sets != OWN_SET:
+            scores = {run: bleu.bleu_of_counts(of_run.sum(0)) for run, of_run in counts.items()}
+            pairs = pairs.assign(first=pairs["first_run"].map(scores),
+                                 second=pairs["second_run"].map(scores))
     return Comparison(*statistics.levels(pairs, effects, paired), pairs["seed"].nunique())
 
 
@@ -210,6 +223,29 @@ def leads(rows: pd.DataFrame) -> dict[str, Comparison]:
              "short_half_dropout": pairs_of(half, first="gradual")}
     pairs = {name: some[some["block_size"].isin(CONTROL_LEVELS)] for name, some in pairs.items()}
     return {name: compare(some) for name, some in pairs.items() if len(some)}
+
+
+def with_four_sets(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of networks that have translated the further test sets, too."""
+    return table[table["extra"].notna()]
+
+
+def on_four_sets(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what other networks of one preset have more than block-circulant ones, as far as run.
+
+    There is a row for each method with the columns ``method``, ``seeds``, and the intervals ``own``
+    (on the test set of the verdicts) and ``four`` (on all test sets together), of the same
+    networks, at the compressions 4 and 16.
+    """
+    rows, found = with_four_sets(rows), []
+    for method in ("gradual", "projected", "random_sharing", "small_dense", "low_rank"):
+        pairs = pairs_at_equal_compression(rows, first=method)
+        pairs = pairs[pairs["block_size"].isin(CONTROL_LEVELS)]
+        if len(pairs):
+            own, four = (compare(pairs, test_sets=sets) for sets in (OWN_SET, FOUR_SETS))
+            found.append({"method": method, "seeds": own.seeds, "own": own.mean,
+                          "four": four.mean})
+    return found
 
 
 def lent(table: pd.DataFrame, preset: str) -> pd.DataFrame:

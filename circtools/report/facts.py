@@ -40,15 +40,16 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     ``equal_size_P`` and ``equal_weights_P``, each an interval; ``levels_P``, those of claim 2; the
     intervals of :func:`.comparisons.leads`, such as ``rounds_P``, with ``rounds_seeds_P`` and so
     on; ``half_dropout_4x_P`` and ``half_dropout_16x_P``, the qualities of block-circulant networks
-    with half the dropout. ``speed_N_T_B``: how many times as fast as a dense layer a
-    block-circulant one is in inference, at N features, T tokens and block size B. ``claims`` and
-    ``sizes`` are lists, for tables. ``growth_to_turn`` and ``growth_from_turn`` are the slopes of
-    claim 1 up to :data:`TURN` and beyond, in points of error per doubling. ``errors`` are the test
-    errors on MNIST in percent, by method with pixels, then by block size; ``pruned_errors`` those
-    of pruned networks as small as each block size. ``slight_rates`` are the rates that claim 3's
-    own test chose, as multiples of the dense network's; ``later_rate_dense_P`` and
-    ``later_rate_finetune_control_P`` are what pruned networks have more than these after the first
-    rounds, with the rate that was chosen for later ones.
+    with half the dropout; ``four_sets_P``, the rows of :func:`.comparisons.on_four_sets`.
+    ``speed_N_T_B``: how many times as fast as a dense layer a block-circulant one is in inference,
+    at N features, T tokens and block size B. ``claims`` and ``sizes`` are lists, for tables.
+    ``growth_to_turn`` and ``growth_from_turn`` are the slopes of claim 1 up to :data:`TURN` and
+    beyond, in points of error per doubling. ``errors`` are the test errors on MNIST in percent, by
+    method with pixels, then by block size; ``pruned_errors`` those of pruned networks as small as
+    each block size. ``slight_rates`` are the rates that claim 3's own test chose, as multiples of
+    the dense network's; ``later_rate_dense_P`` and ``later_rate_finetune_control_P`` are what
+    pruned networks have more than these after the first rounds, with the rate that was chosen for
+    later ones.
 
     The table holds rows of :func:`circtools.experiments.results.load`, read from one folder. It
     raises a ValueError without results of a task, a FileNotFoundError without the layer's timings.
@@ -113,7 +114,8 @@ def _of_size(table: pd.DataFrame, preset: str) -> dict[str, Any]:
     each, equal_size, _ = compare(comparisons.pairs_at_equal_size(compared))
     there = pairs[pairs["block_size"].isin(each["block_size"])]
     return found | {"levels": list(compare(pairs).each.itertuples()),
-                    "equal_size": equal_size, "equal_weights": compare(there).mean}
+                    "equal_size": equal_size, "equal_weights": compare(there).mean,
+                    "four_sets": comparisons.on_four_sets(rows)}
 
 
 def _quality(rows: pd.DataFrame) -> Quality:

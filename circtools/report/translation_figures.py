@@ -15,7 +15,7 @@ from circtools.experiments.multi30k_runs import PRESETS
 from circtools.experiments.results import select
 from circtools.pruning import AMOUNT
 from circtools.report import comparisons, style
-from circtools.report.comparisons import POSTERS_GAP, compare, of_multi30k
+from circtools.report.comparisons import FOUR_SETS, OWN_SET, POSTERS_GAP, compare, of_multi30k
 from circtools.report.parts import DECIDED, LAYERS, compression_axis, curve, gaps, halves
 
 # Of which compression counts over the Transformer's layers.
@@ -247,16 +247,18 @@ def within_budget(sizes: pd.DataFrame, megabytes: float) -> Figure:
 
 
 def slightly_pruned(table: pd.DataFrame) -> Figure:
-    """Claim 3: networks of the first rounds against the dense one and against the control."""
-    tuned = select(table, task="multi30k", series="tuned")
+    """Claim 3's own test: the first rounds against the dense network and against the control."""
+    rows = select(table, task="multi30k", preset=SLIGHT)
     figure, panels = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
-    chosen_at = {SLIGHT: "these rounds", "small": "rounds 6 and 12"}
-    for axes, (preset, rounds) in zip(panels, chosen_at.items(), strict=True):
+    checked = comparisons.with_four_sets(rows)
+    for axes, part, sets, title in (
+            (panels[0], rows, OWN_SET, "test set of 2016"),
+            (panels[1], checked, FOUR_SETS, "four test sets together")):
         for against, label, side, color, marker in (
                 ("dense", "the dense network", -1, style.VERMILION, "s"),
                 ("finetune_control", "same rounds, nothing pruned", 1, "0.35", "o")):
-            pairs = comparisons.slightly_pruned_pairs(select(tuned, preset=preset), against)
-            each, _, seeds = compare(pairs, paired=True)
+            pairs = comparisons.slightly_pruned_pairs(part, against)
+            each, _, seeds = compare(pairs, paired=True, test_sets=sets)
             gaps(axes, each, 1.03**side, label=label, color=color, marker=marker, linestyle="")
         axes.axhline(0, color=style.BLACK, linewidth=1)
         compression_axis(axes, LAYERS, ticks=())
@@ -264,7 +266,7 @@ def slightly_pruned(table: pd.DataFrame) -> Figure:
             f"round {row.block_size}\n{row.compression:.1f}x" for row in each.itertuples()])
         axes.minorticks_off()
         axes.margins(x=0.25)
-        axes.set_title(f"learning rate chosen at {rounds}\n({_seeds(seeds)})")
+        axes.set_title(f"{title} ({_seeds(seeds)})")
     panels[0].set_ylabel("BLEU of the pruned network\nminus that of another")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
