@@ -168,7 +168,7 @@ def test_examples_and_lengths(table: pd.DataFrame, monkeypatch: pytest.MonkeyPat
 
 def test_the_benchmark_draws_every_method(table: pd.DataFrame) -> None:
     figure = translation_figures.translation_benchmark(table)
-    drawn = {label for axes in figure.axes for label in axes.get_legend_handles_labels()[1]}
+    drawn = labels(figure)
     assert len(drawn) == len(translation_figures.METHODS) + 1
     assert {text.get_text() for text in figure.legends[0].get_texts()} == drawn
     pruned = next(line for line in figure.axes[0].lines if line.get_label() == "pruned")

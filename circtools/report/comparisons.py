@@ -176,12 +176,9 @@ def presets_compared(table: pd.DataFrame) -> list[str]:
 
 
 def main_preset(table: pd.DataFrame) -> str:
-    """Return the largest preset for which most methods have been run, which the figures show.
-
-    It is empty if none has both methods' results.
-    """
+    """Return the largest preset for which most methods have been run, which the figures show."""
     rows = select(table, task="multi30k", series="tuned")
-    return max(reversed(presets_compared(table)), default="",
+    return max(reversed(presets_compared(table)),
                key=lambda preset: select(rows, preset=preset)["method"].nunique())
 
 

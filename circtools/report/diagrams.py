@@ -256,7 +256,6 @@ def eigenvalue_planes(rows: Mapping[str, Tensor]) -> Figure:
     for axes, (name, row) in zip(panels.flat, rows.items(), strict=True):
         _eigenvalues(axes, row, reach)
         axes.set_title(name)
-        axes.set_ylabel("imaginary part")
         axes.label_outer()
     panels[0, 0].legend(loc="upper left", handletextpad=0.1)
     return figure
@@ -272,7 +271,8 @@ def _eigenvalues(axes: Axes, row: Tensor, reach: float) -> None:
     axes.plot(values.real[0], values.imag[0], "D", color=style.VERMILION, markersize=10,
               label="k = 0")
     limit = 1.15 * max(reach, values.abs().max().item())
-    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="real part")
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="real part",
+             ylabel="imaginary part")
 
 
 def matrix_and_spectrum(row: Tensor) -> Figure:
@@ -285,7 +285,7 @@ def matrix_and_spectrum(row: Tensor) -> Figure:
               color="white" if abs(weight) > 0.6 else "black")
     left.set_title("C")
     _eigenvalues(right, row, reach=2)
-    right.set(title="eigenvalues", ylabel="imaginary part")
+    right.set_title("eigenvalues")
     right.legend(loc="upper left", handletextpad=0.1)
     return figure
 

@@ -119,10 +119,9 @@ def _of_size(table: pd.DataFrame, preset: str) -> dict[str, Any]:
 
 
 def _quality(rows: pd.DataFrame) -> Quality:
-    means = rows[["test_bleu", "val_bleu", "file_bytes", "epochs", "compression",
-                  "compression_all"]].mean()
-    return Quality(means["test_bleu"], means["val_bleu"], means["file_bytes"] / 1e6,
-                   means["epochs"], means["compression"], means["compression_all"],
+    bleu, val_bleu, size, epochs, compression, compression_all = rows[[
+        "test_bleu", "val_bleu", "file_bytes", "epochs", "compression", "compression_all"]].mean()
+    return Quality(bleu, val_bleu, size / 1e6, epochs, compression, compression_all,
                    rows["seed"].nunique())
 
 

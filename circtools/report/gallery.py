@@ -62,6 +62,9 @@ OUTPUT: dict[str, dict[str, Any]] = {".pdf": {"format": "pdf", "pdf_standards": 
                                      ".png": {"format": "png", "ppi": 52}}  # a preview
 LETTERS, SMALL_LETTERS = 26, 16  # points of the text inside the figures of page 1 and of page 2
 CARD, PANEL, LOW = (8.5, 5.1), (9.4, 7.6), (9.4, 7.0)  # inches
+CARDS = {headlines.headline: (18.0, 8.6), headlines.headline_gap: (11.0, 8.6),
+         headlines.mnist_card: CARD, headlines.learning_rate_card: CARD,
+         headlines.file_size_card: CARD}
 PAGE_2 = {  # how large the figures are printed, in inches
     "technique_pruning": (9.4, 4.5), "technique_circulant": (9.4, 4.7),
     "block_circulant_ladder": (9.4, 3.9), "translation_gap": PANEL, "pruned_transformer": LOW,
@@ -71,8 +74,6 @@ PAGE_2 = {  # how large the figures are printed, in inches
 EXAMPLE = 12  # the test sentence shown, chosen because translations differ; the layout quotes it
 
 SLIDE, SLIDE_LETTERS = (10.4, 4.1), 14  # inches and points of a picture on a slide
-CARDS = (headlines.mnist_card, headlines.headline, headlines.headline_gap,
-         headlines.learning_rate_card, headlines.file_size_card)
 SLIDES = {  # further figures, and letters that keep clear of each other
     "technique_circulant": 15, "block_circulant_ladder": 15, "technique_pruning": 15,
     "sharing_or_structure": 12, "slightly_pruned": 12.5, "pruned_entire_network": 13,
@@ -136,10 +137,8 @@ def poster_figures(table: pd.DataFrame) -> dict[str, Figure]:
     page_2 = {"mnist_benchmark": (mnist.mnist_benchmark(table, ["tuned"]), PANEL),
               "translation_benchmark": (benchmark, (9.4, 11.2)),
               **{name: (FIGURES[name](table), size) for name, size in PAGE_2.items()}}
-    large = {"headline": (18.0, 8.6), "headline_gap": (11.0, 8.6)}
     return {"ladder": ladder,
-            **{card.__name__: card(table, large.get(card.__name__, CARD), LETTERS)
-               for card in CARDS},
+            **{card.__name__: card(table, size, LETTERS) for card, size in CARDS.items()},
             **{name: printed(figure, size, SMALL_LETTERS)
                for name, (figure, size) in page_2.items()}}
 

@@ -72,7 +72,6 @@ def use() -> None:
         formatters["text/html"].for_type(pd.DataFrame, readable)
 
 
-@context()
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write a figure as SVG and PNG, the same bytes for the same picture; return the paths."""
     paths = [stem.with_suffix(suffix) for suffix in (".svg", ".png")]

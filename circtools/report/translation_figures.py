@@ -61,12 +61,7 @@ def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
             look = look | {"linestyle": ""}
         curve(axes, chosen.assign(level=level), by="level", metric="test_bleu", **look)
     compression_axis(axes, OVER[by])
-    largest = max(np.max(line.get_xdata()) for line in axes.lines)
-    axes.set_xlim(0.93, 1.25 * largest)
-    if largest < 3:  # powers of two would leave an axis with one mark
-        ticks = np.arange(1.0, largest + 0.2, 0.2)
-        axes.set_xticks(ticks, [f"{t:.1f}x" for t in ticks], fontsize=11)
-        axes.set_xlim(0.97, 1.05 * largest)
+    axes.set_xlim(0.93, 1.25 * max(np.max(line.get_xdata()) for line in axes.lines))
     axes.set_ylabel("test BLEU")
 
 
