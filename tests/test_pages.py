@@ -87,7 +87,7 @@ def test_a_difference_says_its_direction(difference: tuple[float, ...], words: s
 
 def test_every_claim_has_its_words(values: dict[str, Any]) -> None:
     keys = {claim.key for claim in values["claims"]}
-    assert len(keys) == 13
+    assert len(keys) == 15
     with pytest.raises(ValueError, match="claim5"):
         pages.claims_table([dataclasses.replace(claim("x", 1, 1, 1), key="claim5")])
 
