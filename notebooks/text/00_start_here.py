@@ -120,8 +120,8 @@ headlines.headline_gap(table, size=(6.4, 4.4), font=12);
 # %% [markdown]
 # **What to notice.** On average the two are less than one BLEU apart, at both sizes of network. A
 # bar is a 95 % interval: what chance leaves open. A filled mark is a *decided* difference, which
-# chance alone would hardly give. The test allows for having five levels to look at. So a bar may
-# clear zero, and its mark be open.
+# chance alone would hardly give. The test allows for looking at five levels. So a bar may clear
+# zero, and its mark be open.
 #
 # The smaller size, `small`, has three trainings of each method. `base` has one, so its bars leave
 # out how trainings differ. [Notebook 08](08_analysis.ipynb) has the comparison. And
@@ -135,9 +135,8 @@ headlines.headline_gap(table, size=(6.4, 4.4), font=12);
 # pruned. A square shows how far the pruned network is above or below the dense one. A circle shows
 # the same against the control.
 #
-# On the left are the sentences of 2016, on which the verdict rests. On the right are those of four
-# test sets together, three and a half times as many. **Predict:** do the squares lie above zero?
-# And the circles?
+# On the left is the test set of 2016, on which the verdict rests. On the right are four test sets
+# together. **Predict:** do the squares lie above zero? And the circles?
 
 # %% alt="In the first rounds BLEU is below the dense network's, with or without pruning"
 figure = translation_figures.slightly_pruned(table)

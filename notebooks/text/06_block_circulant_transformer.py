@@ -594,21 +594,19 @@ compared.astype({"epochs": int}).round({"validation loss": 2, "test BLEU": 1})
 
 # %% [markdown]
 # **What to notice.** The projection takes most of every matrix away, and still BLEU arrives where
-# training from scratch does. The validation loss does not. And the loss is right: on four test sets
-# together the projected networks are 0.9 BLEU behind, with two trainings of each. A thousand
-# sentences did not show it. Half the dropout, which short trials chose, may be why: the same trap
-# again. Full dropout has not been run.
+# training from scratch does. The validation loss does not, and it is right. On four test sets, with
+# two trainings of each, projected networks are 0.9 BLEU behind. Half the dropout, the choice of short
+# trials, may be why.
 #
 # ### Exercise 6.3 ★★ 20 minutes, an open question
 #
-# The rule says $\sqrt b$ times the rate. Is that the best? In the live cell, try b = 8 with the
-# base rate, and with two, four and eight times that. **Predict:** is the best factor twice as large
-# for b = 32?
+# The rule says $\sqrt b$ times the rate. Is that the best? In the live cell, try b = 8 with one, two,
+# four and eight times the base rate. **Predict:** is the best factor twice as large for b = 32?
 #
 # <details class="help"><summary>What we found</summary>
 #
-# Twice the base rate was best, for both blocks and with either of two seeds. So the best factor did
-# not grow with the block. But this is a short trial.
+# Twice the base rate was best, for both blocks and either of two seeds. It did not grow with the
+# block. This is a short trial.
 #
 # </details>
 #
@@ -618,11 +616,10 @@ compared.astype({"epochs": int}).round({"validation loss": 2, "test BLEU": 1})
 # - A step of Adam gains nearly $\sqrt b$ times less on shared weights.
 # - Short trials prefer higher rates and less dropout.
 # - The layers shrink by b, the whole model by much less.
-# - A larger block costs more BLEU, and more per doubling once heads share.
-# - A trained matrix is as far from circulant ones as a random one. Fine-tuning restores BLEU.
+# - Larger blocks cost more BLEU, more per doubling once heads share.
+# - A trained matrix is as far from circulant ones as a random one. Fine-tuning restores most BLEU.
 #
-# Next: [07](07_pruned_transformer.ipynb) prunes the same Transformer, [08](08_analysis.ipynb)
-# compares them.
+# Next: [07](07_pruned_transformer.ipynb) prunes the Transformer, [08](08_analysis.ipynb) compares.
 #
 # **References.** C. Ding et al., [CirCNN: Accelerating and Compressing Deep Neural Networks Using
 # Block-Circulant Weight Matrices](https://arxiv.org/abs/1708.08917), 2017. B. Li et al.,

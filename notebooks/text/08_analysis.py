@@ -55,10 +55,9 @@ Markdown(pages.claims_table(
 
 # %% [markdown]
 # **What to notice.** Claim 1 is refuted; that the gap grows with compression is open. Of claim 2
-# the eight BLEU are refuted, and whether pruning is ahead at all is open. Claim 3 is undecided
-# on its test set; more sentences, from three other sets, speak against it. Claim 4 is confirmed, in
-# a wording that we weakened after the results. Sharing profits from the order of the pixels, but
-# does not need it.
+# the eight BLEU are refuted, and whether pruning is ahead at all is open. Claim 3 is undecided;
+# more sentences speak against it. Claim 4 is confirmed, in a wording that we weakened after
+# the results. Sharing profits from the order of the pixels, but does not need it.
 #
 # The rules of a verdict:
 #
@@ -67,8 +66,7 @@ Markdown(pages.claims_table(
 #   claim names a number, and the interval leaves it out.
 # - *No verdict*: fewer than three trainings. So the size `base` has none.
 #
-# Each method has settings of its own here. [RESULTS.md](../RESULTS.md) also has the results
-# with one setting for all.
+# Each method has its own settings. [RESULTS.md](../RESULTS.md) also has one for all.
 #
 # ## The picture that matters
 #
@@ -265,15 +263,14 @@ translation_figures.lead_of_pruning(table);
 # **What we found.** At `small`, three trainings of each give pruning in rounds no lead at these two
 # levels. It has none either against networks that were projected from the trained dense one and
 # fine-tuned for as many epochs. But pruned *while it is trained*, with 20 epochs for both, a
-# network is ahead: its whole interval is above zero. (We chose to look at these two levels after
-# some results were known.)
+# network is ahead: its whole interval is above zero. (We chose these two levels after some results
+# were known.)
 #
-# Against block-circulant networks with half the dropout that lead is no longer decided. This rests
-# on two trainings, so it is no verdict, and networks pruned while they are trained have not had
-# half the dropout. On four test sets together the lead shrinks, too, again with two trainings of
-# each. At `base` pruning leads, with one training of each.
+# Against block-circulant networks with half the dropout that lead is no longer decided. Networks
+# pruned while they are trained have not had half. On four test sets together the lead shrinks, too.
+# Both rest on two trainings, so they are no verdict. At `base` pruning leads, with one training.
 #
-# The rounds alone do not help: with nothing pruned they bring no gain.
+# The rounds alone do not help: with nothing pruned they gain nothing.
 #
 # **Time** is something else. A pruned matrix is as slow as a dense one unless special kernels
 # multiply it. A block-circulant one is faster than a dense one only where it is wide, as
