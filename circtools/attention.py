@@ -1,6 +1,7 @@
 """Torch's packed attention as layers that can be compressed one by one."""
 
 import math
+from collections.abc import Mapping
 from functools import reduce
 
 import torch
@@ -31,15 +32,23 @@ def split_attention(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: if weights of such an attention are pruned; make that permanent first.
     """
-    split: dict[nn.Module, SplitAttention] = {}  # a module used twice is split once
-    top = nn.ModuleList([model])  # the model may be an attention itself
+    split: dict[nn.Module, nn.Module] = {}
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoder):
+            module.use_nested_tensor = False  # a part of the fast path
+        if (type(module) is nn.MultiheadAttention and module.bias_k is None
+                and not module.add_zero_attn):
+            split[module] = SplitAttention(module)
+    return substituted(model, split)
+
+
+def substituted(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """Put new modules wherever the old ones stand in a model; return it."""
+    top = nn.ModuleList([model])  # the model may be one that is replaced
     for parent in list(top.modules()):
-        if isinstance(parent, nn.TransformerEncoder):
-            parent.use_nested_tensor = False  # a part of the fast path
         for name, child in parent._modules.items():
-            if (type(child) is nn.MultiheadAttention and child.bias_k is None
-                    and not child.add_zero_attn):
-                parent._modules[name] = split.setdefault(child, SplitAttention(child))
+            if child is not None:
+                parent._modules[name] = new.get(child, child)
     return top[0]
 
 

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from circtools.checks import check_choice, check_size
 from circtools.linear import BlockCirculantLinear, StructuredLinear
-from circtools.matrices import circulant, shared_means
-from circtools.products import HALF
+from circtools.matrices import circulant, shared_means, widened
 
 
 class SharedLinear(StructuredLinear):
@@ -46,8 +45,7 @@ class SharedLinear(StructuredLinear):
 @torch.fx.wrap  # which cannot follow what depends on a dtype
 def _entries(weight: Tensor, table: Tensor) -> Tensor:
     """Return ``weight[table]``; its backward sums in float32, for in half it would stop growing."""
-    wide = weight.float() if weight.dtype in HALF else weight
-    return wide.index_select(0, table.flatten()).view(table.shape).to(weight.dtype)
+    return widened(weight).index_select(0, table.flatten()).view(table.shape).to(weight.dtype)
 
 
 class RandomSharingLinear(SharedLinear):
@@ -71,8 +69,8 @@ class RandomSharingLinear(SharedLinear):
         b, p, q = block_size, -(-out_features // block_size), -(-in_features // block_size)
         blocks = circulant(torch.arange(p * q * b).view(p, q, b))  # (out_blocks, in_blocks, b, b)
         rows, columns = (torch.rand(p, q, b).argsort(-1) for _ in range(2))
-        blocks = blocks.gather(2, rows[..., :, None].expand_as(blocks))
-        blocks = blocks.gather(3, columns[..., None, :].expand_as(blocks))
+        blocks = blocks.take_along_dim(rows[..., :, None], 2)
+        blocks = blocks.take_along_dim(columns[..., None, :], 3)
         table = blocks.transpose(1, 2).reshape(p * b, q * b)[:out_features, :in_features]
         super().__init__(table, p * q * b, **options)
 
@@ -112,8 +110,8 @@ class TileCirculantLinear(SharedLinear):
             pixels = pixels.view(n, tile, n, tile).permute(0, 2, 1, 3)
         elif arrangement == "strided":
             pixels = pixels.view(tile, n, tile, n).permute(1, 3, 0, 2)
-        r, c = torch.arange(block_size) // tile, torch.arange(block_size) % tile
-        shift = ((r[None] - r[:, None]) % tile) * tile + (c[None] - c[:, None]) % tile  # (b, b)
+        turn = circulant(torch.arange(tile))  # (r' - r) mod tile
+        shift = (tile * turn[:, None, :, None] + turn[:, None]).reshape(block_size, block_size)
         block = torch.arange(n**4).view(n * n, 1, n * n, 1) * block_size  # (tiles, 1, tiles, 1)
         place = pixels.flatten().argsort()  # of each pixel, in the order of the tiles
         table = (block + shift[:, None]).reshape(side**2, side**2)[place][:, place]
