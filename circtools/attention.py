@@ -8,9 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# The parameters of an nn.MultiheadAttention that are split; some are None.
-PACKED = "in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight"
-
 
 def unpacked(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """Return a layer with a copy of these weights."""
@@ -60,8 +57,9 @@ class SplitAttention(nn.Module):
     @torch.enable_grad()  # without gradients all parts of a weight count as frozen
     def __init__(self, packed: nn.MultiheadAttention) -> None:
         super().__init__()
-        computed = {*PACKED, "weight", "bias"} - {*packed._parameters, *packed.out_proj._parameters}
-        if computed:
+        parameters = {"in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight",
+                      "v_proj_weight", "weight", "bias"}  # some of them are None
+        if computed := parameters - packed._parameters.keys() - packed.out_proj._parameters.keys():
             raise ValueError(f"the {min(computed)} of an nn.MultiheadAttention or its out_proj is "
                              "computed, as by pruning; make that permanent first, for example with "
                              "torch.nn.utils.parametrize.remove_parametrizations")
