@@ -82,10 +82,6 @@ def gradual_density(progress: float, target: float) -> float:
 
     Pruning begins at a fifth of the training and ends at seven tenths, along the cubic curve of
     M. Zhu and S. Gupta, "To prune, or not to prune", 2017, equation 1.
-
-    Args:
-        progress: share of the training that is done, in [0, 1].
-        target: share of the weights to be left in the end.
     """
     begin, end = 0.2, 0.7
     done = min(max((progress - begin) / (end - begin), 0.0), 1.0)

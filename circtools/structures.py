@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from circtools.checks import check_choice, check_size
 from circtools.linear import BlockCirculantLinear, StructuredLinear
-from circtools.matrices import circulant, shared_means, widened
+from circtools.matrices import block_circulant, circulant, shared_means, widened
 
 
 class SharedLinear(StructuredLinear):
@@ -110,12 +110,13 @@ class TileCirculantLinear(SharedLinear):
             pixels = pixels.view(n, tile, n, tile).permute(0, 2, 1, 3)
         elif arrangement == "strided":
             pixels = pixels.view(tile, n, tile, n).permute(1, 3, 0, 2)
-        turn = circulant(torch.arange(tile))  # (r' - r) mod tile
-        shift = (tile * turn[:, None, :, None] + turn[:, None]).reshape(block_size, block_size)
-        block = torch.arange(n**4).view(n * n, 1, n * n, 1) * block_size  # (tiles, 1, tiles, 1)
+        numbers = torch.arange(n**4 * block_size)
+        # Of each row of a tile a circulant matrix, and of these a circulant matrix of blocks.
+        rows = circulant(numbers.view(n * n, n * n, tile, tile))  # (tiles, tiles, tile, tile, tile)
+        blocks = block_circulant(rows.movedim(2, -1), "strided")  # (tiles, tiles, b, b)
         place = pixels.flatten().argsort()  # of each pixel, in the order of the tiles
-        table = (block + shift[:, None]).reshape(side**2, side**2)[place][:, place]
-        super().__init__(table, n**4 * block_size, **options)
+        table = blocks.transpose(1, 2).reshape(side**2, side**2)[place][:, place]
+        super().__init__(table, len(numbers), **options)
 
 
 def _rank(in_features: int, out_features: int, ratio: float) -> int:
