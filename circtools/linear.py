@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize, prune
 
 from circtools import products
 from circtools.checks import check_choice, check_size
-from circtools.matrices import HALF, Order, block_circulant, nearest_circulant
+from circtools.matrices import Order, block_circulant, nearest_circulant
 
 # The number of entries of x that are multiplied at a time where no gradient is needed. Larger
 # spectra, of more than 16 MB, get fresh memory from the system at every call, which takes longer
@@ -261,7 +261,7 @@ def _product(x: Tensor, weight: Tensor, out_features: int, order: Order, algorit
     if "dense" in kept:
         algorithm = "dense"
     elif algorithm == "auto":  # half precision prefers the DFT: torch.fft computes in float32
-        algorithm = products.choose(b, 1 if x.dtype in HALF else tokens)
+        algorithm = products.choose(b, 1 if x.dtype in products.HALF else tokens)
     operand = (kept[algorithm] if algorithm in kept else
                _operand(algorithm, converted, order, out_features, in_features))
     if algorithm == "dense":

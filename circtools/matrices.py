@@ -26,7 +26,6 @@ from torch import Tensor
 from circtools.checks import check_choice, check_size
 
 Order = Literal["contiguous", "strided"]
-HALF = (torch.float16, torch.bfloat16)
 
 
 def circulant(row: Tensor) -> Tensor:
@@ -45,7 +44,8 @@ def circulant(row: Tensor) -> Tensor:
     b = row.shape[-1]
     # Row r is the window of the doubled row (w, w) that starts at b - r. Windows are views, and
     # their backward is a plain sum, several times faster than that of an index.
-    wide = widened(row)
+    half = row.dtype in (torch.float16, torch.bfloat16)  # in which that sum would stop growing
+    wide = row.float() if half else row
     windows = torch.cat([wide, wide], dim=-1).unfold(-1, b, 1)  # (..., b + 1, b)
     return windows[..., 1:, :].flip(-2).to(row.dtype)  # (..., b, b)
 
@@ -114,11 +114,6 @@ def shared_means(matrix: Tensor, table: Tensor, count: int) -> Tensor:
     total, times = (wide.new_zeros(count).index_add(0, table.flatten(), values)
                     for values in (wide, torch.ones_like(wide)))
     return (total / times.real.clamp(min=1)).to(torch.result_type(matrix, 1.0))
-
-
-def widened(x: Tensor) -> Tensor:
-    """Return x, in float32 if it is in half precision, in which long sums would stop growing."""
-    return x.float() if x.dtype in HALF else x
 
 
 def spectrum(rows: Tensor) -> Tensor:

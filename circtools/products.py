@@ -20,29 +20,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from circtools.matrices import widened
-
 # Where the one or the other was faster on two cores of a CPU.
 LARGEST_DFT = 128  # block size of the DFT for few tokens
 LARGEST_DFT_MANY, MANY_TOKENS = 32, 256  # and for many
 FEW_BLOCKS = 16  # with fewer, the strided order is transposed to the contiguous one first
+HALF = (torch.float16, torch.bfloat16)  # torch.fft has no transforms of these on a CPU
 
 
 def fft_spectrum(w: Tensor) -> Tensor:
     """Return the complex spectra of first rows, (out_blocks, in_blocks, b // 2 + 1)."""
-    return torch.fft.rfft(widened(w)).conj()  # in half a CPU has none
+    return torch.fft.rfft(w.float() if w.dtype in HALF else w).conj()
 
 
 def fft_product(x: Tensor, spectrum: Tensor, strided: bool = False) -> Tensor:
     """Multiply inputs by :func:`fft_spectrum`."""
-    axis = 1 if strided else 2
+    dtype, axis = x.dtype, 1 if strided else 2
     if x.shape[0] == 0:  # the FFT library refuses to plan an empty transform
         return fft_product(F.pad(x, (0, 0, 0, 0, 0, 1)), spectrum, strided)[:0]
     if strided and min(spectrum.shape[:2]) < FEW_BLOCKS:
         return fft_product(x.mT, spectrum).mT
-    x_hat = torch.fft.rfft(widened(x), dim=axis)  # k: b // 2 + 1 frequencies
+    x_hat = torch.fft.rfft(x.float() if dtype in HALF else x, dim=axis)  # k: b // 2 + 1 frequencies
     y_hat = torch.einsum("tkq,pqk->tkp" if strided else "tqk,pqk->tpk", x_hat, spectrum)
-    return torch.fft.irfft(y_hat, n=x.shape[axis], dim=axis).to(x.dtype)
+    return torch.fft.irfft(y_hat, n=x.shape[axis], dim=axis).to(dtype)
 
 
 def dft_spectrum(w: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from circtools.checks import check_choice, check_size
 from circtools.linear import BlockCirculantLinear, StructuredLinear
-from circtools.matrices import block_circulant, circulant, shared_means, widened
+from circtools.matrices import block_circulant, circulant, shared_means
+from circtools.products import HALF
 
 
 class SharedLinear(StructuredLinear):
@@ -45,7 +46,8 @@ class SharedLinear(StructuredLinear):
 @torch.fx.wrap  # which cannot follow what depends on a dtype
 def _entries(weight: Tensor, table: Tensor) -> Tensor:
     """Return ``weight[table]``; its backward sums in float32, for in half it would stop growing."""
-    return widened(weight).index_select(0, table.flatten()).view(table.shape).to(weight.dtype)
+    wide = weight.float() if weight.dtype in HALF else weight
+    return wide.index_select(0, table.flatten()).view(table.shape).to(weight.dtype)
 
 
 class RandomSharingLinear(SharedLinear):
