@@ -1,14 +1,12 @@
 """Torch's packed attention as layers that can be compressed one by one."""
 
 import math
+from collections.abc import Mapping
 from functools import reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-# The parameters of an nn.MultiheadAttention that are split; some are None.
-PACKED = "in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight"
 
 
 def unpacked(weight: Tensor, bias: Tensor | None) -> nn.Linear:
@@ -31,15 +29,23 @@ def split_attention(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: if weights of such an attention are pruned; make that permanent first.
     """
-    split: dict[nn.Module, SplitAttention] = {}  # a module used twice is split once
-    top = nn.ModuleList([model])  # the model may be an attention itself
+    split: dict[nn.Module, nn.Module] = {}
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoder):
+            module.use_nested_tensor = False  # a part of the fast path
+        if (type(module) is nn.MultiheadAttention and module.bias_k is None
+                and not module.add_zero_attn):
+            split[module] = SplitAttention(module)
+    return substituted(model, split)
+
+
+def substituted(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """Put new modules wherever the old ones stand in a model; return it."""
+    top = nn.ModuleList([model])  # the model may be one that is replaced
     for parent in list(top.modules()):
-        if isinstance(parent, nn.TransformerEncoder):
-            parent.use_nested_tensor = False  # a part of the fast path
         for name, child in parent._modules.items():
-            if (type(child) is nn.MultiheadAttention and child.bias_k is None
-                    and not child.add_zero_attn):
-                parent._modules[name] = split.setdefault(child, SplitAttention(child))
+            if child is not None:
+                parent._modules[name] = new.get(child, child)
     return top[0]
 
 
@@ -51,8 +57,9 @@ class SplitAttention(nn.Module):
     @torch.enable_grad()  # without gradients all parts of a weight count as frozen
     def __init__(self, packed: nn.MultiheadAttention) -> None:
         super().__init__()
-        computed = {*PACKED, "weight", "bias"} - {*packed._parameters, *packed.out_proj._parameters}
-        if computed:
+        parameters = {"in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight",
+                      "v_proj_weight", "weight", "bias"}  # some of them are None
+        if computed := parameters - packed._parameters.keys() - packed.out_proj._parameters.keys():
             raise ValueError(f"the {min(computed)} of an nn.MultiheadAttention or its out_proj is "
                              "computed, as by pruning; make that permanent first, for example with "
                              "torch.nn.utils.parametrize.remove_parametrizations")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from circtools.attention import unpacked
+from circtools.attention import substituted, unpacked
 from circtools.checks import check_choice
 from circtools.linear import BlockCirculantLinear, StructuredLinear
 from circtools.pruning import mask_of
@@ -51,20 +51,14 @@ def compress(model: nn.Module, structure: str | type[StructuredLinear], *,
                          f"layers, got {structure!r}; for example compress(model, "
                          "'block_circulant', block_size=8)")
     check_choice("init", init, ("project", "random"))
-    layers = _swappable(model, skip)
-    replaced: dict[nn.Module, StructuredLinear] = {}  # a module used twice is swapped once
-    for name, layer in layers.items():
+    new: dict[nn.Module, nn.Module] = {}
+    for layer, name in _swappable(model, skip).items():
         try:
             _check_own_weight(model, layer)
-            replaced[layer] = replaced.get(layer) or _replacement(
-                layer, kind, project=init == "project", **options)
+            new[layer] = _replacement(layer, kind, project=init == "project", **options)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{name or 'the model'}: {error}") from error
-    for name, layer in layers.items():
-        if name == "":
-            return replaced[layer]
-        model.set_submodule(name, replaced[layer])
-    return model
+    return substituted(model, new)
 
 
 def _replacement(layer: nn.Module, kind: type[StructuredLinear], project: bool, **options: Any
@@ -90,41 +84,36 @@ def _check_own_weight(model: nn.Module, layer: nn.Module) -> None:
                              "them; skip it")
 
 
-def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[str, nn.Module]:
-    """Return the layers to swap by name; warn of those that cannot be."""
+def _swappable(model: nn.Module, skip: Sequence[str]) -> dict[nn.Module, str]:
+    """Return the layers to swap, with their names; warn of those that cannot be."""
     if isinstance(skip, str) or not isinstance(skip, Collection) or not all(
             isinstance(name, str) for name in skip):
         raise TypeError(f"skip must be a sequence of names, such as ['head'], got {skip!r}")
     named = list(model.named_modules(remove_duplicate=False))  # a module may have two names
-    skipped: set[nn.Module] = set()
+    left = {module for name, module in named if ".lora_" in f".{name}"}  # alone
     for pattern in skip:
         found = {module for name, module in named if pattern == name or fnmatch(name, pattern)}
         if not found:
             raise ValueError(f"skip={pattern!r} matches no module; the model has "
                              f"{[name for name, _ in named if name]}")
-        skipped.update(part for module in found for part in module.modules())
-    layers: dict[str, nn.Module] = {}
-    passed_by: set[nn.Module] = set()  # their weights are read past them
-    for name, module in named:
+        left.update(part for module in found for part in module.modules())
+    layers: dict[nn.Module, str] = {}
+    for name, module in model.named_modules():
         kind, why = type(module).__name__, ""
-        conv1d = kind.endswith("Conv1D") and hasattr(module, "nf")  # of GPT-2, a transposed Linear
         packed = module.self_attn if isinstance(module, nn.TransformerEncoderLayer) else module
-        if module in passed_by or ".lora_" in f".{name}":
+        if module in left:
             continue
         if isinstance(packed, nn.MultiheadAttention) or kind.startswith("ShiftedWindowAttention"):
-            passed_by.update(module.modules())
+            left.update(module.modules())
             why = ("reads weights past its submodules, which are left dense; "
                    "circtools.split_attention(model) first makes torch's own swappable")
-        elif not (isinstance(module, nn.Linear) or conv1d):
-            continue
-        elif not (type(module) is nn.Linear or conv1d or mask_of(module) is not None):
+        elif (type(module) is nn.Linear or (kind.endswith("Conv1D") and hasattr(module, "nf"))
+              or (isinstance(module, nn.Linear) and mask_of(module) is not None)):
+            layers[module] = name  # Conv1D is GPT-2's, a transposed nn.Linear
+        elif isinstance(module, nn.Linear):
             why = "is more than an nn.Linear and is left dense"
-        if module in skipped:
-            continue
         if why:
             warnings.warn(f"{name or 'the model'}: {kind} {why}", stacklevel=3)
-        else:
-            layers[name] = module
     if not layers:
         kinds = {f"{type(module).__module__}.{type(module).__name__}" for _, module in named
                  if hasattr(module, "weight")}

@@ -23,6 +23,9 @@ class Row(NamedTuple):
     stored: int
     over: Over  # the smallest set that counts them
 
+    def times_fewer(self) -> float:
+        return self.dense / self.stored if self.stored else math.inf if self.dense else 1.0
+
 
 def weight_layers(model: nn.Module) -> dict[str, nn.Linear | StructuredLinear]:
     """Return the linear layers, dense or structured, by name."""
@@ -44,13 +47,7 @@ def compression_ratio(model: nn.Module, over: Over = "compressed") -> float:
     Raises:
         ValueError: if ``over`` is none of these.
     """
-    rows = _rows(model, over)
-    dense, stored = sum(row.dense for row in rows), sum(row.stored for row in rows)
-    return _times_fewer(dense, stored)
-
-
-def _times_fewer(dense: int, stored: int) -> float:
-    return dense / stored if stored else math.inf if dense else 1.0
+    return _rows(model, over)[-1].times_fewer()
 
 
 def stored_weights(model: nn.Module, over: Over = "weights") -> int:
@@ -58,7 +55,7 @@ def stored_weights(model: nn.Module, over: Over = "weights") -> int:
 
     Of ``nn.MultiheadAttention`` only the output projection is a weight matrix.
     """
-    return sum(row.stored for row in _rows(model, over))
+    return _rows(model, over)[-1].stored
 
 
 def summary(model: nn.Module) -> str:
@@ -68,14 +65,11 @@ def summary(model: nn.Module) -> str:
     biases, the packed weights of ``nn.MultiheadAttention``) are one row.
     """
     rows = _rows(model, "model")
-    dense, stored = sum(row.dense for row in rows), sum(row.stored for row in rows)
-    rows.append(Row("all", "", dense, stored, "model"))
     wide, kinds = max(len(row.name) for row in rows), max(len(row.kind) for row in rows)
     return "\n".join([
         f"{'layer':{wide}}  {'type':{kinds}}  {'dense':>13}  {'stored':>13}  times fewer",
-        *(f"{name:{wide}}  {kind:{kinds}}  {dense:13,}  {stored:13,}  "
-          f"{_times_fewer(dense, stored):11.1f}"
-          for name, kind, dense, stored, _ in rows)])
+        *(f"{row.name:{wide}}  {row.kind:{kinds}}  {row.dense:13,}  {row.stored:13,}  "
+          f"{row.times_fewer():11.1f}" for row in rows)])
 
 
 def file_bytes(model: nn.Module) -> int:
@@ -95,7 +89,7 @@ def file_bytes(model: nn.Module) -> int:
 
 
 def _rows(model: nn.Module, over: Over) -> list[Row]:
-    """Return what is counted: a row per layer with a weight matrix, one for all other parameters.
+    """Return a row per layer with a weight matrix, one for all other parameters, and their sum.
 
     A weight counts for the first of the layers that share it.
     """
@@ -119,7 +113,9 @@ def _rows(model: nn.Module, over: Over) -> list[Row]:
                             "compressed" if compressed else "weights"))
     rest = sum(left.values())
     rows.append(Row("other parameters", "", rest, rest, "model"))
-    return [row for row in rows if row.over in sets[: sets.index(over) + 1]]
+    rows = [row for row in rows if row.over in sets[: sets.index(over) + 1]]
+    dense, stored = sum(row.dense for row in rows), sum(row.stored for row in rows)
+    return [*rows, Row("all", "", dense, stored, over)]
 
 
 def _stored(model: nn.Module) -> dict[nn.Parameter, int]:

@@ -117,12 +117,10 @@ class StructuredLinear(nn.Module, ABC):
         layer = cls(linear.in_features, linear.out_features, *arguments, **options)
         if project:
             layer.project(weight)
-        if layer.bias is not None:
-            if project:
+            if layer.bias is not None:
                 layer.bias.data.copy_(linear.bias)
-            layer.bias.requires_grad_(linear.bias.requires_grad)
-        for parameter in layer.stored_parameters():
-            parameter.requires_grad_(weight.requires_grad)
+        for name, parameter in layer.named_parameters():
+            parameter.requires_grad_((linear.bias if name == "bias" else weight).requires_grad)
         return layer.train(linear.training)
 
     def extra_repr(self) -> str:
@@ -253,7 +251,7 @@ def _rows(x: Tensor, width: int) -> Tensor:
 def _product(x: Tensor, weight: Tensor, out_features: int, order: Order, algorithm: str,
              kept: dict[str, Tensor]) -> Tensor:
     """Multiply (tokens, in_features) by a block-circulant matrix, or by what was kept of it."""
-    x, converted = _in_autocast_dtype(x, weight)
+    x, converted = _in_autocast_dtype(x), _in_autocast_dtype(weight)
     if x.dtype != converted.dtype:
         raise TypeError(f"the input is {x.dtype} and the weight {converted.dtype}; convert one "
                         "with .to(dtype), or use torch.autocast")
@@ -296,11 +294,10 @@ def _version(weight: Tensor) -> int:
     return 0 if weight.is_inference() else weight._version
 
 
-def _in_autocast_dtype(*tensors: Tensor) -> list[Tensor]:
-    """Return tensors as ``nn.Linear`` would see them under autocast; float64 stays as it is."""
-    device = tensors[0].device.type
+def _in_autocast_dtype(tensor: Tensor) -> Tensor:
+    """Return a tensor as ``nn.Linear`` would see it under autocast; float64 stays as it is."""
+    device = tensor.device.type
     # A device such as "meta" has no autocast.
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
-        return list(tensors)
-    dtype = torch.get_autocast_dtype(device)
-    return [t if t.dtype == torch.float64 else t.to(dtype) for t in tensors]
+    enabled = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    convert = enabled and tensor.dtype != torch.float64
+    return tensor.to(torch.get_autocast_dtype(device)) if convert else tensor

@@ -107,12 +107,8 @@ def nearest_circulant(matrix: Tensor, block_size: int, order: Order = "contiguou
 def shared_means(matrix: Tensor, table: Tensor, count: int) -> Tensor:
     """Return the weights, (count,), whose matrix ``weights[table]`` is nearest to a given one.
 
-    Each is the mean of the entries where it stands, and zero if it stands nowhere.
-
-    Args:
-        matrix: shape ``(out_features, in_features)``.
-        table: the number of the weight that stands at each place of the matrix.
-        count: of the weights.
+    Each is the mean of the entries where the table, of the matrix's shape, has its number, and zero
+    if it stands nowhere.
     """
     wide = matrix.flatten().to(torch.promote_types(matrix.dtype, torch.float32))
     total, times = (wide.new_zeros(count).index_add(0, table.flatten(), values)

@@ -73,17 +73,14 @@ def dft_product(x: Tensor, spectrum: Tensor, strided: bool = False) -> Tensor:
 def dft_matrices(b: int, like: Tensor) -> tuple[Tensor, ...]:
     """Return the matrices that transform inputs, weights, and products back: (products, b) each.
 
-    For a circulant matrix C of first row w, ``C x = ((of_x @ x) * (of_w @ w)) @ back``, with one
-    product per real frequency and three per complex one.
+    They are of the dtype and on the device of ``like``. For a circulant matrix C of first row w,
+    ``C x = ((of_x @ x) * (of_w @ w)) @ back``, with one product per real frequency and three per
+    complex one.
 
     At a frequency with cosine parts x_c, w_c and sine parts x_s, w_s the output has the parts
     y_c = x_c w_c + x_s w_s and y_s = x_s w_c - x_c w_s. Gauss's trick takes three products instead
     of four: with k_1 = (x_c + x_s) w_c, k_2 = x_c (w_c + w_s) and k_3 = x_s (w_c - w_s) these are
     y_c = k_1 - k_3 and y_s = k_1 - k_2.
-
-    Args:
-        b: block size.
-        like: a tensor of the dtype and device that are wanted.
     """
     if is_traced(like):
         return _dft_matrices.__wrapped__(b, like.dtype, like.device)

@@ -1,6 +1,6 @@
 """Pruning: zero the smallest weights that remain, fine-tune, repeat."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -82,10 +82,6 @@ def gradual_density(progress: float, target: float) -> float:
 
     Pruning begins at a fifth of the training and ends at seven tenths, along the cubic curve of
     M. Zhu and S. Gupta, "To prune, or not to prune", 2017, equation 1.
-
-    Args:
-        progress: share of the training that is done, in [0, 1].
-        target: share of the weights to be left in the end.
     """
     begin, end = 0.2, 0.7
     done = min(max((progress - begin) / (end - begin), 0.0), 1.0)
@@ -104,14 +100,7 @@ def masks(model: nn.Module) -> dict[str, Tensor]:
             if (mask := mask_of(module)) is not None}
 
 
-def density(layers: Sequence[nn.Module]) -> float:
+def density(layers: Iterable[nn.Module]) -> float:
     """Return the share of weights left in pruned layers; 1 if none of the layers is pruned."""
-    if not any(mask_of(layer) is not None for layer in layers):
-        return 1.0
-    kept = torch.cat([mask.flatten() for mask in map(mask_of, layers) if mask is not None])
-    return int(torch.count_nonzero(kept)) / kept.numel()
-
-
-def empty_layers(model: nn.Module) -> list[str]:
-    """Return the names of the pruned layers that have no weight left."""
-    return [name for name, mask in masks(model).items() if not mask.any()]
+    kept = [mask for mask in map(mask_of, layers) if mask is not None]
+    return sum(int(mask.sum()) for mask in kept) / sum(map(Tensor.numel, kept)) if kept else 1.0

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from circtools.checks import check_choice, check_size
 from circtools.linear import BlockCirculantLinear, StructuredLinear
-from circtools.matrices import circulant, shared_means
+from circtools.matrices import block_circulant, circulant, shared_means
 from circtools.products import HALF
 
 
@@ -71,8 +71,8 @@ class RandomSharingLinear(SharedLinear):
         b, p, q = block_size, -(-out_features // block_size), -(-in_features // block_size)
         blocks = circulant(torch.arange(p * q * b).view(p, q, b))  # (out_blocks, in_blocks, b, b)
         rows, columns = (torch.rand(p, q, b).argsort(-1) for _ in range(2))
-        blocks = blocks.gather(2, rows[..., :, None].expand_as(blocks))
-        blocks = blocks.gather(3, columns[..., None, :].expand_as(blocks))
+        blocks = blocks.take_along_dim(rows[..., :, None], 2)
+        blocks = blocks.take_along_dim(columns[..., None, :], 3)
         table = blocks.transpose(1, 2).reshape(p * b, q * b)[:out_features, :in_features]
         super().__init__(table, p * q * b, **options)
 
@@ -112,12 +112,13 @@ class TileCirculantLinear(SharedLinear):
             pixels = pixels.view(n, tile, n, tile).permute(0, 2, 1, 3)
         elif arrangement == "strided":
             pixels = pixels.view(tile, n, tile, n).permute(1, 3, 0, 2)
-        r, c = torch.arange(block_size) // tile, torch.arange(block_size) % tile
-        shift = ((r[None] - r[:, None]) % tile) * tile + (c[None] - c[:, None]) % tile  # (b, b)
-        block = torch.arange(n**4).view(n * n, 1, n * n, 1) * block_size  # (tiles, 1, tiles, 1)
+        numbers = torch.arange(n**4 * block_size)
+        # Of each row of a tile a circulant matrix, and of these a circulant matrix of blocks.
+        rows = circulant(numbers.view(n * n, n * n, tile, tile))  # (tiles, tiles, tile, tile, tile)
+        blocks = block_circulant(rows.movedim(2, -1), "strided")  # (tiles, tiles, b, b)
         place = pixels.flatten().argsort()  # of each pixel, in the order of the tiles
-        table = (block + shift[:, None]).reshape(side**2, side**2)[place][:, place]
-        super().__init__(table, n**4 * block_size, **options)
+        table = blocks.transpose(1, 2).reshape(side**2, side**2)[place][:, place]
+        super().__init__(table, len(numbers), **options)
 
 
 def _rank(in_features: int, out_features: int, ratio: float) -> int:

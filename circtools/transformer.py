@@ -137,15 +137,13 @@ class EncoderLayer(nn.Module):
 class Cache:
     """The keys and values that a decoder layer keeps, (rows, heads, tokens, d_head) each."""
 
-    cross: tuple[Tensor, Tensor]  # of the source; a row per sentence, however many beams
-    written: tuple[Tensor, Tensor] | None = None  # of the tokens written so far; a row per beam
+    cross: tuple[Tensor, ...]  # of the source; a row per sentence, however many beams
+    written: tuple[Tensor, ...] = ()  # of the tokens written so far, if any; a row per beam
 
-    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(self, newest: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Append the newest token's keys and values; return all of them."""
-        if self.written is not None:
-            keys = torch.cat([self.written[0], keys], dim=2)
-            values = torch.cat([self.written[1], values], dim=2)
-        self.written = keys, values
+        pairs = zip(self.written, newest, strict=True)
+        self.written = tuple(torch.cat(pair, dim=2) for pair in pairs) if self.written else newest
         return self.written
 
 
@@ -159,10 +157,10 @@ class DecoderLayer(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, cache: Cache, step: bool) -> Tensor:
         def self_attend(y: Tensor) -> Tensor:
-            keys, values = self.attention.keys_values(y)
+            keys_values = self.attention.keys_values(y)
             if step:  # one new token, which may look at everything written so far
-                return self.attention(y, *cache.extend(keys, values))
-            return self.attention(y, keys, values, causal=True)
+                return self.attention(y, *cache.extend(keys_values))
+            return self.attention(y, *keys_values, causal=True)
 
         def cross_attend(y: Tensor) -> Tensor:
             # The beams of a sentence, one token each, attend together as if they were the
@@ -183,15 +181,12 @@ class State:
     caches: list[Cache]
     length: int = 0  # tokens written so far
 
-    def select(self, sentences: Tensor | None, rows: Tensor) -> None:
-        """Keep these sentences (None: all) and, of the sentences' beams, these rows."""
-        if sentences is not None:
-            self.mask = self.mask[sentences]
+    def select(self, sentences: Tensor | slice, rows: Tensor) -> None:
+        """Keep these sentences (a slice copies nothing) and, of their beams, these rows."""
+        self.mask = self.mask[sentences]
         for cache in self.caches:
-            if sentences is not None:
-                cache.cross = cache.cross[0][sentences], cache.cross[1][sentences]
-            if cache.written is not None:
-                cache.written = cache.written[0][rows], cache.written[1][rows]
+            cache.cross = tuple(part[sentences] for part in cache.cross)
+            cache.written = tuple(part[rows] for part in cache.written)
 
 
 def sinusoids(length: int, d_model: int, device: torch.device | None = None) -> Tensor:

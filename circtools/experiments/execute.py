@@ -264,7 +264,7 @@ def _measure(work: Experiment, path: Path, number: int, epochs: int,
         metrics = work.measure(path, number)
     return {"round": number, **work.counts(), **metrics, "epochs": epochs,
             "seconds": round(sum(epoch["seconds"] for epoch in history), 3),
-            "empty_layers": pruning.empty_layers(model)}
+            "empty_layers": [name for name, mask in pruning.masks(model).items() if not mask.any()]}
 
 
 def _trained(start: Run, kept: Store, device: str, progress: str | None = None

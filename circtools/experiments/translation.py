@@ -72,11 +72,9 @@ def beam_search(model: Transformer, source: Tensor, *, beam: int = BEAM,
         unfinished = (found.count[sentences] < beam) & ~is_last.squeeze(1)
         if not unfinished.any():
             break
-        keep = None if unfinished.all() else unfinished.nonzero().flatten()
-        if keep is not None:
-            sentences, scores, prefixes = sentences[keep], scores[keep], prefixes[keep]
-            beams = beams[keep]
-        state.select(keep, beams.flatten())  # the rows of the cache that go on
+        keep = slice(None) if unfinished.all() else unfinished.nonzero().flatten()
+        sentences, scores, prefixes = sentences[keep], scores[keep], prefixes[keep]
+        state.select(keep, beams[keep].flatten())  # the rows of the cache that go on
     return found.tokens
 
 
