@@ -239,9 +239,9 @@ class Experiment(runs.Experiment):
     def counts(self) -> dict[str, Any]:
         with torch.device("meta"):
             whole = transformer(self.corpus.vocab, tied=self.run.tied, **self.preset.sizes)
-        ratios = [_stored(whole)[i] / stored for i, stored in enumerate(_stored(self.model))]
         names = ("compression", "compression_all", "compression_model")
-        counts: dict[str, Any] = dict(zip(names, ratios, strict=True))
+        counts: dict[str, Any] = {name: dense / stored for name, dense, stored in zip(
+            names, _stored(whole), _stored(self.model), strict=True)}
         counts["file_bytes"] = counting.file_bytes(self.model)
         if masks := pruning.masks(self.model):
             counts["density"] = {name: round(float(m.float().mean()), 5)

@@ -11,10 +11,6 @@ def overall_compression(layers: list[tuple[int, int]]) -> float:
     return sum(dense for dense, _ in layers) / sum(stored for _, stored in layers)
 
 
-def mean_of_ratios(layers: list[tuple[int, int]]) -> float:
-    return sum(dense / stored for dense, stored in layers) / len(layers)
-
-
 def share_per_round(factor: float, rounds: int) -> float:
     return 1 - (1 / factor) ** (1 / rounds)
 
@@ -44,7 +40,7 @@ EXERCISES = [
         "Add up all the dense weights, add up all the stored ones, then divide once.",
         "One uncompressed layer, even a small one, soon limits the whole.",
         mistakes=(
-            (mean_of_ratios,
+            (lambda layers: sum(dense / stored for dense, stored in layers) / len(layers),
              "you average the ratios of the layers; large layers must count for more"),
             (lambda layers: 1 / overall_compression(layers),
              "you divide stored by dense; a compression of 8 means 8 times *fewer* weights"),
