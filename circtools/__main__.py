@@ -85,6 +85,9 @@ def _add_run(commands: Any) -> None:
                      help="runs at a time; 1 shows the progress of each (default 2)")
     run.add_argument("--device", default="cpu", choices=["cpu", "cuda"],
                      help="where to train (default cpu)")
+    run.add_argument("--scheduler", metavar="ADDRESS",
+                     help="address of a Dask scheduler (tcp://host:8786) whose workers, which see "
+                          "the same files, do the runs; needs 'pip install circtools[cluster]'")
     run.add_argument("--results", type=_path, default=store.FOLDER, metavar="FOLDER",
                      help="where the results are (default data/results)")
     run.add_argument("--source", default="auto", choices=["auto", "real", "sample"],
@@ -142,7 +145,8 @@ def _run(options: argparse.Namespace) -> None:
             return
     else:
         execute.run_all(options.task, options.preset, options.seeds, options.workers,
-                        options.results, options.source, options.device, methods, options.only)
+                        options.results, options.source, options.device, methods,
+                        options.scheduler, options.only)
     print("every run has its result" if options.only is None else "done")
 
 

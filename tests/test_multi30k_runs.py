@@ -1,6 +1,10 @@
-"""Every method of the Multi30k experiments, in miniature."""
+"""Every method of the Multi30k experiments, in miniature; on a cluster whose worker is killed."""
 
+import json
 import math
+import os
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -255,13 +259,27 @@ def test_a_bad_plan_is_refused_and_a_finished_one_says_so(
     for words, problem in ((["mnist", "--preset", "nope"], "tiny, base, got 'nope'"),
                            (["mnist", "--device", "cuda"], "no GPU"),
                            (["mnist", "--seeds", "0"], "1 or more, got 0"),
-                           (["mnist", "--methods", "gradual"], "got 'gradual'"),
-                           (["multi30k", "--methods", "magic"], "got 'magic'")):
+                           (["mnist", "--methods", "gradual"], "got 'gradual'")):
         assert cli.main(["run", *words, *plan_of]) == 1
         assert problem in capsys.readouterr().err
     monkeypatch.setattr(Store, "missing", lambda *_: [])
     assert cli.main(["run", "multi30k", "--preset", "tiny", *plan_of]) == 0
     assert capsys.readouterr().out == "every run has its result\n"
+
+
+def test_workers_that_write_elsewhere_are_noticed(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "_work", lambda *_: None)
+    with pytest.raises(OSError, match="1 runs were done and left no result"):
+        execute.run_all("multi30k", "tiny", 1, 1, tiny, "sample")
+
+
+def test_unknown_methods_are_named(tiny: Path) -> None:
+    with pytest.raises(ValueError, match="'magic'"):
+        execute.run_all("multi30k", "small", folder=tiny, methods=["magic"], origin="sample")
+    with pytest.raises(ValueError, match="'gradual'"):
+        execute.run_all("mnist", "tiny", folder=tiny, methods=["gradual"], origin="sample")
 
 
 @pytest.mark.slow
@@ -385,6 +403,39 @@ def test_gradual_pruning_that_stopped_resumes_with_its_masks(
     assert first["compression"].item() == pytest.approx(4, rel=1e-3)
     columns = ["compression", "val_loss", "test_bleu"]
     pd.testing.assert_frame_equal(first[columns], second[columns])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+def test_a_cluster_loses_nothing_when_a_worker_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    runs = [Run("mnist", "tiny", "dense", lr, seed, stage="search")
+            for seed in range(3) for lr in (1e-3, 4e-3)]
+    folder = tmp_path / "results"
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None,
+                                  local_directory=str(tmp_path)) as cluster:
+        victim = next(iter(cluster.workers.values())).pid
+
+        def kill_after_the_first() -> None:
+            while not list(folder.rglob("*.json")):
+                time.sleep(0.05)
+            os.kill(victim, signal.SIGKILL)
+
+        from threading import Thread
+
+        Thread(target=kill_after_the_first, daemon=True).start()
+        execute._stage(runs, of(folder), "cpu", 2, cluster.scheduler_address)
+    assert len(list(folder.rglob("*.json"))) == len(runs)
+    assert len(results.load(folder, data="sample")) == len(runs)
+    alone = json.loads(execute.execute(runs[-1], of(tmp_path / "alone")).read_text())
+    there = json.loads(of(folder).path(runs[-1]).read_text())
+    assert there["final"][0]["val_error"] == alone["final"][0]["val_error"], "two threads a worker"
+    with pytest.raises(ProcessLookupError):  # it is gone, and its work was done by the other
+        for _ in range(100):
+            os.kill(victim, 0)
+            time.sleep(0.05)
 
 
 def test_density_by_head_reads_the_right_side() -> None:

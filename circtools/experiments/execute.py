@@ -1,6 +1,7 @@
 """Run the experiments, or resume them: several at a time, stage by stage."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ TASKS = {
                      multi30k_runs.epochs, multi30k.Experiment),
 }
 Job = Callable[[Run, Store, str, str | None], object]
+_ONE_AT_A_TIME = threading.Lock()  # of a process's threads: they share torch's random numbers
 
 
 def pending(task: str, preset: str, seeds: int, kept: Store, methods: Sequence[str] = ()
@@ -75,57 +77,79 @@ def check_device(device: str) -> None:
 
 def run_all(task: str, preset: str = "base", seeds: int = 5, workers: int = 2,
             folder: Path = store.FOLDER, origin: str = "auto", device: str = "cpu",
-            methods: Sequence[str] = (), only: str | None = None) -> None:
+            methods: Sequence[str] = (), scheduler: str | None = None,
+            only: str | None = None) -> None:
     """Run everything that has no result yet, several runs at a time, stage by stage.
 
     The arguments are the options of ``circtools run``, whose help explains them. The machine's
-    cores, or the GPU, are divided among the workers. A ValueError names an option that is wrong.
+    cores, or the GPU, are divided among the workers.
+
+    Raises:
+        ValueError: if an option has a wrong value, or torch finds no GPU.
+        OSError: if the workers of a cluster write their results where this process finds none.
     """
     if workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
     check_device(device)
-    folder = folder.resolve()  # the course's own has its checkpoints elsewhere, however it is named
-    kept = Store(folder, "sample" if origin == "sample" else "real")
+    # The workers of a cluster may have begun in another folder.
+    kept = Store(folder.resolve(), "sample" if origin == "sample" else "real")
     todo = partial(pending, task, preset, seeds, methods=methods)
     if todo(kept):  # complains of what is wrong before any data are fetched
-        check_writable(folder)
-    kept = Store(folder, TASKS[task].load(origin).origin)
+        check_writable(kept.folder)
+    kept = Store(kept.folder, TASKS[task].load(origin).origin)
     if only is not None:
         named = {run.name: run for run in todo(kept)}
         if only not in named:
             raise ValueError(f"the next stage has no run {only!r} to do; --plan lists what it has")
         return _work(execute, named[only], kept, device, joblib.cpu_count(), only)
+    done: list[Run] = []
     while runs := todo(kept):
-        _stage(runs, kept, device, workers)
+        if runs == done:
+            raise OSError(f"{len(runs)} runs were done and left no result in {kept.folder}; the "
+                          "workers of a cluster must see the same files")
+        done = runs
+        _stage(runs, kept, device, workers, scheduler)
 
 
-def _stage(runs: Sequence[Run], kept: Store, device: str, workers: int) -> None:
-    """Do the runs of a stage; first the networks they start from and whose weights are lost."""
+def _stage(runs: Sequence[Run], kept: Store, device: str, workers: int, scheduler: str | None
+           ) -> None:
+    """Do the runs of a stage; first the networks they start from and whose weights are lost.
+
+    They are done by this process, by processes of this machine, or by the workers of a Dask
+    cluster; what a worker had begun that dies goes to another.
+    """
     minutes = sum(estimate_seconds(runs, kept, device)) / 60
-    threads = max(1, joblib.cpu_count() // workers)
-    print(f"{len(runs)} runs to do in this stage, about {minutes / workers:.0f} minutes with "
-          f"{workers} workers of {threads} threads", flush=True)
-    one_by_one = workers == 1  # in this process: each shows its progress
+    threads, cluster = max(1, joblib.cpu_count() // workers), {}
+    where = f"{minutes / workers:.0f} minutes with {workers} workers of {threads} threads"
+    if scheduler is not None:  # whose workers have the threads that they were given
+        threads, cluster = 0, {"backend": "dask", "scheduler_host": scheduler}
+        where = f"{minutes:.0f} minutes of one worker, on {scheduler}"
+    print(f"{len(runs)} runs to do in this stage, about {where}", flush=True)
+    one_by_one = workers == 1 and scheduler is None  # in this process: each shows its progress
     lost = {run.start: None for run in runs
             if run.start is not None and not kept.weights(run.start).exists()}
-    pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-    for job, batch in (_trained, list(lost)), (execute, runs):
-        done = pool(joblib.delayed(_work)(
-            job, run, kept, device, threads, f"run {i} of {len(batch)}" if one_by_one else None)
-            for i, run in enumerate(batch, start=1))
-        for _ in tqdm(done, total=len(batch), desc="runs", unit="run", mininterval=1,
-                      disable=one_by_one or not batch):
-            pass
+    with joblib.parallel_config(**cluster):
+        pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1,
+                               pre_dispatch="all")
+        for job, batch in (_trained, list(lost)), (execute, runs):
+            done = pool(joblib.delayed(_work)(
+                job, run, kept, device, threads, f"run {i} of {len(batch)}" if one_by_one else None)
+                for i, run in enumerate(batch, start=1))
+            for _ in tqdm(done, total=len(batch), desc="runs", unit="run", mininterval=1,
+                          disable=one_by_one or not batch):
+                pass
 
 
 def _work(job: Job, run: Run, kept: Store, device: str, threads: int, progress: str | None
           ) -> None:
-    """Do a job on a run, with this many threads."""
-    torch.set_num_threads(threads)
-    try:
-        job(run, kept, device, progress)
-    except training.Diverged as error:  # a start: what needs it says so in its own result
-        tqdm.write(f"{run.name} diverged: {error}")
+    """Do a job on a run, with this many threads; 0 leaves the process's own number."""
+    with _ONE_AT_A_TIME:
+        if threads:
+            torch.set_num_threads(threads)
+        try:
+            job(run, kept, device, progress)
+        except training.Diverged as error:  # a start: what needs it says so in its own result
+            tqdm.write(f"{run.name} diverged: {error}")
 
 
 def estimate_seconds(runs: Iterable[Run], kept: Store, device: str = "cpu") -> list[float]:
