@@ -1,7 +1,6 @@
 """Beam search against the slow path and against all translations; text; scores."""
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -158,20 +157,6 @@ def test_unknown_words_are_copied_forbidden_or_kept() -> None:
     for empty in " ", "\ufeff\u200b", []:
         with pytest.raises(ValueError, match="sentence 2 is empty"):
             translate(model, words, ["Ein Zebra", empty])
-
-
-def test_a_network_saved_before_the_renaming_is_read(model: Transformer, tmp_path: Path) -> None:
-    vocab = Vocab(german=[f"d{i}" for i in range(15)], english=[f"e{i}" for i in range(WORDS)])
-    multi30k.save_model(model, vocab, tmp_path / "new.pt")
-    stored = torch.load(tmp_path / "new.pt", weights_only=True)
-    for old, new in (("source_words", "source_vocab"), ("target_words", "target_vocab")):
-        stored["config"][old] = stored["config"].pop(new)
-    torch.save(stored, tmp_path / "old.pt")
-    (new_model, _), (old_model, _) = (multi30k.load_model(tmp_path / f"{name}.pt")
-                                      for name in ("new", "old"))
-    assert old_model.config == new_model.config == model.config
-    assert translation.translate_indices(old_model, sources(5)) == translation.translate_indices(
-        new_model, sources(5))
 
 
 # --- Text and score ------------------------------------------------------------------------------

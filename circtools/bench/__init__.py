@@ -55,5 +55,7 @@ def product_rate(dtype: torch.dtype = torch.float32) -> float:
 
 def write(result: dict[str, Any], name: str) -> None:
     """Write the result of a benchmark, with its provenance and the number of threads."""
+    path = FOLDER / f"{name}.json"
     provenance: dict[str, Any] = {**store.provenance(), "threads": torch.get_num_threads()}
-    store.write({**result, "provenance": provenance}, FOLDER / f"{name}.json")
+    store.write({**result, "provenance": provenance}, path)
+    print(f"{name}: written to {path}")

@@ -1,7 +1,6 @@
 """Speed of BlockCirculantLinear beside nn.Linear and other ways to compress a layer, in one run.
 
-    python -m circtools.bench.layer --quick        # a minute
-    python -m circtools.bench.layer                # all cells, about 10 minutes; writes the results
+    python -m circtools.bench.layer  # about 10 minutes; notebook 09 shows the results
 
 For every width n, number of tokens and block size it times, in turn, ``nn.Linear``, the layer in
 both orders, and the C3A operator of the package ``peft`` (in the extra ``benchmarks``), and gives
@@ -12,7 +11,6 @@ at equal stored weights (inference), and the bytes kept for backward. Do not run
 beside it.
 """
 
-import argparse
 import importlib.util
 import logging
 import runpy
@@ -23,8 +21,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -186,41 +182,18 @@ def measure_others(sizes: Sequence[int], tokens: Sequence[int]) -> list[dict[str
     return rows
 
 
-def show(cells: pd.DataFrame, others: pd.DataFrame) -> None:
-    """Print the ratios, and what the targets speak of."""
-    wide = [*(cells.pivot(index=["mode", "n", "tokens"], columns="block_size", values=values)
-              for values in ("ratio", "strided_ratio")),
-            others.pivot(index=["method", "compression"], columns=["n", "tokens"], values="ratio")]
-    print("times nn.Linear", *(table.round(2).to_string(na_rep="") for table in wide), sep="\n\n")
-    enough = cells["mode"].map({"inference": 32, "training": 256})
-    few = cells[(cells["n"] >= 512) & (cells["tokens"] >= enough) & (cells["block_size"] <= 64)]
-    few = few.assign(c3a=few["ratio"] / few["c3a_ratio"])
-    columns = ["ratio", "strided_ratio", "c3a", "roofline"]
-    logs = few.groupby("mode")[columns].agg(lambda x: np.log(x).mean())
-    worst = few[["ratio", "strided_ratio"]].min().round(2).to_dict()
-    print(f"\nworst {worst} over n >= 512, enough tokens and b <= 64, and "
-          f"geometric means\n{np.exp(logs).round(2).to_string()}")
-
-
 def main() -> None:
-    """Measure, print the tables and write them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few cells, nothing written")
-    quick = parser.parse_args().quick
+    """Measure and write."""
     logging.getLogger().setLevel(logging.ERROR)  # onnxruntime's advice on quantising
     warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-    sizes, tokens, blocks = ((1024,), (1, 256), (2, 8, 32)) if quick else (
-        (256, 512, 1024, 2048, 4096), (1, 32, 256, 2048), (2, 4, 8, 16, 32, 64, 128))
     large = torch.zeros(2**26), torch.ones(2**26)  # 256 MiB each, more than any cache
     copying = bench.medians({"copy": lambda: large[0].copy_(large[1])})["copy"]
     machine = {"flops": bench.product_rate(), "bandwidth": 2 * 4 * 2**26 / copying}
-    print(f"{torch.get_num_threads()} threads, {machine['flops'] / 1e9:.0f} Gflop/s, "
-          f"{machine['bandwidth'] / 1e9:.0f} GB/s")
-    cells, others = measure_layer(sizes, tokens, blocks, machine), measure_others(sizes, tokens)
-    show(pd.DataFrame(cells), pd.DataFrame(others))
-    if not quick:
-        bench.write({"machine": machine, "cells": cells, "others": others}, "layer")
+    sizes, tokens = (256, 512, 1024, 2048, 4096), (1, 32, 256, 2048)
+    blocks = (2, 4, 8, 16, 32, 64, 128)
+    bench.write({"machine": machine, "cells": measure_layer(sizes, tokens, blocks, machine),
+                 "others": measure_others(sizes, tokens)}, "layer")
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ def ratio(runs: Iterable[Callable[[], object]], rounds: int) -> float:
 
 
 def training_speed(corpus: Corpus, name: str) -> dict[str, Any]:
-    """Return the speed of the dense Transformer of a preset; print it."""
+    """Return the speed of the dense Transformer of a preset."""
     preset = multi30k_runs.PRESETS[name]
     torch.manual_seed(0)
     fp32, bf16 = (build(corpus, preset, "dense", 1, tied=True) for _ in range(2))
@@ -161,18 +161,14 @@ def training_speed(corpus: Corpus, name: str) -> dict[str, Any]:
         words = ways["circtools fp32"]()
     for way, dtype in (("fp32 limit", torch.float32), ("bf16 limit", torch.bfloat16)):
         speed[way] = bench.product_rate(dtype) * words / counter.get_total_flops()
-    seconds = translation_seconds(name, corpus, fp32)
-    print(f"{corpus.origin} data, preset {name}, target words per second and times plain")
-    for way, value in speed.items():
-        print(f"{way:16}{value:9.0f}{value / speed['plain']:7.2f}")
-    print(f"seconds for {len(corpus.test)} translations: {seconds}")
     return {"benchmark": "training_speed", "preset": name, "data": corpus.origin,
-            "target_words_per_second": speed, "translation_seconds": seconds,
+            "target_words_per_second": speed,
+            "translation_seconds": translation_seconds(name, corpus, fp32),
             "threads": torch.get_num_threads(), "cores": os.cpu_count()}
 
 
 def compressed_speed(corpus: Corpus, name: str) -> dict[str, Any]:
-    """Return the speed of the compressed Transformers of a preset, a row for each; print them."""
+    """Return the speed of the compressed Transformers of a preset, a row for each."""
     preset, precision = multi30k_runs.PRESETS[name], multi30k.precision_for("cpu")
     dense, rows = build(corpus, preset, "dense", 1), []
     for method in ("block_circulant", "pruned", "low_rank", "small_dense"):
@@ -182,12 +178,11 @@ def compressed_speed(corpus: Corpus, name: str) -> dict[str, Any]:
                 "method": method, "compression": level,
                 "training": ratio((our_steps(m, corpus, preset, precision) for m in both), 5),
                 "translation": ratio((translating(m, corpus) for m in both), 2)})
-            print(rows[-1], flush=True)
     return {"preset": name, "data": corpus.origin, "ratios": rows}
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="base", choices=list(multi30k_runs.PRESETS))
     name, corpus = parser.parse_args().preset, multi30k.load("auto")

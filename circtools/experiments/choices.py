@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from circtools.experiments.methods import CONTROL_LEVELS, ROUNDS_AT, tuned_as
+from circtools.experiments.methods import CONTROL_LEVELS, METHODS, ROUNDS_AT, tuned_as
 
 TRIAL_PRESET = "small"  # whose choices serve every size, as multiples of its own base values
 
@@ -58,6 +58,7 @@ def chosen_scales(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> dict[str, 
     compressions that were tried, 4 and 16 (rounds 6 and 12 of pruning). What is fine-tuned is
     chosen by its trials. What is trained from scratch is chosen by complete runs, since short ones
     prefer higher rates and less dropout; until there are any, by the trials of the learning rate.
+    A method without trials of its own has those of the one that it is tuned as.
 
     Other presets take the choice of :data:`TRIAL_PRESET`, unless a setting tried there as well, at
     the same compressions, is better there. :data:`SLIGHT` has :func:`slight_scales`.
@@ -85,7 +86,7 @@ def chosen_scales(table: pd.DataFrame, preset: str = TRIAL_PRESET) -> dict[str, 
             best = _best_there(decisive[decisive["preset"] == preset], best)
         if best:
             found[method] = best
-    return found
+    return {method: found[tuned_as(method)] for method in METHODS if tuned_as(method) in found}
 
 
 def slight_scales(table: pd.DataFrame) -> dict[str, HparamScale]:
@@ -121,18 +122,16 @@ def _best_there(tried: pd.DataFrame, lent: HparamScale) -> HparamScale:
 
 def tuned_classifiers(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of MNIST that were trained with their structure's chosen learning rate."""
-    chosen = chosen_rates(table)
     # Runs that also compress the output layer, and controls, have no trials of their own: they
     # take the choice of the structure they extend.
     key = [c for c in STRUCTURE if c != "layers"]
     final = table[(table["series"] != "search") & (table["task"] == "mnist")]
-    final = final.assign(method=final["method"].replace({"finetune_control": "pruned"}),
-                         method_of_run=final["method"])
-    tuned = final.merge(chosen[[*key, "lr"]], on=[*key, "lr"])
-    dense = chosen.loc[chosen["method"] == "dense", ["task", "preset", "data", "lr"]]
-    tuned = tuned.merge(dense.rename(columns={"lr": "dense_lr"}), on=["task", "preset", "data"])
-    tuned = tuned[tuned["start_lr"].isna() | (tuned["start_lr"] == tuned["dense_lr"])]
-    return tuned.assign(method=tuned["method_of_run"])[table.columns]
+    structure = final[key].replace({"method": {"finetune_control": "pruned"}})
+    dense = structure.assign(method="dense", pixels="natural", block_size=1, round=0)
+    rates = chosen_rates(table).set_index(key)["lr"]
+    own, of_start = (rates.reindex(pd.MultiIndex.from_frame(of)).array for of in (structure, dense))
+    return final[(final["lr"] == own)
+                 & (final["start_lr"].isna() | (final["start_lr"] == of_start))]
 
 
 def tuned_transformers(table: pd.DataFrame) -> pd.DataFrame:
@@ -142,7 +141,7 @@ def tuned_transformers(table: pd.DataFrame) -> pd.DataFrame:
     chosen = {preset: chosen_scales(table, preset) for preset in final["preset"].unique()}
 
     def is_tuned(row: Any) -> bool:
-        own = chosen[row.preset].get(tuned_as(row.method))
+        own = chosen[row.preset].get(row.method)
         started_right = not isinstance(row.start_factors, tuple) or \
             row.start_factors == chosen[row.preset].get("dense")
         return (row.lr_factor, row.dropout_factor, row.matrix_lr_scale) == own and started_right

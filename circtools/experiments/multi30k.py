@@ -108,13 +108,7 @@ def transformer(vocab: Vocab, linear: LinearLayer = nn.Linear, **sizes: Any) -> 
 
 
 def save_model(model: Transformer, vocab: Vocab, path: Path) -> None:
-    """Save a Transformer in half precision, with its vocabularies; a ValueError if compressed."""
-    with torch.device("meta"):
-        dense = Transformer(model.config).state_dict()
-    if {name: value.shape for name, value in model.state_dict().items()} != {
-            name: value.shape for name, value in dense.items()}:
-        raise ValueError("only a dense Transformer can be saved so; of a compressed one save "
-                         "model.state_dict()")
+    """Save a dense Transformer in half precision, with its vocabularies."""
     state = {name: value.half() for name, value in model.state_dict().items()}
     if model.config.tied:
         del state["output.weight"]
@@ -132,8 +126,6 @@ def load_model(path: Path) -> tuple[Transformer, Vocab]:
                                 "result: name that file")
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(stored, dict):
-            raise TypeError(f"it holds a {type(stored).__name__}")
         names = {"source_words": "source_vocab", "target_words": "target_vocab"}  # old to new
         config = {names.get(name, name): value for name, value in stored["config"].items()
                   if name != "norm"}  # which old files name; it is always before a sublayer
@@ -247,9 +239,9 @@ class Experiment(runs.Experiment):
     def counts(self) -> dict[str, Any]:
         with torch.device("meta"):
             whole = transformer(self.corpus.vocab, tied=self.run.tied, **self.preset.sizes)
-        ratios = [_stored(whole)[i] / stored for i, stored in enumerate(_stored(self.model))]
         names = ("compression", "compression_all", "compression_model")
-        counts: dict[str, Any] = dict(zip(names, ratios, strict=True))
+        counts: dict[str, Any] = {name: dense / stored for name, dense, stored in zip(
+            names, _stored(whole), _stored(self.model), strict=True)}
         counts["file_bytes"] = counting.file_bytes(self.model)
         if masks := pruning.masks(self.model):
             counts["density"] = {name: round(float(m.float().mean()), 5)

@@ -93,7 +93,7 @@ def plan(preset: str, seeds: int, kept: Store, table: pd.DataFrame,
     stages += [[dense(TRIAL_PRESET, 0)], *trials(preset, methods, kept, table)]
     if any(map(kept.missing, stages[1:])):
         return stages
-    chosen = _chosen(table, preset)
+    chosen = choices.chosen_scales(table, preset)
     stages.append([dense(preset, seed, chosen["dense"]) for seed in range(seeds)])
     stages.append([dense(preset, seed) for seed in range(seeds)])  # the series "same"
     final = [run for seed in range(seeds) for method in methods
@@ -186,7 +186,7 @@ def trials(preset: str, methods: Sequence[str], kept: Store, table: pd.DataFrame
                                     complete=method in scratch)])
     if preset == TRIAL_PRESET or kept.missing(stages[2]):
         return stages
-    lent = _chosen(table, TRIAL_PRESET)
+    lent = choices.chosen_scales(table)
     for complete in (True, False):  # what is fine-tuned starts from the dense network
         stages.append([run for method in methods if (method in scratch) == complete
                        for scale in dict.fromkeys([BASE, lent[method]])
@@ -203,12 +203,6 @@ def _trial(preset: str, method: str, scale: HparamScale, complete: bool = True) 
     stage, seed = ("final", 0) if complete else ("search", SEARCH_SEEDS[0])
     levels = (1,) if method == "dense" or kind.prunes else CONTROL_LEVELS
     return [_run(preset, method, seed, scale, stage=stage, block_size=b, **more) for b in levels]
-
-
-def _chosen(table: pd.DataFrame, preset: str) -> dict[str, HparamScale]:
-    """Return, for each method, the hyper-parameters that its trials, or its lender's, chose."""
-    chosen = choices.chosen_scales(table, preset)
-    return {method: chosen[tuned_as(method)] for method in METHODS if tuned_as(method) in chosen}
 
 
 def epochs(run: Run) -> tuple[int, int]:

@@ -2,7 +2,9 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -183,29 +185,24 @@ def attention_maps(model: Transformer, source: Tensor, target: Tensor) -> dict[s
     """
     maps: dict[str, Tensor] = {}
 
-    def record(name: str) -> Callable[..., None]:
-        def hook(module: Attention, inputs: tuple[Tensor, ...], options: dict[str, bool],
-                 output: Tensor) -> None:
-            x, keys, _, *mask = inputs
-            queries = module.split(module.query(x))  # (batch, heads, queries, d_head)
-            scores = queries @ keys.transpose(2, 3) / math.sqrt(keys.shape[-1])
-            if options.get("causal"):
-                later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
-                scores = scores.masked_fill(later, -math.inf)
-            if mask:
-                scores = scores.masked_fill(~mask[0], -math.inf)
-            maps[name] = scores.softmax(-1)
+    def record(name: str, module: Attention, inputs: tuple[Tensor, ...], options: dict[str, bool],
+               output: Tensor) -> None:
+        x, keys, _, *mask = inputs
+        queries = module.split(module.query(x))  # (batch, heads, queries, d_head)
+        scores = queries @ keys.transpose(2, 3) / math.sqrt(keys.shape[-1])
+        if options.get("causal"):
+            later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
+            scores = scores.masked_fill(later, -math.inf)
+        if mask:
+            scores = scores.masked_fill(~mask[0], -math.inf)
+        maps[name] = scores.softmax(-1)
 
-        return hook
-
-    hooks = [m.register_forward_hook(record(name), with_kwargs=True)
-             for name, m in model.named_modules() if isinstance(m, Attention)]
-    try:
-        with torch.no_grad():
-            model(source, target)
-    finally:
-        for handle in hooks:
-            handle.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for name, module in model.named_modules():
+            if isinstance(module, Attention):
+                hooks.enter_context(module.register_forward_hook(
+                    partial(record, name), with_kwargs=True))
+        model(source, target)
     return maps
 
 
@@ -214,8 +211,8 @@ def _aligned(model: Transformer, source: Tensor, translation: list[int]) -> list
     source = source[source != PAD].unsqueeze(0)  # (1, source tokens)
     target = torch.tensor([[START, *translation[:-1]]], device=source.device)
     maps = attention_maps(model, source, target)
-    last = list(model.decoder.named_children())[-1][0]
-    weights = maps[f"decoder.{last}.cross_attention"][0].mean(0)  # (target tokens, source tokens)
+    last = f"decoder.{len(model.decoder) - 1}.cross_attention"
+    weights = maps[last][0].mean(0)  # (target tokens, source tokens)
     return weights[:, :-1].argmax(1).tolist()  # the end of the sentence is no word to copy
 
 

@@ -10,8 +10,9 @@ In a notebook::
 
 Each notebook's exercises are in a module of their own, ``nb01.py`` for notebook 01, as a list
 ``EXERCISES``. A ``verify`` function gets the reader's answer and returns None if it is right, or
-one sentence that says where it goes wrong. If a wrong answer gave in each call what one of the
-exercise's typical mistakes gives, the reader is told that mistake instead.
+one sentence that says where it goes wrong. Where the answer returns a number, the cases to try it
+with will do. If a wrong answer gave in each call what one of the exercise's typical mistakes gives,
+the reader is told that mistake instead.
 """
 
 import importlib.util
@@ -22,7 +23,7 @@ import textwrap
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import CodeType, ModuleType
+from types import CodeType
 from typing import Any
 
 from IPython.display import display
@@ -39,13 +40,15 @@ if importlib.util.find_spec("circtools") is None:
     raise WrongPython(f"this notebook runs in {sys.executable}, where circtools is not installed; "
                       "start it with make lab")
 
+from exercises import answers  # noqa: E402 - which needs circtools
+
 
 @dataclass(frozen=True)
 class Exercise:
     """One exercise: ``solution`` is an answer (a function) that ``verify`` accepts."""
 
     name: str  # "1.2": the second exercise of notebook 01
-    verify: Callable[[Any], str | None]
+    verify: Callable[[Any], str | None] | list[tuple[Any, ...]]
     solution: Callable[..., Any]
     hint: str
     praise: str = ""  # what the reader has just shown, printed when the answer is right
@@ -72,19 +75,15 @@ def problem_with(name: str, answer: Any) -> str | None:
     exercise = find(name)
     if forbidden := sorted(set(exercise.without) & _names(getattr(answer, "__code__", None))):
         return f"it uses {forbidden[0]}, which does all the work: write it without"
-    calls = _answers().Calls(answer)
+    calls, verify = answers.Calls(answer), exercise.verify
     try:
-        problem = exercise.verify(calls)
+        problem = verify(calls) if callable(verify) else answers.number_problem(
+            calls, exercise.solution, verify)
     except Exception as error:  # the reader's code may do anything
         return f"it stopped with {type(error).__name__}: {error}{_place(error, answer)}"
     if problem is None:
         return None
     return next((named for wrong, named in exercise.mistakes if calls.agree_with(wrong)), problem)
-
-
-def _answers() -> ModuleType:
-    """Return the module that needs torch, which a Python without circtools may not have."""
-    return importlib.import_module("exercises.answers")
 
 
 def _place(error: Exception, answer: Any) -> str:
@@ -108,7 +107,7 @@ def check(name: str, answer: Any) -> None:
     if problem := problem_with(name, answer):
         _print(f"Exercise {name}: not yet - {problem}.")
         if exercise.picture:
-            _answers().show_beside(*exercise.picture, answer, exercise.solution)
+            answers.show_beside(*exercise.picture, answer, exercise.solution)
         print(f'Stuck? hint("{name}"), solution("{name}")')
     else:
         _print(f"Exercise {name}: correct! {exercise.praise}")

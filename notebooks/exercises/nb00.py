@@ -1,43 +1,23 @@
 """Exercises of notebook 00."""
 
-from collections.abc import Callable
-
 from exercises import Exercise
-from exercises.answers import number_problem
 
 
 def remaining(rounds: int) -> float:
     return 0.79**rounds
 
 
-def verify_remaining(answer: Callable[[int], float]) -> str | None:
-    return number_problem(answer, remaining, [(3,), (1,), (15,), (0,)])
-
-
 def overall_compression(layers: list[tuple[int, int]]) -> float:
     return sum(dense for dense, _ in layers) / sum(stored for _, stored in layers)
-
-
-def verify_overall(answer: Callable[[list[tuple[int, int]]], float]) -> str | None:
-    return number_problem(answer, overall_compression, [
-        ([(100, 10)],), ([(614_656, 76_832), (7_840, 7_840)],), ([(10, 5), (1000, 10), (7, 7)],)])
-
-
-def mean_of_ratios(layers: list[tuple[int, int]]) -> float:
-    return sum(dense / stored for dense, stored in layers) / len(layers)
 
 
 def share_per_round(factor: float, rounds: int) -> float:
     return 1 - (1 / factor) ** (1 / rounds)
 
 
-def verify_share(answer: Callable[[float, int], float]) -> str | None:
-    return number_problem(answer, share_per_round, [(32, 15), (4, 2), (32, 5), (16, 1)])
-
-
 EXERCISES = [
     Exercise(
-        "0.1", verify_remaining, remaining,
+        "0.1", [(3,), (1,), (15,), (0,)], remaining,
         "After one round 0.79 of the weights remain; the next round leaves 0.79 of those.",
         "Three rounds give 2x, six 4x, fifteen 34x.",
         mistakes=(
@@ -55,11 +35,12 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        "0.2", verify_overall, overall_compression,
+        "0.2", [([(100, 10)],), ([(614_656, 76_832), (7_840, 7_840)],),
+                ([(10, 5), (1000, 10), (7, 7)],)], overall_compression,
         "Add up all the dense weights, add up all the stored ones, then divide once.",
         "One uncompressed layer, even a small one, soon limits the whole.",
         mistakes=(
-            (mean_of_ratios,
+            (lambda layers: sum(dense / stored for dense, stored in layers) / len(layers),
              "you average the ratios of the layers; large layers must count for more"),
             (lambda layers: 1 / overall_compression(layers),
              "you divide stored by dense; a compression of 8 means 8 times *fewer* weights"),
@@ -70,7 +51,7 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        "0.3", verify_share, share_per_round,
+        "0.3", [(32, 15), (4, 2), (32, 5), (16, 1)], share_per_round,
         "The share that stays in one round, to the power of rounds, must be 1 / factor. Take the "
         "root; what goes is the rest.",
         "Now compare 32x in 1, 5, 15 and 33 rounds.",

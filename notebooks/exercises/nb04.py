@@ -10,15 +10,11 @@ from torch import Tensor
 from circtools import prune
 from circtools.pruning import mask_of
 from exercises import Exercise
-from exercises.answers import NOTHING, number_problem
+from exercises.answers import NOTHING
 
 
 def rounds_for(factor: float) -> int:
     return math.ceil(math.log(factor) / -math.log(0.79))
-
-
-def verify_rounds(answer: Callable[[float], int]) -> str | None:
-    return number_problem(answer, rounds_for, [(2,), (4,), (16,), (34,), (784,), (1,)])
 
 
 def global_masks(weights: Sequence[Tensor], amount: float) -> list[Tensor]:
@@ -60,12 +56,6 @@ def signed_masks(weights: Sequence[Tensor], amount: float) -> list[Tensor]:
 
 def error_at(compressions: Sequence[float], errors: Sequence[float], target: float) -> float:
     return float(np.interp(np.log(target), np.log(compressions), errors))
-
-
-def verify_error_at(answer: Callable[[Sequence[float], Sequence[float], float], float]
-                    ) -> str | None:
-    pruned = [1.0, 4.0, 16.0], [0.02, 0.03, 0.07]
-    return number_problem(answer, error_at, [(*pruned, at) for at in (8.0, 2.0, 3.0, 6.0, 4.0)])
 
 
 def one_stroke(layers: Sequence[torch.nn.Module], rounds: int) -> None:
@@ -125,7 +115,7 @@ def prune_anew(layer: torch.nn.Module, first: Tensor) -> None:
 
 EXERCISES = [
     Exercise(
-        "4.1", verify_rounds, rounds_for,
+        "4.1", [(2,), (4,), (16,), (34,), (784,), (1,)], rounds_for,
         "0.79 ** rounds <= 1 / factor. Take logarithms on both sides, mind the sign, round up.",
         "These rounds are the first to reach the factor; most go a little beyond it.",
         mistakes=(
@@ -163,7 +153,8 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        "4.3", verify_error_at, error_at,
+        "4.3", [([1.0, 4.0, 16.0], [0.02, 0.03, 0.07], at) for at in (8.0, 2.0, 3.0, 6.0, 4.0)],
+        error_at,
         "np.interp(x, xs, ys) interpolates linearly; give it logarithms of the compressions.",
         "This is how the two methods are compared at equal compression.",
         mistakes=(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from exercises import Exercise
-from exercises.answers import NOTHING, number_problem
+from exercises.answers import NOTHING
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -57,13 +57,10 @@ def clipped_precision(hypothesis: Sequence[str], reference: Sequence[str], n: in
     return (written & right).total() / max(1, written.total())
 
 
-def verify_precision(answer: Callable[[Sequence[str], Sequence[str], int], float]) -> str | None:
-    cases = [("the the the the", "the cat is here", 1), ("a man rides a bike", "a man rides it", 1),
+SENTENCES = [("the the the the", "the cat is here", 1), ("a man rides a bike", "a man rides it", 1),
              ("a man rides a bike", "a man rides it", 2), ("a b c d", "a b c d", 4),
              ("d c b a", "a b c d", 2), ("a dog and a cat", "a cat and a dog", 1),
              ("a dog", "a dog", 4)]
-    return number_problem(answer, clipped_precision, [(h.split(), r.split(), n)
-                                                      for h, r, n in cases])
 
 
 def listed(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
@@ -80,11 +77,9 @@ def warmup(step: int, steps: int, share: float) -> float:
     return done / share if done < share else (1 - done) / (1 - share)
 
 
-def verify_warmup(answer: Callable[[int, int, float], float]) -> str | None:
-    # A quarter of the way, too: half-way a cosine agrees with a straight line.
-    return number_problem(answer, warmup, [
-        (round(steps * done), steps, share) for steps, share in ((1000, 0.1), (400, 0.25))
-        for done in (0.0, share / 4, share / 2, share, (1 + 3 * share) / 4, (1 + share) / 2, 1.0)])
+# A quarter of the way, too: half-way a cosine agrees with a straight line.
+STEPS = [(round(steps * done), steps, share) for steps, share in ((1000, 0.1), (400, 0.25))
+         for done in (0.0, share / 4, share / 2, share, (1 + 3 * share) / 4, (1 + share) / 2, 1.0)]
 
 
 def cosine(step: int, steps: int, share: float) -> float:
@@ -119,7 +114,7 @@ EXERCISES = [
              ),
              picture=("Attention weights: a row per query, a column per key",
                       lambda answer: answer(*three()[:2], torch.eye(5)))),
-    Exercise("5.2", verify_warmup, warmup,
+    Exercise("5.2", STEPS, warmup,
              "done = step / steps; while done < share the factor is done / share; afterwards it "
              "falls in a straight line from 1 at done = share to 0 at done = 1.",
              mistakes=(
@@ -139,7 +134,7 @@ EXERCISES = [
              ),
              picture=("The factor at each of 100 steps, with a share of 0.2",
                       lambda answer: [answer(step, 100, 0.2) for step in range(101)])),
-    Exercise("5.3", verify_precision, clipped_precision,
+    Exercise("5.3", [(h.split(), r.split(), n) for h, r, n in SENTENCES], clipped_precision,
              "Count the n-grams of both with collections.Counter; the operator & keeps the smaller "
              "of two counts.",
              "BLEU is the geometric mean of four of these, for n = 1 to 4, times the brevity "

@@ -3,16 +3,11 @@
 from collections.abc import Callable
 
 from exercises import Exercise
-from exercises.answers import NOTHING, number_problem
+from exercises.answers import NOTHING
 
 
 def model_compression(layers: int, rest: int, b: int) -> float:
     return (layers + rest) / (layers / b + rest)
-
-
-def verify_model(answer: Callable[[int, int, int], float]) -> str | None:
-    return number_problem(answer, model_compression, [
-        (6_000_000, 5_000_000, 16), (100, 100, 10), (100, 0, 4)])
 
 
 def heads_share(d_model: int, heads: int, b: int) -> bool:
@@ -32,7 +27,7 @@ def verify_share(answer: Callable[[int, int, int], bool]) -> str | None:
 
 
 EXERCISES = [
-    Exercise("6.1", verify_model, model_compression,
+    Exercise("6.1", [(6_000_000, 5_000_000, 16), (100, 100, 10), (100, 0, 4)], model_compression,
              "Weights before, divided by weights after: only the layers' share is divided by b.",
              "However large b is, the whole shrinks by no more than (layers + rest) / rest.",
              mistakes=(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from circtools import prune
 from exercises import Exercise
-from exercises.answers import NOTHING, number_problem
+from exercises.answers import NOTHING
 
 
 def density_by_head(mask: Tensor, heads: int) -> Tensor:
@@ -34,10 +34,6 @@ def verify_density(answer: Callable[[Tensor, int], Tensor]) -> str | None:
 
 def seeds_needed(mean: float, sd: float) -> int:
     return math.floor((1.96 * sd / mean) ** 2) + 1
-
-
-def verify_seeds(answer: Callable[[float, float], int]) -> str | None:
-    return number_problem(answer, seeds_needed, [(0.3, 0.5), (0.2, 0.5), (0.1, 0.5), (1.0, 0.1)])
 
 
 def prune_each(layers: Iterable[torch.nn.Module], amount: float) -> None:
@@ -81,7 +77,7 @@ EXERCISES = [
                  (lambda mask, heads: mask.float().view(-1, heads, len(mask)).mean((0, 2)),
                   "you take every heads-th row; the rows of a head are neighbours"),
              )),
-    Exercise("7.2", verify_seeds, seeds_needed,
+    Exercise("7.2", [(0.3, 0.5), (0.2, 0.5), (0.1, 0.5), (1.0, 0.1)], seeds_needed,
              "n must be above (1.96 * sd / mean) ** 2; the next whole number.",
              mistakes=(
                  (lambda mean, sd: max(1, int((1.96 * sd / mean) ** 2)),

@@ -1,9 +1,6 @@
 """Exercises of notebook 09."""
 
-from collections.abc import Callable
-
 from exercises import Exercise
-from exercises.answers import number_problem
 
 
 def products_of(b: int) -> int:
@@ -11,31 +8,17 @@ def products_of(b: int) -> int:
     return real + 3 * (b - real) // 2
 
 
-def verify_products(answer: Callable[[int], int]) -> str | None:
-    return number_problem(answer, products_of, [(8,), (9,), (2,), (3,), (4,), (32,)])
-
-
 def sparse_megabytes(weights: int, density: float) -> float:
     left = weights * density
     return (4 * left + min(weights / 8, 2 * left)) / 1e6
-
-
-def verify_sparse(answer: Callable[[int, float], float]) -> str | None:
-    return number_problem(answer, sparse_megabytes, [
-        (1_000_000, 0.5), (250_000, 0.01), (1_000_000, 1.0)])
 
 
 def shortest_time(flops: float, moved: float, rate: float, bandwidth: float) -> float:
     return max(flops / rate, moved / bandwidth)
 
 
-def verify_shortest(answer: Callable[[float, float, float, float], float]) -> str | None:
-    return number_problem(answer, shortest_time, [
-        (1000, 1, 100, 10), (1, 1000, 100, 10), (2000, 1000, 100, 10)])
-
-
 EXERCISES = [
-    Exercise("9.1", verify_products, products_of,
+    Exercise("9.1", [(8,), (9,), (2,), (3,), (4,), (32,)], products_of,
              "A real signal of length b has the constant frequency, for even b the alternating "
              "one, and (b - these) / 2 with a sine part; those take three products each.",
              "For b = 2 that halves the arithmetic; for large b it falls as 1.5 / b.",
@@ -52,7 +35,7 @@ EXERCISES = [
                  (lambda b: 2 - b % 2 + 4 * ((b - 1) // 2),
                   "a complex frequency takes three products by Gauss's trick, not four"),
              )),
-    Exercise("9.2", verify_sparse, sparse_megabytes,
+    Exercise("9.2", [(1_000_000, 0.5), (250_000, 0.01), (1_000_000, 1.0)], sparse_megabytes,
              "left = weights * density; the values take 4 * left bytes, the places "
              "min(weights / 8, 2 * left); a megabyte is 1e6 bytes.",
              "The bits win until fewer than one weight in sixteen is left.",
@@ -74,7 +57,7 @@ EXERCISES = [
                  (lambda weights, density: sparse_megabytes(weights, density) * 1e6,
                   "that is in bytes; a megabyte is a million of them"),
              )),
-    Exercise("9.3", verify_shortest, shortest_time,
+    Exercise("9.3", [(1000, 1, 100, 10), (1, 1000, 100, 10), (2000, 1000, 100, 10)], shortest_time,
              "Each limit gives a time: operations / rate, and bytes / bandwidth. The processor "
              "works on both at once.",
              mistakes=(
