@@ -144,8 +144,8 @@ figure = translation_figures.slightly_pruned(table)
 # %% [markdown]
 # **What to notice.** The squares lie below zero. On the left no mark is filled: nothing is decided.
 # On the right more sentences make the bars shorter, and all squares are filled. The circles lie
-# around zero on both sides. So the pruning costs nothing that we can see; the further training does.
-# [Notebook 07](07_pruned_transformer.ipynb) looks closer.
+# around zero on both sides. So the pruning costs nothing that we can see; the further training
+# does. [Notebook 07](07_pruned_transformer.ipynb) looks closer.
 #
 # ### 4. Does sharing need an order among its inputs?
 #

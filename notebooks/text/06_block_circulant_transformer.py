@@ -595,13 +595,13 @@ compared.astype({"epochs": int}).round({"validation loss": 2, "test BLEU": 1})
 # %% [markdown]
 # **What to notice.** The projection takes most of every matrix away, and still BLEU arrives where
 # training from scratch does. The validation loss does not, and it is right. On four test sets, with
-# two trainings of each, projected networks are 0.9 BLEU behind. Half the dropout, the choice of short
-# trials, may be why.
+# two trainings of each, projected networks are 0.9 BLEU behind. Half the dropout, the choice of
+# short trials, may be why.
 #
 # ### Exercise 6.3 ★★ 20 minutes, an open question
 #
-# The rule says $\sqrt b$ times the rate. Is that the best? In the live cell, try b = 8 with one, two,
-# four and eight times the base rate. **Predict:** is the best factor twice as large for b = 32?
+# The rule says $\sqrt b$ times the rate. Is that the best? In the live cell, try b = 8 with one,
+# two, four and eight times the base rate. **Predict:** is the best factor twice as large for b = 32?
 #
 # <details class="help"><summary>What we found</summary>
 #
