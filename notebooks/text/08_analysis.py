@@ -267,8 +267,8 @@ translation_figures.lead_of_pruning(table);
 # were known.)
 #
 # Against block-circulant networks with half the dropout that lead is no longer decided. Networks
-# pruned while they are trained have not had half. On four test sets together the lead shrinks, too.
-# Both rest on two trainings, so they are no verdict. At `base` pruning leads, with one training.
+# pruned while they are trained have not had half. On four test sets together the lead shrinks, too,
+# with two trainings of each. At `base` pruning leads, with one.
 #
 # The rounds alone do not help: with nothing pruned they gain nothing.
 #
