@@ -45,12 +45,19 @@ def halves(axes: Axes, top: float = 0.97, x: float = 0.5) -> None:
 
 def curve(axes: Axes, rows: pd.DataFrame, by: str = "compression", metric: str = "test_error",
           **look: Any) -> None:
-    """Draw the mean of a metric over seeds against ``by``, with its 95 % band; errors in %."""
+    """Draw the mean of a metric over seeds against ``by``, with its 95 % band; errors in %.
+
+    Fewer than three points are no curve: they stand apart, with bars.
+    """
     if rows.empty:
         return
     scale = 100.0 if metric == "test_error" else 1.0
     grouped = rows.groupby(by)[metric].apply(lambda values: statistics.interval(scale * values))
     points = pd.DataFrame(grouped.tolist(), index=grouped.index)
+    if len(points) < 3:
+        axes.errorbar(points.index, points["mean"], capsize=4, **(look | {"linestyle": ""}),
+                      yerr=[points["mean"] - points["low"], points["high"] - points["mean"]])
+        return
     line, = axes.plot(points.index, points["mean"], **look)
     axes.fill_between(points.index, points["low"], points["high"], color=line.get_color(),
                       alpha=0.2, linewidth=0)

@@ -54,12 +54,11 @@ def bleu_curves(axes: Axes, rows: pd.DataFrame, methods: Sequence[str],
     axes.axhline(mean, color=style.BLACK, linestyle="--", linewidth=1.5,
                  label=f"dense (grey: 95 %, over {over})")
     for method in methods:
-        chosen, look = select(tuned, method=method), style.METHOD_LOOK[method]
+        chosen = select(tuned, method=method)
         # Seeds prune to the same number of weights: name the level by its mean compression.
         level = chosen.groupby(["round", "block_size"])[by].transform("mean").round(6)
-        if level.nunique() < 3:  # two points are no curve
-            look = look | {"linestyle": ""}
-        curve(axes, chosen.assign(level=level), by="level", metric="test_bleu", **look)
+        curve(axes, chosen.assign(level=level), by="level", metric="test_bleu",
+              **style.METHOD_LOOK[method])
     compression_axis(axes, OVER[by])
     axes.set_xlim(0.93, 1.25 * max(np.max(line.get_xdata()) for line in axes.lines))
     axes.set_ylabel("test BLEU")
