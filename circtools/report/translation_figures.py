@@ -249,7 +249,7 @@ def slightly_pruned(table: pd.DataFrame) -> Figure:
             (panels[0], rows, OWN_SET, "test set of 2016"),
             (panels[1], checked, FOUR_SETS, "four test sets together")):
         for against, label, side, color, marker in (
-                ("dense", "the dense network", -1, style.VERMILION, "s"),
+                ("dense", "the dense network (filled: decided)", -1, style.VERMILION, "s"),
                 ("finetune_control", "same rounds, nothing pruned", 1, "0.35", "o")):
             pairs = comparisons.slightly_pruned_pairs(part, against)
             each, _, seeds = compare(pairs, paired=True, test_sets=sets)

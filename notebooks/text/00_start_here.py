@@ -118,7 +118,7 @@ headlines.mnist_card(table, size=(6.4, 4), font=12);
 headlines.headline_gap(table, size=(6.4, 4.4), font=12);
 
 # %% [markdown]
-# **What to notice.** On average the two are less than one BLEU apart, at both sizes of network. A
+# **What to notice.** The measured averages are below one BLEU, at both sizes of network. A
 # bar is a 95 % interval: what chance leaves open. A filled mark is a *decided* difference, which
 # chance alone would hardly give. The test allows for looking at five levels. So a bar may clear
 # zero, and its mark be open.
@@ -158,7 +158,7 @@ mnist_figures.mnist_permuted(table);
 
 # %% [markdown]
 # **What to notice.** Look at the right side, where each network has the learning rate that suits
-# it. Up to 8x shuffling does no harm. With larger blocks it makes more errors, and at four of the
+# it. Up to 8x no harm shows. With larger blocks it makes more errors, and at four of the
 # five levels that is decided. So large blocks use the order of the pixels. [Notebook
 # 03](03_mnist_benchmark.ipynb) does the test.
 #

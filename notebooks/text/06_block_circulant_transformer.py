@@ -328,13 +328,13 @@ print("FULL-SCALE, preset small, four times the rate for the matrices, means ove
 halved.round({"validation loss": 3, "validation BLEU": 1}).assign(seeds=groups.size())
 
 # %% [markdown]
-# **What to notice.** With half the dropout the loss is higher at both block sizes. Yet BLEU is not
-# lower at both: with b = 16 it is higher, too. That can be: the loss also punishes a network for
-# being too sure.
+# **What to notice.** With half the dropout the loss is higher at both block sizes. BLEU is lower
+# with b = 4 and higher with b = 16. That can be: the loss also punishes a network for being too
+# sure.
 #
-# The loss was named as what chooses before anything was run, because it is less noisy. BLEU would
-# hardly have told the two apart. The test set has no say in it. Notebook 08 shows how much hangs on
-# this.
+# Before any run we said that the loss chooses, because it is less noisy. Averaged over both blocks,
+# BLEU hardly tells the two apart. The test set has no say in it. Notebook 08 shows how much hangs
+# on this choice.
 #
 # ## What to do in practice
 #
@@ -569,8 +569,8 @@ print(f"LIVE: b = 4 loses {lost[4].min():.3f} to {lost[4].max():.3f}, "
 # embeddings, norms and the output layer are as they were.
 #
 # At full scale the projected network gets as many epochs of it as pruning does on its way to the
-# same compression. So it sees its data more often than a network trained from scratch. For as many
-# epochs that one has not been trained: `circtools run multi30k --preset small --seeds 1 --methods
+# same compression. So it sees its data more often than a network trained from scratch. We have not
+# trained that one for as long: `circtools run multi30k --preset small --seeds 1 --methods
 # block_circulant_long`. The learning rate, and half the dropout, come from short trials with
 # projected networks. **Predict:** is it better to start from a trained network, or from scratch?
 
@@ -593,10 +593,9 @@ print("FULL-SCALE, preset small, means of three seeds; the epochs of the dense n
 compared.astype({"epochs": int}).round({"validation loss": 2, "test BLEU": 1})
 
 # %% [markdown]
-# **What to notice.** The projection takes most of every matrix away, and still BLEU arrives where
-# training from scratch does. The validation loss does not, and it is right. On four test sets, with
-# two trainings of each, projected networks are 0.9 BLEU behind. Half the dropout, the choice of
-# short trials, may be why.
+# **What to notice.** The projection takes most of every matrix away. Still BLEU on the test set of
+# 2016 arrives where training from scratch does. The loss stays higher. On four test sets, with two
+# trainings of each, projected networks are 0.9 BLEU behind. We do not know why.
 #
 # ### Exercise 6.3 ★★ 20 minutes, an open question
 #
