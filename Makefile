@@ -59,7 +59,7 @@ house: $(READY) ## print the sizes that the code is kept to: lines, floors of im
 prose: $(READY) ## print how easily the notebooks read: words in a sentence and the like
 	$(BIN)/python tests/prose.py
 
-# PATIENCE=900 pytest -m slow tests/browser runs those notebooks, too, that train for minutes.
+# PATIENCE=900 pytest -m slow tests/browser runs the notebooks, too, that take minutes.
 browser: site ## test the site and JupyterLab in an installed Chromium or Chrome
 	$(TWO) $(BIN)/python -m pytest -q -rs -n 2 -m "not slow" tests/browser
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 FAILED = "[data-mime-type='application/vnd.jupyter.error']"
 STORY = "00_start_here"  # whose exercises a learner answers here
-TRAINING = ("03", "04", "05", "06", "07")  # notebooks that train or translate: a minute or more
+LONG = ("02", "03", "04", "05", "06", "07", "09")  # notebooks that run for a minute or more here
 
 
 class Course:
@@ -163,7 +163,7 @@ def run_without_a_complaint(path: Path) -> bool:
 
 
 @pytest.mark.parametrize("name", [
-    pytest.param(path.stem, marks=[pytest.mark.slow] * path.stem.startswith(TRAINING))
+    pytest.param(path.stem, marks=[pytest.mark.slow] * path.stem.startswith(LONG))
     for path in sorted((ROOT / "notebooks/text").glob("*.py")) if path.stem != STORY])
 def test_run_all_in_light_and_dark(page: Page, course: Course, name: str) -> None:
     with course.served(course.make("lab")) as address:
