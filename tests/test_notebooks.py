@@ -227,6 +227,20 @@ def test_a_python_without_circtools_is_told_in_one_line(monkeypatch: pytest.Monk
     assert caught.value._render_traceback_() == [str(caught.value)]
 
 
+def test_threads_are_told_to_sleep_soon_before_torch_is_imported() -> None:
+    code = ("import os, sys\n"
+            "class Watch:\n"
+            "    def find_spec(self, name, *_):\n"
+            "        if name == 'torch': print(os.environ.get('GOMP_SPINCOUNT'))\n"
+            "sys.meta_path.insert(0, Watch())\n"
+            "import exercises")
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(FOLDER), str(FOLDER.parent)])
+    said = subprocess.run([sys.executable, "-c", code], env=environment, text=True, check=True,
+                          capture_output=True).stdout
+    assert said.splitlines()[0] == "1000"
+
+
 @pytest.mark.slow
 def test_the_command_that_notebook_05_advises_runs_in_its_kernel() -> None:
     text = (FOLDER / "text" / "05_transformer_multi30k.py").read_text(encoding="utf-8")
