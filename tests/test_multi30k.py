@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from circtools import counting
+from circtools import BlockCirculantLinear, counting
 from circtools.experiments import (
     bleu,
     execute,
@@ -179,6 +180,16 @@ def test_model_is_saved_and_loaded(corpus: Corpus, tmp_path: Path) -> None:
             multi30k.load_model(tmp_path / "bad.pt")
     with pytest.raises(FileNotFoundError):
         multi30k.load_model(tmp_path / "none.pt")
+
+
+def test_a_compressed_model_is_not_saved_as_a_dense_one(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    sizes = {"layers": 1, "d_model": 16, "heads": 2, "feed_forward": 16}
+    model = multi30k.transformer(corpus.vocab, partial(BlockCirculantLinear, block_size=4), **sizes)
+    with pytest.raises(ValueError, match="only a dense Transformer"):
+        multi30k.save_model(model, corpus.vocab, tmp_path / "model.pt")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_in_half_precision_translates(corpus: Corpus) -> None:

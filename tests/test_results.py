@@ -124,7 +124,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_results_of_an_unknown_task_are_not_lost_without_a_word(tmp_path: Path) -> None:
     write(tmp_path, result("dense", task="cifar"))
-    with pytest.raises(KeyError, match="cifar"):
+    with pytest.raises(ValueError, match=r"of the task 'cifar', and no rule in choices\.TUNED"):
         results.load(tmp_path)
 
 

@@ -108,7 +108,13 @@ def transformer(vocab: Vocab, linear: LinearLayer = nn.Linear, **sizes: Any) -> 
 
 
 def save_model(model: Transformer, vocab: Vocab, path: Path) -> None:
-    """Save a dense Transformer in half precision, with its vocabularies."""
+    """Save a Transformer in half precision, with its vocabularies; a ValueError if compressed."""
+    with torch.device("meta"):
+        dense = Transformer(model.config).state_dict()
+    if {name: value.shape for name, value in model.state_dict().items()} != {
+            name: value.shape for name, value in dense.items()}:
+        raise ValueError("only a dense Transformer can be saved so; of a compressed one save "
+                         "model.state_dict()")
     state = {name: value.half() for name, value in model.state_dict().items()}
     if model.config.tied:
         del state["output.weight"]

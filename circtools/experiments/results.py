@@ -38,8 +38,7 @@ def load(folder: Path = FOLDER, data: str | None = "real") -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: if a file is no result.
-        KeyError: if it is of a task that has no rule in :data:`.choices.TUNED`.
+        ValueError: if a file is no result, or of a task that nobody has said how to tune.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder of results {folder}")
@@ -101,7 +100,10 @@ def describe(table: pd.DataFrame) -> str:
 
 def _with_series(table: pd.DataFrame) -> pd.DataFrame:
     """Give every run with its method's chosen hyper-parameters a row in ``tuned``."""
-    tuned = [TUNED[task](table).assign(series="tuned") for task in sorted(table["task"].unique())]
+    if unknown := sorted(set(table["task"]) - set(TUNED)):
+        raise ValueError(f"there are results of the task {unknown[0]!r}, and no rule in "
+                         "choices.TUNED that tells which of its runs are tuned")
+    tuned = [choose(table).assign(series="tuned") for choose in TUNED.values()]
     of_runs = {run for rows in tuned for run in rows["run"]}
     rejected = table["series"].isna() & ~table["run"].isin(of_runs)
     table = table.assign(series=table["series"].mask(rejected, "rejected"))

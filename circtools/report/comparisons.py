@@ -52,7 +52,7 @@ def compare(pairs: pd.DataFrame, paired: bool = False, test_sets: Sequence[str] 
             [store.counts(run, number, folder, name) for name in test_sets])
             for run, number, folder in runs}
         effects = {run: bleu.sentence_effects(of_run) for run, of_run in counts.items()}
-        if test_sets != OWN_SET:
+        if test_sets != OWN_SET:  # of which the results have the scores
             scores = {run: bleu.bleu_of_counts(of_run.sum(0)) for run, of_run in counts.items()}
             pairs = pairs.assign(first=pairs["first_run"].map(scores),
                                  second=pairs["second_run"].map(scores))
@@ -218,8 +218,11 @@ def leads(rows: pd.DataFrame) -> dict[str, Comparison]:
              "rounds_or_gradual": pairs_of(rows, second="gradual"),
              "short_training": pairs_of(rows, first="gradual"),
              "short_half_dropout": pairs_of(half, first="gradual")}
-    pairs = {name: some[some["block_size"].isin(CONTROL_LEVELS)] for name, some in pairs.items()}
-    return {name: compare(some) for name, some in pairs.items() if len(some)}
+    return {name: compare(some) for name, of in pairs.items() if len(some := _at_control_levels(of))}
+
+
+def _at_control_levels(pairs: pd.DataFrame) -> pd.DataFrame:
+    return pairs[pairs["block_size"].isin(CONTROL_LEVELS)]
 
 
 def with_four_sets(table: pd.DataFrame) -> pd.DataFrame:
@@ -238,8 +241,7 @@ def on_four_sets(rows: pd.DataFrame) -> list[dict[str, Any]]:
     rows, found = with_four_sets(pd.concat([rows, half])), []
     for method in ("half_dropout", "gradual", "projected", "random_sharing", "small_dense",
                    "low_rank"):
-        pairs = pairs_at_equal_compression(rows, first=method)
-        pairs = pairs[pairs["block_size"].isin(CONTROL_LEVELS)]
+        pairs = _at_control_levels(pairs_at_equal_compression(rows, first=method))
         if len(pairs):
             own, four = (compare(pairs, test_sets=sets) for sets in (OWN_SET, FOUR_SETS))
             found.append({"method": method, "seeds": own.seeds, "own": own.mean,

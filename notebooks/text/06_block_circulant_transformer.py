@@ -600,8 +600,8 @@ compared.astype({"epochs": int}).round({"validation loss": 2, "test BLEU": 1})
 # ### Exercise 6.3 ★★ 20 minutes, an open question
 #
 # The rule says $\sqrt b$ times the rate. Is that the best? In the live cell, try b = 8 with one,
-# two, four and eight times the base rate. **Predict:** is the best factor twice as large for b =
-# 32?
+# two, four and eight times the base rate. **Predict:** is the best factor twice as large if
+# b = 32?
 #
 # <details class="help"><summary>What we found</summary>
 #

@@ -329,8 +329,8 @@ slight.agg(["mean", "std"]).rename(columns={"std": "standard deviation"}).round(
 
 # %% [markdown]
 # The table also shows what chance does. Trained again from another seed, the same network's BLEU
-# differs with a standard deviation of 0.2 to 0.4. So two single trainings differ with one of 0.3
-# to 0.6. Read the curves of one seed with that in mind.
+# differs with a standard deviation of 0.2 to 0.4. So two single trainings differ with a standard
+# deviation of 0.3 to 0.6. Read single curves with that in mind.
 #
 # ### Exercise 7.2 ★ 5 minutes
 #
@@ -447,8 +447,8 @@ print(f"LIVE: what 80 % zeros add to the loss: {added:.2f} summed over {len(matr
 #   well as rounds after them.
 # - The output layer can be pruned too. In one training all matrices but the embeddings went to a
 #   fifth at no loss.
-# - Nothing speaks for claim 3, and a fair test leaves it open. A slightly pruned network has a
-#   little less BLEU than the dense one, and so has the control.
+# - Nothing speaks for claim 3: its fair test leaves it open, and more sentences speak against it.
+#   The control has lost as much as the pruned network.
 # - Another seed moves the BLEU of such a network by some tenths.
 #
 # Next: [08](08_analysis.ipynb) compares the methods.
