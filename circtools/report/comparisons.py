@@ -218,7 +218,8 @@ def leads(rows: pd.DataFrame) -> dict[str, Comparison]:
              "rounds_or_gradual": pairs_of(rows, second="gradual"),
              "short_training": pairs_of(rows, first="gradual"),
              "short_half_dropout": pairs_of(half, first="gradual")}
-    return {name: compare(some) for name, of in pairs.items() if len(some := _at_control_levels(of))}
+    pairs = {name: _at_control_levels(some) for name, some in pairs.items()}
+    return {name: compare(some) for name, some in pairs.items() if len(some)}
 
 
 def _at_control_levels(pairs: pd.DataFrame) -> pd.DataFrame:
